@@ -1,0 +1,148 @@
+//! Block backends: where a disk's bytes live.
+//!
+//! A request is an obligation: each one that [`Backend::submit`] takes comes back exactly once, as
+//! the returned completion or through [`Backend::reap`] or [`Backend::drain`].
+
+use std::os::fd::BorrowedFd;
+
+use crate::dma::Segment;
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Fill the request's data from the disk.
+    Read,
+    /// Write the request's data to the disk.
+    Write {
+        /// On stable storage before it completes (force unit access).
+        fua: bool,
+    },
+    /// All completed writes on stable storage before it completes.
+    Flush,
+    /// The range's contents are no longer needed.
+    Discard,
+    /// The range reads as zeroes afterwards.
+    WriteZeroes {
+        /// The range may be deallocated.
+        unmap: bool,
+    },
+}
+
+/// A request's data.
+#[derive(Debug)]
+pub enum Data {
+    /// None (flush, discard, write zeroes).
+    None,
+    /// Guest RAM, in order.
+    Guest(Vec<Segment>),
+    /// The emulator's own memory (VERIFY, WRITE SAME).
+    Owned(Vec<u8>),
+}
+
+/// One request. `length` is in bytes and equals the data's length where there are data.
+#[derive(Debug)]
+pub struct Request {
+    /// The caller's name for it, returned with the completion.
+    pub cookie: u64,
+    /// What to do.
+    pub op: Op,
+    /// Byte offset on the disk.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Where the bytes come from or go to.
+    pub data: Data,
+}
+
+/// Why a request failed; the SCSI layer turns it into sense.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// Beyond the end of the disk.
+    #[error("beyond the end of the disk")]
+    OutOfRange,
+    /// The disk is read-only.
+    #[error("the disk is read-only")]
+    ReadOnly,
+    /// No space left where the image lives.
+    #[error("no space left for the image")]
+    NoSpace,
+    /// The medium failed; `offset` is the first byte concerned, where it is known.
+    #[error("{source}")]
+    Io {
+        /// First failing byte.
+        offset: Option<u64>,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+/// A request's end.
+#[derive(Debug)]
+pub struct Completion {
+    /// The request's cookie.
+    pub cookie: u64,
+    /// The request's data, given back.
+    pub data: Data,
+    /// How it went.
+    pub result: Result<(), BlockError>,
+}
+
+/// What a backend is like; constant while it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// Discard frees space.
+    pub discard: bool,
+}
+
+/// A block backend.
+#[derive(Debug)]
+pub enum Backend {}
+
+impl Backend {
+    /// What it is like.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        todo!()
+    }
+
+    /// Starts a request. `Some` if it is done already, without a wait: memory, a page-cache hit, an error.
+    pub fn submit(&mut self, request: Request) -> Option<Completion> {
+        let _ = request;
+        todo!()
+    }
+
+    /// Hands what [`Backend::submit`] collected to the kernel, in one call. Called once at the end of each run.
+    pub fn kick(&mut self) {
+        todo!()
+    }
+
+    /// Appends what has completed; does not wait.
+    pub fn reap(&mut self, into: &mut Vec<Completion>) {
+        let _ = into;
+        todo!()
+    }
+
+    /// Waits until nothing is in flight and appends all completions. Requests that can be cancelled are cancelled
+    /// only if `cancel`.
+    pub fn drain(&mut self, cancel: bool, into: &mut Vec<Completion>) {
+        let _ = (cancel, into);
+        todo!()
+    }
+
+    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit.
+    #[must_use]
+    pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        todo!()
+    }
+
+    /// When [`Backend::reap`] has something to do although no descriptor says so (a delaying decorator).
+    #[must_use]
+    pub fn deadline(&self) -> Option<std::time::Instant> {
+        todo!()
+    }
+}

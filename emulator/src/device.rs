@@ -1,0 +1,115 @@
+//! What a device is: the contract between a PCI function's shell and the chip inside it.
+//!
+//! One worker thread owns a device; nothing here is shared, so no device needs a lock. The worker
+//! calls [`Device::write`] and [`Device::read`] for the guest's accesses and [`Device::run`] until
+//! it says [`Progress::Idle`]; all three are bounded.
+
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use crate::dma::Gate;
+pub use outrigger_ring::Width;
+
+/// What identifies a device in PCI config space (PCI 3.0, section 6.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Vendor ID, offset 0x00.
+    pub vendor: u16,
+    /// Device ID, offset 0x02.
+    pub device: u16,
+    /// Revision ID, offset 0x08.
+    pub revision: u8,
+    /// Programming interface, sub-class and base class, offsets 0x09 to 0x0b, as 0xBBSSPP.
+    pub class: u32,
+    /// Subsystem vendor ID, offset 0x2c.
+    pub subsystem_vendor: u16,
+    /// Subsystem ID, offset 0x2e.
+    pub subsystem: u16,
+    /// Interrupt pin, offset 0x3d: 1 is INTA, 0 none.
+    pub interrupt_pin: u8,
+    /// Cache line size is writable and reads 0 at reset; the latency timer reads this at reset.
+    pub latency_timer: u8,
+    /// MIN_GNT, offset 0x3e.
+    pub min_gnt: u8,
+    /// MAX_LAT, offset 0x3f.
+    pub max_lat: u8,
+}
+
+/// Which address space a BAR decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BarKind {
+    /// Port I/O.
+    Io,
+    /// 32-bit memory, not prefetchable.
+    Memory,
+}
+
+/// One base address register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// Its number, 0 to 5.
+    pub index: u8,
+    /// Its address space.
+    pub kind: BarKind,
+    /// Bytes decoded: a power of two, at least 4 (I/O) or 16 (memory).
+    pub size: u32,
+}
+
+/// What a device may use of its surroundings during one call.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The way to guest RAM.
+    pub dma: &'a Gate,
+    /// The worker's clock, read once per turn of the loop.
+    pub now: Instant,
+}
+
+/// Whether a bounded run left work behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing to do until an access, a wake fd or the deadline.
+    Idle,
+    /// The budget ran out: call again after the fronts had their turn.
+    More,
+}
+
+/// A device behind a PCI function.
+///
+/// No method may panic, block on a peer or loop without bound, whatever the guest wrote.
+pub trait Device: Send + std::fmt::Debug {
+    /// Who it is; constant.
+    fn identity(&self) -> Identity;
+
+    /// Its BARs; constant.
+    fn bars(&self) -> &[Bar];
+
+    /// Reads `width` bytes at `offset` of BAR `bar`. The caller has checked that they lie within the
+    /// BAR; alignment is the guest's. The value's unused high bits are zero.
+    fn read(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width) -> u64;
+
+    /// Writes `width` bytes at `offset` of BAR `bar`; the same terms as [`Device::read`].
+    fn write(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width, value: u64);
+
+    /// Tells where BAR `bar` decodes now; `None` while its decode is off. A chip that compares
+    /// addresses with its own windows needs it.
+    fn bar_moved(&mut self, bar: u8, base: Option<u64>);
+
+    /// Does a bounded slice of work: completions, timers, instructions.
+    fn run(&mut self, context: &mut Context<'_>) -> Progress;
+
+    /// When [`Device::run`] must be called although nothing else happens.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Whether the interrupt line is asserted (level).
+    fn interrupt(&self) -> bool;
+
+    /// PCI reset: everything to its power-on state. No DMA happens after it returns.
+    fn reset(&mut self, context: &mut Context<'_>);
+
+    /// Waits until no transfer to or from guest RAM is in flight; requests are kept. Called before
+    /// a region of guest RAM is taken away.
+    fn quiesce(&mut self, context: &mut Context<'_>);
+
+    /// Descriptors that become readable when [`Device::run`] should be called; constant.
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
+}

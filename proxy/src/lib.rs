@@ -1,0 +1,3 @@
+//! The VMM's side of an Outrigger device.
+
+pub mod port;

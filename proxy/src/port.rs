@@ -1,0 +1,31 @@
+//! One vCPU's way to a device: the same interface over the ring, over the socket and in the VMM's own process.
+
+use outrigger_ring::Access;
+
+/// Why an access did not reach the device. The proxy answers the guest with all ones and drops writes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// No answer within the deadline.
+    #[error("the device did not answer within its deadline")]
+    TimedOut,
+    /// The device's process went away.
+    #[error("the device's process is gone")]
+    PeerGone,
+    /// The device's process broke the protocol.
+    #[error("the device's process broke the protocol: {0}")]
+    Corrupt(String),
+}
+
+/// One vCPU's way to a device. Accesses through one port take effect in program order.
+pub trait Port: Send + std::fmt::Debug {
+    /// A read: waits for the value.
+    fn read(&mut self, access: Access) -> Result<u64, PortError>;
+
+    /// A posted write (memory BARs): returns when it is on its way. A later read through any
+    /// port of this device sees its effect.
+    fn post(&mut self, access: Access, value: u64) -> Result<(), PortError>;
+
+    /// A non-posted write (port I/O, config space): returns when it has taken effect.
+    fn write(&mut self, access: Access, value: u64) -> Result<(), PortError>;
+}
