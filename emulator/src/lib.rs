@@ -8,4 +8,5 @@ pub mod front;
 pub mod lsi;
 pub mod pci;
 pub mod registry;
+pub mod sandbox;
 pub mod scsi;
