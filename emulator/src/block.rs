@@ -7,14 +7,26 @@
 //!
 //! Requests that overlap and are in flight together take effect in any order.
 
+mod bounce;
+mod file;
+mod job;
 mod memory;
+mod open;
 mod request;
+mod sys;
+mod threads;
+mod uring;
+
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::dma::Segment;
+pub use file::{Engine, Image};
 pub use memory::Memory;
+pub use open::{FileOptions, OpenError};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +128,8 @@ pub struct Geometry {
 pub enum Backend {
     /// The emulator's own memory.
     Memory(Memory),
+    /// A raw image file or block device.
+    File(Box<Image>),
 }
 
 impl Backend {
@@ -125,11 +139,21 @@ impl Backend {
         Self::Memory(Memory::new(bytes, read_only))
     }
 
+    /// A raw image: a regular file or a block device, of the size that it has now. Call it before the sandbox closes:
+    /// it may reopen the file, set up io_uring and start threads.
+    ///
+    /// # Errors
+    /// [`OpenError`], to be shown to the user with the file's name.
+    pub fn file(file: std::fs::File, options: FileOptions) -> Result<Self, OpenError> {
+        Ok(Self::File(Box::new(Image::open(file, options)?)))
+    }
+
     /// What it is like.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         match self {
             Self::Memory(memory) => memory.geometry(),
+            Self::File(image) => image.geometry(),
         }
     }
 
@@ -137,6 +161,7 @@ impl Backend {
     pub fn submit(&mut self, request: Request) -> Option<Completion> {
         match self {
             Self::Memory(memory) => Some(memory.submit(request)),
+            Self::File(image) => image.submit(request),
         }
     }
 
@@ -144,23 +169,24 @@ impl Backend {
     pub fn kick(&mut self) {
         match self {
             Self::Memory(_) => {}
+            Self::File(image) => image.kick(),
         }
     }
 
     /// Appends what has completed; does not wait.
     pub fn reap(&mut self, into: &mut Vec<Completion>) {
-        let _ = into;
         match self {
             Self::Memory(_) => {}
+            Self::File(image) => image.reap(into),
         }
     }
 
     /// Waits until nothing is in flight and appends all completions. Requests that can be cancelled are cancelled
     /// only if `cancel`.
     pub fn drain(&mut self, cancel: bool, into: &mut Vec<Completion>) {
-        let _ = (cancel, into);
         match self {
             Self::Memory(_) => {}
+            Self::File(image) => image.drain(cancel, into),
         }
     }
 
@@ -169,6 +195,7 @@ impl Backend {
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Memory(_) => None,
+            Self::File(image) => Some(image.wake_fd()),
         }
     }
 
@@ -177,6 +204,7 @@ impl Backend {
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Memory(_) => None,
+            Self::File(image) => image.deadline(),
         }
     }
 }
