@@ -1,6 +1,7 @@
 //! One suite of behaviour for every backend, against a byte vector.
 
 mod behaviour;
+mod decorators;
 mod property;
 
 use std::fs::File;
