@@ -224,7 +224,9 @@ impl Backend {
         }
     }
 
-    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit.
+    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit. It may
+    /// be watched edge-triggered. A wait for it may end with EINTR: io_uring finishes some work on the thread that
+    /// submitted it.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {

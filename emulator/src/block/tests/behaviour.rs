@@ -265,6 +265,48 @@ fn many_in_flight_each_come_back_once() {
 }
 
 #[test]
+fn an_edge_triggered_loop_misses_nothing() {
+    use mio::unix::SourceFd;
+    use std::os::fd::AsRawFd;
+    for (name, inner) in backends(&pattern(SIZE)) {
+        // Nested: the decorator's descriptor stands for two.
+        let (mut backend, handle) = Backend::delay(inner, Hold::UntilReleased).unwrap();
+        let mut poll = mio::Poll::new().unwrap();
+        let fd = backend.wake_fd().unwrap().as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&fd), mio::Token(1), mio::Interest::READABLE)
+            .unwrap();
+        let mut events = mio::Events::with_capacity(4);
+        let mut done = Vec::new();
+        for cookie in 0..100 {
+            let data = Data::Owned(vec![1; 4096]);
+            done.extend(backend.submit(Request {
+                cookie,
+                op: Op::Write { fua: true },
+                offset: 0,
+                length: 4096,
+                data,
+            }));
+            backend.kick();
+            handle.release(1);
+            while done.is_empty() {
+                // The kernel interrupts the wait to finish io_uring's work on this thread.
+                match poll.poll(&mut events, None) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    other => other.unwrap(),
+                }
+                backend.reap(&mut done);
+            }
+            assert_eq!(
+                done.drain(..).map(|c| c.cookie).collect::<Vec<_>>(),
+                [cookie],
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
 fn cancelled_requests_come_back_too() {
     for (name, mut backend) in backends(&pattern(SIZE)) {
         let mut done = Vec::new();
