@@ -73,9 +73,10 @@ impl Ring {
     }
 
     /// Puts the job's next call into the submission queue. The job comes back if there is no room.
-    pub(super) fn start(&mut self, mut job: Job) -> Result<(), Job> {
+    #[must_use]
+    pub(super) fn start(&mut self, mut job: Job) -> Option<Job> {
         let Some(index) = self.free.pop() else {
-            return Err(job);
+            return Some(job);
         };
         let file = types::Fd(job.file(&self.files).as_raw_fd());
         let call = job.next_call();
@@ -109,13 +110,10 @@ impl Ring {
             *slot = Some(job);
         }
         if self.push(&entry.user_data(index as u64)) {
-            return Ok(());
+            return None;
         }
         self.free.push(index);
-        match self.jobs.get_mut(index).and_then(Option::take) {
-            Some(job) => Err(job),
-            None => Ok(()),
-        }
+        self.jobs.get_mut(index).and_then(Option::take)
     }
 
     /// Appends an entry whose memory, if any, belongs to the job in the table under its user data. Whether there was
