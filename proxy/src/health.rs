@@ -10,8 +10,8 @@ use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{Shutdown, shutdown};
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 
 /// Why a device stopped answering.
@@ -32,14 +32,14 @@ pub(crate) struct Health {
     dead: AtomicBool,
     event: Mutex<Option<Event>>,
     /// Readable while an event waits. The emulator never gets a copy of it.
-    notify: EventFd,
+    notify: OwnedFd,
     /// The control connection: shut down on failure, so that the emulator lets go of the guest's RAM.
     connection: OwnedFd,
 }
 
 impl Health {
     pub(crate) fn new(connection: OwnedFd) -> io::Result<Self> {
-        let notify = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)?;
+        let notify = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { dead: AtomicBool::new(false), event: Mutex::new(None), notify, connection })
     }
 
@@ -57,7 +57,7 @@ impl Health {
         tracing::error!(?event, "the device has failed: its reads are all ones from now on, its writes are dropped");
         *slot = Some(event);
         // The counter is far from full, as this is its only write.
-        let _ = self.notify.write(1);
+        let _ = rustix::io::write(&self.notify, &1_u64.to_ne_bytes());
         self.hang_up();
     }
 
@@ -76,7 +76,7 @@ impl Health {
     pub(crate) fn take(&self) -> Option<Event> {
         let event = self.event.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if event.is_some() {
-            let _ = self.notify.read();
+            let _ = rustix::io::read(&self.notify, &mut [0_u8; 8]);
         }
         event
     }

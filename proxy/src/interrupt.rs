@@ -11,8 +11,11 @@
 //!   the guest's EOI.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+mod sys;
 
 /// The two descriptors of a device's INTx line.
 #[derive(Debug)]
@@ -41,6 +44,18 @@ impl Intx {
     #[must_use]
     pub const fn resample(&self) -> &EventFd {
         &self.resample
+    }
+
+    /// [`Intx::trigger`], to poll or to send.
+    #[must_use]
+    pub fn trigger_fd(&self) -> BorrowedFd<'_> {
+        sys::as_fd(&self.trigger)
+    }
+
+    /// [`Intx::resample`], to poll or to send.
+    #[must_use]
+    pub fn resample_fd(&self) -> BorrowedFd<'_> {
+        sys::as_fd(&self.resample)
     }
 
     /// Whether the line has gone up since the last call. Does not block.
