@@ -55,6 +55,8 @@ mod counters;
 pub mod decode;
 mod description;
 mod error;
+#[cfg(test)]
+mod fake_emulator;
 pub mod guest_memory;
 mod health;
 mod interrupt;
