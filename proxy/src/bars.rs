@@ -24,7 +24,9 @@ pub enum Space {
 #[non_exhaustive]
 pub enum BarError {
     /// A BAR decodes a power of two of bytes.
-    #[error("region {region} has {size:#x} bytes, which is no power of two within {least:#x} to {most:#x}")]
+    #[error(
+        "region {region} has {size:#x} bytes, which is no power of two within {least:#x} to {most:#x}"
+    )]
     Size {
         /// The region.
         region: usize,
@@ -44,7 +46,9 @@ pub enum BarError {
         kind: u32,
     },
     /// The upper half of a 64-bit BAR is missing or is said to be a BAR of its own.
-    #[error("region {region} is a 64-bit BAR, but the next register is not free for its upper half")]
+    #[error(
+        "region {region} is a 64-bit BAR, but the next register is not free for its upper half"
+    )]
     UpperHalf {
         /// The region.
         region: usize,
@@ -79,7 +83,12 @@ impl Bar {
             _ => return Err(BarError::Type { region, kind }),
         };
         if !size.is_power_of_two() || size < least || size > most {
-            return Err(BarError::Size { region, size, least, most });
+            return Err(BarError::Size {
+                region,
+                size,
+                least,
+                most,
+            });
         }
         let flags = match (rom, io) {
             (true, _) => 0,
@@ -87,7 +96,15 @@ impl Bar {
             _ => register & 0xe,
         };
         let space = if io { Space::Io } else { Space::Memory };
-        Ok(Self { space, size, flags, wide: kind == 2, rom, base: 0, rom_enabled: false })
+        Ok(Self {
+            space,
+            size,
+            flags,
+            wide: kind == 2,
+            rom,
+            base: 0,
+            rom_enabled: false,
+        })
     }
 
     /// Its address space.
@@ -115,7 +132,11 @@ impl Bar {
     }
 
     fn register(&self, upper: bool) -> u32 {
-        if upper { high(self.base) } else { low(self.base) | self.flags | u32::from(self.rom_enabled) }
+        if upper {
+            high(self.base)
+        } else {
+            low(self.base) | self.flags | u32::from(self.rom_enabled)
+        }
     }
 
     fn write(&mut self, upper: bool, value: u32) {
@@ -132,7 +153,11 @@ impl Bar {
     /// address that can be meant: zero, or the end of the address space (as while a guest sizes it).
     fn decodes_at(&self) -> Option<u64> {
         let last = self.base.checked_add(self.size - 1)?;
-        let end = if self.wide { u64::MAX } else { u64::from(u32::MAX) };
+        let end = if self.wide {
+            u64::MAX
+        } else {
+            u64::from(u32::MAX)
+        };
         (self.base != 0 && last < end && (!self.rom || self.rom_enabled)).then_some(self.base)
     }
 }
@@ -151,7 +176,9 @@ impl BarSet {
     pub fn describe(registers: [u32; SLOTS], sizes: [u64; SLOTS]) -> Result<Self, BarError> {
         let mut bars: [Option<Bar>; SLOTS] = [None; SLOTS];
         let mut upper_of = None;
-        for (region, ((slot, register), size)) in bars.iter_mut().zip(registers).zip(sizes).enumerate() {
+        for (region, ((slot, register), size)) in
+            bars.iter_mut().zip(registers).zip(sizes).enumerate()
+        {
             if let Some(lower) = upper_of.take() {
                 if size != 0 || region == ROM {
                     return Err(BarError::UpperHalf { region: lower });
@@ -179,7 +206,11 @@ impl BarSet {
 
     /// Whether the register of `slot` is the upper half of the BAR before it.
     fn upper_half(&self, slot: usize) -> bool {
-        slot != ROM && slot.checked_sub(1).and_then(|lower| self.bars.get(lower)?.as_ref()).is_some_and(Bar::is_wide)
+        slot != ROM
+            && slot
+                .checked_sub(1)
+                .and_then(|lower| self.bars.get(lower)?.as_ref())
+                .is_some_and(Bar::is_wide)
     }
 
     /// The value of a BAR's register; 0 where there is none.
@@ -187,7 +218,10 @@ impl BarSet {
     pub fn read(&self, slot: usize) -> u32 {
         let upper = self.upper_half(slot);
         let owner = slot - usize::from(upper);
-        self.bars.get(owner).and_then(Option::as_ref).map_or(0, |bar| bar.register(upper))
+        self.bars
+            .get(owner)
+            .and_then(Option::as_ref)
+            .map_or(0, |bar| bar.register(upper))
     }
 
     /// Writes a BAR's register; without effect where there is none.
@@ -219,7 +253,10 @@ impl BarSet {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half is what is wanted"
+)]
 const fn low(value: u64) -> u32 {
     value as u32
 }

@@ -57,24 +57,39 @@ impl ConfigSpace {
     /// # Errors
     /// It is not a type 0 header, or its BARs are impossible.
     pub fn new(snapshot: &[u8; HEADER], sizes: [u64; SLOTS]) -> Result<Self, ConfigError> {
-        let [.., header_type] = snapshot[..=HEADER_TYPE] else { return Err(ConfigError::HeaderType(0xff)) };
+        let [.., header_type] = snapshot[..=HEADER_TYPE] else {
+            return Err(ConfigError::HeaderType(0xff));
+        };
         if header_type & 0x7f != 0 {
             return Err(ConfigError::HeaderType(header_type));
         }
         let mut registers = [0; SLOTS];
         for (slot, register) in registers.iter_mut().enumerate() {
-            let at = if slot == ROM { usize::from(ROM_REGISTER) } else { usize::from(FIRST_BAR) + 4 * slot };
+            let at = if slot == ROM {
+                usize::from(ROM_REGISTER)
+            } else {
+                usize::from(FIRST_BAR) + 4 * slot
+            };
             if let Some(&bytes) = snapshot[at..].first_chunk() {
                 *register = u32::from_le_bytes(bytes);
             }
         }
         let bars = BarSet::describe(registers, sizes)?;
         let has = |space| bars.iter().flatten().any(|bar| bar.space() == space);
-        let command_mask =
-            if has(Space::Io) { COMMAND_IO } else { 0 } | if has(Space::Memory) { COMMAND_MEMORY } else { 0 };
+        let command_mask = if has(Space::Io) { COMMAND_IO } else { 0 }
+            | if has(Space::Memory) {
+                COMMAND_MEMORY
+            } else {
+                0
+            };
         let windows = Arc::new(Windows::new(&bars));
         let command = snapshot[usize::from(COMMAND)] & command_mask;
-        let shadow = Self { bars, command, command_mask, windows };
+        let shadow = Self {
+            bars,
+            command,
+            command_mask,
+            windows,
+        };
         shadow.publish();
         Ok(shadow)
     }
@@ -96,7 +111,10 @@ impl ConfigSpace {
     #[must_use]
     pub fn known(&self, offset: u16, width: Width) -> (u64, u64) {
         let (mut value, mut mask) = (0, 0);
-        for (shift, at) in (0u32..).step_by(8).zip(offset..offset.saturating_add(u16::from(width.bytes()))) {
+        for (shift, at) in (0u32..)
+            .step_by(8)
+            .zip(offset..offset.saturating_add(u16::from(width.bytes())))
+        {
             let (byte, byte_mask) = self.known_byte(at);
             value |= u64::from(byte & byte_mask) << shift;
             mask |= u64::from(byte_mask) << shift;
@@ -136,7 +154,12 @@ impl ConfigSpace {
 
     /// As after a PCI reset: BARs 0, nothing decodes.
     pub fn reset(&mut self) {
-        let Self { bars, command, command_mask: _, windows: _ } = self;
+        let Self {
+            bars,
+            command,
+            command_mask: _,
+            windows: _,
+        } = self;
         bars.reset();
         *command = 0;
         self.publish();
@@ -146,7 +169,8 @@ impl ConfigSpace {
         let memory = self.command & COMMAND_MEMORY != 0;
         let io = self.command & COMMAND_IO != 0;
         for slot in 0..SLOTS {
-            self.windows.set(slot, self.bars.decodes_at(slot, memory, io));
+            self.windows
+                .set(slot, self.bars.decodes_at(slot, memory, io));
         }
     }
 }

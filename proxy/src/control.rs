@@ -5,8 +5,9 @@
 use std::os::fd::BorrowedFd;
 
 use outrigger_vfio_user::{
-    Capabilities, DeviceFlags, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags, IrqInfoFlags, IrqSetFlags, RegionFlags,
-    RegionQuery, RegionRange, Reply, Request, RingCapability, SetIrqs, Version,
+    Capabilities, DeviceFlags, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags, IrqInfoFlags,
+    IrqSetFlags, RegionFlags, RegionQuery, RegionRange, Reply, Request, RingCapability, SetIrqs,
+    Version,
 };
 
 use crate::bars::SLOTS;
@@ -44,11 +45,19 @@ pub(crate) fn negotiate(connection: &Connection, offer_ring: bool) -> Result<Agr
     let mut offer = Capabilities::default();
     offer.max_msg_fds = Some(MSG_FDS);
     offer.pgsizes = Some(guest_memory::PAGE);
-    offer.outrigger_ring = offer_ring.then_some(RingCapability { version: RING_VERSION });
+    offer.outrigger_ring = offer_ring.then_some(RingCapability {
+        version: RING_VERSION,
+    });
     let data = offer.emit();
-    let request = Request::Version(Version { major: MAJOR, minor: MINOR, data: &data });
+    let request = Request::Version(Version {
+        major: MAJOR,
+        minor: MINOR,
+        data: &data,
+    });
     let answer = connection.request(&request, &[], 0).step(STEP)?;
-    let Reply::Version(version) = answer.reply().step(STEP)? else { return unexpected(connection, STEP) };
+    let Reply::Version(version) = answer.reply().step(STEP)? else {
+        return unexpected(connection, STEP);
+    };
     let Version { major, minor, data } = version;
     if major != MAJOR || minor > MINOR {
         return Err(Error::Version { major, minor });
@@ -57,21 +66,36 @@ pub(crate) fn negotiate(connection: &Connection, offer_ring: bool) -> Result<Agr
         Ok(capabilities) => capabilities,
         Err(error) => return Err(connection.corrupt(error.to_string())).step(STEP),
     };
-    let ring = theirs.outrigger_ring.is_some_and(|ring| ring.version == RING_VERSION);
-    let msg_fds = theirs.max_msg_fds.unwrap_or(DEFAULT_MSG_FDS).clamp(1, MSG_FDS);
-    Ok(Agreement { ring: ring && offer_ring, msg_fds })
+    let ring = theirs
+        .outrigger_ring
+        .is_some_and(|ring| ring.version == RING_VERSION);
+    let msg_fds = theirs
+        .max_msg_fds
+        .unwrap_or(DEFAULT_MSG_FDS)
+        .clamp(1, MSG_FDS);
+    Ok(Agreement {
+        ring: ring && offer_ring,
+        msg_fds,
+    })
 }
 
 /// Everything that the emulator says about its device.
 pub(crate) fn describe(connection: &Connection) -> Result<Description, Error> {
     const STEP: &str = "asking what the device is";
-    let answer = connection.request(&Request::DeviceInfo, &[], 0).step(STEP)?;
-    let Reply::DeviceInfo(info) = answer.reply().step(STEP)? else { return unexpected(connection, STEP) };
+    let answer = connection
+        .request(&Request::DeviceInfo, &[], 0)
+        .step(STEP)?;
+    let Reply::DeviceInfo(info) = answer.reply().step(STEP)? else {
+        return unexpected(connection, STEP);
+    };
     if !info.flags.contains(DeviceFlags::PCI) {
         return Err(Error::Device("it is no PCI device".into()));
     }
     if info.regions <= u32::from(CONFIG_REGION) {
-        return Err(Error::Device(format!("it has {} regions and no config space", info.regions)));
+        return Err(Error::Device(format!(
+            "it has {} regions and no config space",
+            info.regions
+        )));
     }
     let mut regions = [Region::default(); REGIONS];
     for (index, region) in (0..info.regions).zip(&mut regions) {
@@ -80,11 +104,21 @@ pub(crate) fn describe(connection: &Connection) -> Result<Description, Error> {
     let config_size = match regions[usize::from(CONFIG_REGION)].size {
         0x100 => 0x100,
         0x1000 => 0x1000,
-        size => return Err(Error::Device(format!("its config space has {size:#x} bytes, not 256 or 4096"))),
+        size => {
+            return Err(Error::Device(format!(
+                "its config space has {size:#x} bytes, not 256 or 4096"
+            )));
+        }
     };
     let interrupt = info.irqs > INTX && has_interrupt(connection)?;
     let header = read_header(connection)?;
-    Ok(Description { regions, config_size, interrupt, can_reset: info.flags.contains(DeviceFlags::RESET), header })
+    Ok(Description {
+        regions,
+        config_size,
+        interrupt,
+        can_reset: info.flags.contains(DeviceFlags::RESET),
+        header,
+    })
 }
 
 fn describe_region(connection: &Connection, index: u32) -> Result<Region, Error> {
@@ -106,7 +140,9 @@ fn describe_region(connection: &Connection, index: u32) -> Result<Region, Error>
 
 fn has_interrupt(connection: &Connection) -> Result<bool, Error> {
     const STEP: &str = "asking for the device's interrupt";
-    let answer = connection.request(&Request::IrqInfo(INTX), &[], 0).step(STEP)?;
+    let answer = connection
+        .request(&Request::IrqInfo(INTX), &[], 0)
+        .step(STEP)?;
     match answer.reply().step(STEP)? {
         Reply::IrqInfo(info) if info.index == INTX && info.count <= 1 => {
             Ok(info.count == 1 && info.flags.contains(IrqInfoFlags::EVENTFD))
@@ -117,8 +153,14 @@ fn has_interrupt(connection: &Connection) -> Result<bool, Error> {
 
 fn read_header(connection: &Connection) -> Result<[u8; HEADER], Error> {
     const STEP: &str = "reading the device's config space";
-    let range = RegionRange { region: CONFIG_REGION.into(), offset: 0, count: 0x100 };
-    let answer = connection.request(&Request::RegionRead(range), &[], 0).step(STEP)?;
+    let range = RegionRange {
+        region: CONFIG_REGION.into(),
+        offset: 0,
+        count: 0x100,
+    };
+    let answer = connection
+        .request(&Request::RegionRead(range), &[], 0)
+        .step(STEP)?;
     if let Reply::RegionRead(read) = answer.reply().step(STEP)?
         && (read.region, read.offset) == (range.region, range.offset)
         && let Ok(header) = read.data.try_into()
@@ -129,17 +171,41 @@ fn read_header(connection: &Connection) -> Result<[u8; HEADER], Error> {
 }
 
 /// Hands over one region of guest RAM.
-pub(crate) fn map(connection: &Connection, region: guest_memory::Region, file: BorrowedFd<'_>) -> Result<(), Error> {
-    let guest_memory::Region { address, size, offset } = region;
+pub(crate) fn map(
+    connection: &Connection,
+    region: guest_memory::Region,
+    file: BorrowedFd<'_>,
+) -> Result<(), Error> {
+    let guest_memory::Region {
+        address,
+        size,
+        offset,
+    } = region;
     let flags = DmaMapFlags::READ | DmaMapFlags::WRITE;
-    done(connection, "handing over guest RAM", &Request::DmaMap(DmaMap { flags, offset, address, size }), &[file])
+    done(
+        connection,
+        "handing over guest RAM",
+        &Request::DmaMap(DmaMap {
+            flags,
+            offset,
+            address,
+            size,
+        }),
+        &[file],
+    )
 }
 
 /// Takes one region back. No DMA goes there any more once this has returned.
 pub(crate) fn unmap(connection: &Connection, address: u64, size: u64) -> Result<(), Error> {
     const STEP: &str = "taking guest RAM back";
-    let unmap = DmaUnmap { flags: DmaUnmapFlags::empty(), address, size };
-    let answer = connection.request(&Request::DmaUnmap(unmap), &[], 0).step(STEP)?;
+    let unmap = DmaUnmap {
+        flags: DmaUnmapFlags::empty(),
+        address,
+        size,
+    };
+    let answer = connection
+        .request(&Request::DmaUnmap(unmap), &[], 0)
+        .step(STEP)?;
     match answer.reply().step(STEP)? {
         Reply::DmaUnmap(done) if (done.address, done.size) == (address, size) => Ok(()),
         _ => unexpected(connection, STEP),
@@ -164,26 +230,51 @@ pub(crate) enum IntxAction<'a> {
 /// SET_IRQS for INTx.
 pub(crate) fn set_intx(connection: &Connection, action: IntxAction<'_>) -> Result<(), Error> {
     let (flags, fd, step) = match action {
-        IntxAction::Trigger(fd) => {
-            (IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_TRIGGER, Some(fd), "handing over the interrupt eventfd")
-        }
-        IntxAction::Unmask(fd) => {
-            (IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_UNMASK, Some(fd), "handing over the resample eventfd")
-        }
-        IntxAction::MaskNow => (IrqSetFlags::DATA_NONE | IrqSetFlags::ACTION_MASK, None, "masking the interrupt"),
-        IntxAction::UnmaskNow => (IrqSetFlags::DATA_NONE | IrqSetFlags::ACTION_UNMASK, None, "unmasking the interrupt"),
-        IntxAction::Off => {
-            (IrqSetFlags::DATA_NONE | IrqSetFlags::ACTION_TRIGGER, None, "switching the interrupt off")
-        }
+        IntxAction::Trigger(fd) => (
+            IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_TRIGGER,
+            Some(fd),
+            "handing over the interrupt eventfd",
+        ),
+        IntxAction::Unmask(fd) => (
+            IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_UNMASK,
+            Some(fd),
+            "handing over the resample eventfd",
+        ),
+        IntxAction::MaskNow => (
+            IrqSetFlags::DATA_NONE | IrqSetFlags::ACTION_MASK,
+            None,
+            "masking the interrupt",
+        ),
+        IntxAction::UnmaskNow => (
+            IrqSetFlags::DATA_NONE | IrqSetFlags::ACTION_UNMASK,
+            None,
+            "unmasking the interrupt",
+        ),
+        IntxAction::Off => (
+            IrqSetFlags::DATA_NONE | IrqSetFlags::ACTION_TRIGGER,
+            None,
+            "switching the interrupt off",
+        ),
     };
     let count = u32::from(!matches!(action, IntxAction::Off));
-    let set = Request::SetIrqs(SetIrqs { flags, index: INTX, start: 0, count, data: &[] });
+    let set = Request::SetIrqs(SetIrqs {
+        flags,
+        index: INTX,
+        start: 0,
+        count,
+        data: &[],
+    });
     done(connection, step, &set, fd.as_slice())
 }
 
 /// DEVICE_RESET.
 pub(crate) fn reset(connection: &Connection) -> Result<(), Error> {
-    done(connection, "resetting the device", &Request::DeviceReset, &[])
+    done(
+        connection,
+        "resetting the device",
+        &Request::DeviceReset,
+        &[],
+    )
 }
 
 /// A request whose reply says nothing but that it is done.

@@ -64,7 +64,11 @@ impl Windows {
             }
             let offset = address.wrapping_sub(word & !DECODES);
             if offset < window.size {
-                return Some(Hit { region, offset, room: window.size - offset });
+                return Some(Hit {
+                    region,
+                    offset,
+                    room: window.size - offset,
+                });
             }
         }
         None

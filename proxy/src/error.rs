@@ -95,7 +95,11 @@ impl<T> Step<T> for Result<T, RequestError> {
     fn step(self, step: &'static str) -> Result<T, Error> {
         self.map_err(|error| match error {
             RequestError::Dead(source) => Error::Connection { step, source },
-            RequestError::Refused { command, errno } => Error::Refused { step, command, errno },
+            RequestError::Refused { command, errno } => Error::Refused {
+                step,
+                command,
+                errno,
+            },
         })
     }
 }

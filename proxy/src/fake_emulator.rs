@@ -5,8 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::thread::{JoinHandle, spawn};
 
 use outrigger_vfio_user::{
-    Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo, IrqInfoFlags, IrqSetFlags, Message, Received,
-    Receiver, RegionData, RegionFlags, RegionInfo, RegionRange, Reply, Request, Version, Wait, send,
+    Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo, IrqInfoFlags, IrqSetFlags,
+    Message, Received, Receiver, RegionData, RegionFlags, RegionInfo, RegionRange, Reply, Request,
+    Version, Wait, send,
 };
 
 /// What the emulator does with one request instead of answering it.
@@ -79,7 +80,10 @@ impl Default for Script {
 
 impl Script {
     pub(crate) fn with_fault(request: usize, fault: Fault) -> Self {
-        Self { fault: Some((request, fault)), ..Self::default() }
+        Self {
+            fault: Some((request, fault)),
+            ..Self::default()
+        }
     }
 }
 
@@ -119,10 +123,18 @@ struct Fake {
 }
 
 fn serve(socket: &UnixStream, script: Script) -> Seen {
-    let mut memory: Vec<Vec<u8>> = script.sizes.iter().map(|&size| vec![0; usize::try_from(size.min(0x1_0000)).unwrap()]).collect();
+    let mut memory: Vec<Vec<u8>> = script
+        .sizes
+        .iter()
+        .map(|&size| vec![0; usize::try_from(size.min(0x1_0000)).unwrap()])
+        .collect();
     let config = script.header.len().min(memory[7].len());
     memory[7][..config].copy_from_slice(&script.header[..config]);
-    let mut fake = Fake { script, memory, seen: Seen::default() };
+    let mut fake = Fake {
+        script,
+        memory,
+        seen: Seen::default(),
+    };
     let mut receiver = Receiver::new(1 << 16);
     while let Ok(Received::Message { bytes, fds }) = receiver.receive(socket, Wait::AsSocket) {
         let message = Message::new(&bytes).unwrap();
@@ -130,7 +142,12 @@ fn serve(socket: &UnixStream, script: Script) -> Seen {
         fake.seen.requests += 1;
         fake.seen.fds.extend(fds);
         let reply = fake.answer(message);
-        let fault = fake.script.fault.clone().filter(|(at, _)| *at == number).map(|(_, fault)| fault);
+        let fault = fake
+            .script
+            .fault
+            .clone()
+            .filter(|(at, _)| *at == number)
+            .map(|(_, fault)| fault);
         let went = match fault {
             Some(fault) => misbehave(socket, message, reply, fault),
             None if message.header().flags.contains(HeaderFlags::NO_REPLY) => true,
@@ -151,7 +168,11 @@ impl Fake {
         let reply = match &request {
             Request::Version(_) => {
                 data = Capabilities::default().emit();
-                Reply::Version(Version { major: 0, minor: self.script.minor, data: &data })
+                Reply::Version(Version {
+                    major: 0,
+                    minor: self.script.minor,
+                    data: &data,
+                })
             }
             Request::DeviceInfo => Reply::DeviceInfo(DeviceInfo {
                 flags: self.script.flags,
@@ -166,24 +187,45 @@ impl Fake {
                 offset: 0,
                 capabilities: &[],
             }),
-            Request::IrqInfo(index) => {
-                Reply::IrqInfo(IrqInfo { flags: IrqInfoFlags::EVENTFD, index: *index, count: 1 })
-            }
-            Request::RegionRead(range) => match self.bytes(range.region, range.offset, range.count as usize) {
-                Some(bytes) => {
-                    data = bytes.to_vec();
-                    Reply::RegionRead(RegionData { region: range.region, offset: range.offset, data: &data })
+            Request::IrqInfo(index) => Reply::IrqInfo(IrqInfo {
+                flags: IrqInfoFlags::EVENTFD,
+                index: *index,
+                count: 1,
+            }),
+            Request::RegionRead(range) => {
+                match self.bytes(range.region, range.offset, range.count as usize) {
+                    Some(bytes) => {
+                        data = bytes.to_vec();
+                        Reply::RegionRead(RegionData {
+                            region: range.region,
+                            offset: range.offset,
+                            data: &data,
+                        })
+                    }
+                    None => Reply::Error {
+                        command: request.command(),
+                        errno: 22,
+                    },
                 }
-                None => Reply::Error { command: request.command(), errno: 22 },
-            },
+            }
             Request::RegionWrite(write) => {
                 let waits = !message.header().flags.contains(HeaderFlags::NO_REPLY);
-                self.seen.writes.push((write.region, write.offset, write.data.to_vec(), waits));
-                let RegionData { region, offset, data } = *write;
+                self.seen
+                    .writes
+                    .push((write.region, write.offset, write.data.to_vec(), waits));
+                let RegionData {
+                    region,
+                    offset,
+                    data,
+                } = *write;
                 if let Some(bytes) = self.bytes(region, offset, data.len()) {
                     bytes.copy_from_slice(data);
                 }
-                Reply::RegionWrite(RegionRange { region, offset, count: u32::try_from(data.len()).unwrap() })
+                Reply::RegionWrite(RegionRange {
+                    region,
+                    offset,
+                    count: u32::try_from(data.len()).unwrap(),
+                })
             }
             Request::DmaMap(map) => {
                 self.seen.mapped.push(*map);
@@ -201,14 +243,19 @@ impl Fake {
                 self.seen.resets += 1;
                 Reply::Done(request.command())
             }
-            other => Reply::Error { command: other.command(), errno: 95 },
+            other => Reply::Error {
+                command: other.command(),
+                errno: 95,
+            },
         };
         reply.emit(id)
     }
 
     fn bytes(&mut self, region: u32, offset: u64, count: usize) -> Option<&mut [u8]> {
         let start = usize::try_from(offset).ok()?;
-        self.memory.get_mut(region as usize)?.get_mut(start..start.checked_add(count)?)
+        self.memory
+            .get_mut(region as usize)?
+            .get_mut(start..start.checked_add(count)?)
     }
 }
 
@@ -242,7 +289,11 @@ fn misbehave(socket: &UnixStream, request: Message<'_>, reply: Vec<u8>, fault: F
         Fault::Refuse(errno) => reply = with_error(&reply, errno),
         Fault::Fds(count) => fds = vec![socket.as_fd(); count],
         Fault::Payload(payload) => {
-            reply = Reply::Other { command: header.command, payload: &payload }.emit(header.id);
+            reply = Reply::Other {
+                command: header.command,
+                payload: &payload,
+            }
+            .emit(header.id);
         }
         Fault::Raw(bytes) => reply = bytes,
         Fault::HangUp => return false,

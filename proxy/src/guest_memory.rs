@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use memfd::{FileSeal, MemfdOptions};
 use vm_memory::{
-    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionCollectionError,
+    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionCollectionError,
 };
 
 /// The smallest unit of guest RAM that can be handed over.
@@ -25,7 +26,9 @@ pub enum MemoryError {
         address: u64,
     },
     /// Addresses, sizes and file offsets are multiples of [`PAGE`], and the region ends within 64 bits.
-    #[error("guest RAM at {address:#x} with {size:#x} bytes at file offset {offset:#x}: not a range of whole pages")]
+    #[error(
+        "guest RAM at {address:#x} with {size:#x} bytes at file offset {offset:#x}: not a range of whole pages"
+    )]
     Unaligned {
         /// The region's guest-physical address.
         address: u64,
@@ -61,28 +64,40 @@ pub fn allocate(regions: &[(u64, u64)]) -> Result<GuestMemoryMmap, MemoryError> 
     let mut total = 0_u64;
     let mut offsets = Vec::with_capacity(regions.len());
     for &(address, size) in regions {
-        let region = Region { address, size, offset: total };
+        let region = Region {
+            address,
+            size,
+            offset: total,
+        };
         region.check()?;
         offsets.push(region);
-        total = total.checked_add(size).ok_or(MemoryError::Unaligned { address, size, offset: total })?;
+        total = total.checked_add(size).ok_or(MemoryError::Unaligned {
+            address,
+            size,
+            offset: total,
+        })?;
     }
     let file = Arc::new(sealed_memfd(total)?);
     let mut ranges = Vec::with_capacity(offsets.len());
     for region in offsets {
-        let size = usize::try_from(region.size).map_err(|error| MemoryError::Map(error.to_string()))?;
+        let size =
+            usize::try_from(region.size).map_err(|error| MemoryError::Map(error.to_string()))?;
         ranges.push((
             GuestAddress(region.address),
             size,
             Some(FileOffset::from_arc(Arc::clone(&file), region.offset)),
         ));
     }
-    GuestMemoryMmap::from_ranges_with_files(ranges).map_err(|error| MemoryError::Map(error.to_string()))
+    GuestMemoryMmap::from_ranges_with_files(ranges)
+        .map_err(|error| MemoryError::Map(error.to_string()))
 }
 
 fn sealed_memfd(size: u64) -> Result<File, MemoryError> {
     let refused = |error: memfd::Error| {
         let source = match error {
-            memfd::Error::Create(source) | memfd::Error::AddSeals(source) | memfd::Error::GetSeals(source) => source,
+            memfd::Error::Create(source)
+            | memfd::Error::AddSeals(source)
+            | memfd::Error::GetSeals(source) => source,
         };
         MemoryError::Memfd { size, source }
     };
@@ -91,7 +106,10 @@ fn sealed_memfd(size: u64) -> Result<File, MemoryError> {
         .close_on_exec(true)
         .create("outrigger-guest-ram")
         .map_err(refused)?;
-    memfd.as_file().set_len(size).map_err(|source| MemoryError::Memfd { size, source })?;
+    memfd
+        .as_file()
+        .set_len(size)
+        .map_err(|source| MemoryError::Memfd { size, source })?;
     // The size cannot change any more: no access to a mapping of it can end in SIGBUS.
     memfd
         .add_seals(&[FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealSeal])
@@ -109,25 +127,47 @@ pub(crate) struct Region {
 
 impl Region {
     fn check(&self) -> Result<(), MemoryError> {
-        let Self { address, size, offset } = *self;
+        let Self {
+            address,
+            size,
+            offset,
+        } = *self;
         let whole = |value: u64| value.is_multiple_of(PAGE);
         let ends = |start: u64| start.checked_add(size).is_some();
-        if size != 0 && whole(address) && whole(size) && whole(offset) && ends(address) && ends(offset) {
+        if size != 0
+            && whole(address)
+            && whole(size)
+            && whole(offset)
+            && ends(address)
+            && ends(offset)
+        {
             Ok(())
         } else {
-            Err(MemoryError::Unaligned { address, size, offset })
+            Err(MemoryError::Unaligned {
+                address,
+                size,
+                offset,
+            })
         }
     }
 }
 
 /// The regions of a VMM's guest memory with their files. Every region is checked before the first is used.
-pub(crate) fn shared_regions<M: GuestMemoryBackend>(memory: &M) -> Result<Vec<(Region, &File)>, MemoryError> {
+pub(crate) fn shared_regions<M: GuestMemoryBackend>(
+    memory: &M,
+) -> Result<Vec<(Region, &File)>, MemoryError> {
     memory
         .iter()
         .map(|region| {
             let address = region.start_addr().0;
-            let file = region.file_offset().ok_or(MemoryError::NoFile { address })?;
-            let range = Region { address, size: region.len(), offset: file.start() };
+            let file = region
+                .file_offset()
+                .ok_or(MemoryError::NoFile { address })?;
+            let range = Region {
+                address,
+                size: region.len(),
+                offset: file.start(),
+            };
             range.check()?;
             Ok((range, file.file()))
         })
@@ -143,10 +183,26 @@ mod tests {
     #[test]
     fn regions_share_one_sealed_file() {
         let memory = allocate(&[(0, 0x3000), (0x10_0000, 0x1000)]).unwrap();
-        memory.write_obj(0x1234_5678_u32, GuestAddress(0x10_0010)).unwrap();
+        memory
+            .write_obj(0x1234_5678_u32, GuestAddress(0x10_0010))
+            .unwrap();
         let regions = shared_regions(&memory).unwrap();
-        assert_eq!(regions[0].0, Region { address: 0, size: 0x3000, offset: 0 });
-        assert_eq!(regions[1].0, Region { address: 0x10_0000, size: 0x1000, offset: 0x3000 });
+        assert_eq!(
+            regions[0].0,
+            Region {
+                address: 0,
+                size: 0x3000,
+                offset: 0
+            }
+        );
+        assert_eq!(
+            regions[1].0,
+            Region {
+                address: 0x10_0000,
+                size: 0x1000,
+                offset: 0x3000
+            }
+        );
         let mut bytes = [0; 4];
         regions[1].1.read_exact_at(&mut bytes, 0x3010).unwrap();
         assert_eq!(u32::from_le_bytes(bytes), 0x1234_5678);
@@ -156,15 +212,29 @@ mod tests {
 
     #[test]
     fn odd_regions_are_refused() {
-        for regions in [&[(0, 0)][..], &[(0x800, 0x1000)], &[(0, 0x1800)], &[(u64::MAX - 0xfff, 0x2000)]] {
-            assert!(matches!(allocate(regions), Err(MemoryError::Unaligned { .. })), "{regions:x?}");
+        for regions in [
+            &[(0, 0)][..],
+            &[(0x800, 0x1000)],
+            &[(0, 0x1800)],
+            &[(u64::MAX - 0xfff, 0x2000)],
+        ] {
+            assert!(
+                matches!(allocate(regions), Err(MemoryError::Unaligned { .. })),
+                "{regions:x?}"
+            );
         }
-        assert!(matches!(allocate(&[(0, 0x2000), (0x1000, 0x1000)]), Err(MemoryError::Map(_))));
+        assert!(matches!(
+            allocate(&[(0, 0x2000), (0x1000, 0x1000)]),
+            Err(MemoryError::Map(_))
+        ));
     }
 
     #[test]
     fn anonymous_memory_is_refused() {
         let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
-        assert!(matches!(shared_regions(&memory), Err(MemoryError::NoFile { address: 0 })));
+        assert!(matches!(
+            shared_regions(&memory),
+            Err(MemoryError::NoFile { address: 0 })
+        ));
     }
 }

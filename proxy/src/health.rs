@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{Shutdown, shutdown};
 
-
 /// Why a device stopped answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,7 +39,12 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn new(connection: OwnedFd) -> io::Result<Self> {
         let notify = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { dead: AtomicBool::new(false), event: Mutex::new(None), notify, connection })
+        Ok(Self {
+            dead: AtomicBool::new(false),
+            event: Mutex::new(None),
+            notify,
+            connection,
+        })
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -50,11 +54,17 @@ impl Health {
 
     /// The device is dead, because of `event` if nothing was reported before.
     pub(crate) fn fail(&self, event: Event) {
-        let mut slot = self.event.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = self
+            .event
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.dead.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::error!(?event, "the device has failed: its reads are all ones from now on, its writes are dropped");
+        tracing::error!(
+            ?event,
+            "the device has failed: its reads are all ones from now on, its writes are dropped"
+        );
         *slot = Some(event);
         // The counter is far from full, as this is its only write.
         let _ = rustix::io::write(&self.notify, &1_u64.to_ne_bytes());
@@ -63,7 +73,10 @@ impl Health {
 
     /// The device is gone because the VMM wants it so: no event.
     pub(crate) fn close(&self) {
-        let _slot = self.event.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _slot = self
+            .event
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         self.dead.store(true, Ordering::Relaxed);
         self.hang_up();
     }
@@ -74,7 +87,11 @@ impl Health {
     }
 
     pub(crate) fn take(&self) -> Option<Event> {
-        let event = self.event.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let event = self
+            .event
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         if event.is_some() {
             let _ = rustix::io::read(&self.notify, &mut [0_u8; 8]);
         }

@@ -31,7 +31,10 @@ impl Intx {
     /// The process is out of descriptors.
     pub fn new() -> io::Result<Self> {
         let eventfd = || EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK);
-        Ok(Self { trigger: eventfd()?, resample: eventfd()? })
+        Ok(Self {
+            trigger: eventfd()?,
+            resample: eventfd()?,
+        })
     }
 
     /// Signalled by the emulator when the line goes up.

@@ -44,7 +44,10 @@ impl EmulatorCommand {
     pub fn new(binary: impl AsRef<Path>, device: impl Into<String>) -> Self {
         let mut command = Command::new(binary.as_ref());
         command.stdin(Stdio::null());
-        Self { command, device: device.into() }
+        Self {
+            command,
+            device: device.into(),
+        }
     }
 
     /// Adds an argument.
@@ -76,14 +79,19 @@ impl EmulatorCommand {
     pub fn spawn(mut self) -> Result<(Emulator, OwnedFd), SpawnError> {
         match self.start() {
             Ok(started) => Ok(started),
-            Err(source) => Err(SpawnError { binary: self.command.get_program().into(), source }),
+            Err(source) => Err(SpawnError {
+                binary: self.command.get_program().into(),
+                source,
+            }),
         }
     }
 
     fn start(&mut self) -> io::Result<(Emulator, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         let fd = theirs.as_raw_fd();
-        self.command.arg("--export").arg(format!("type=vfio-user,device={},fd={fd}", self.device));
+        self.command
+            .arg("--export")
+            .arg(format!("type=vfio-user,device={},fd={fd}", self.device));
         sys::inherit_only(&mut self.command, theirs.into());
         let mut child = self.command.spawn()?;
         let pidfd = match watch(&child) {
@@ -95,13 +103,23 @@ impl EmulatorCommand {
                 return Err(error);
             }
         };
-        Ok((Emulator { child, pidfd, status: None }, ours.into()))
+        Ok((
+            Emulator {
+                child,
+                pidfd,
+                status: None,
+            },
+            ours.into(),
+        ))
     }
 }
 
 /// A descriptor that becomes readable when the child ends. It is not reaped yet, so its id is still its own.
 fn watch(child: &Child) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(io::ErrorKind::InvalidData)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
@@ -139,7 +157,10 @@ impl Emulator {
                 break;
             }
             let left = Timespec::try_from(left).ok();
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], left.as_ref()) {
+            match poll(
+                &mut [PollFd::new(&self.pidfd, PollFlags::IN)],
+                left.as_ref(),
+            ) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -51,7 +51,11 @@ pub struct ProxyOptions {
 impl Default for ProxyOptions {
     /// One vCPU, a deadline of 5 seconds.
     fn default() -> Self {
-        Self { vcpus: 1, transport: Transport::Socket, deadline: Duration::from_secs(5) }
+        Self {
+            vcpus: 1,
+            transport: Transport::Socket,
+            deadline: Duration::from_secs(5),
+        }
     }
 }
 
@@ -81,7 +85,10 @@ impl Proxy {
     /// # Errors
     /// There is no emulator, it does not answer within the deadline, it breaks the protocol, or its device is not a
     /// PCI function with a type 0 header. Nothing remains of the attempt.
-    pub fn connect(endpoint: Endpoint, options: ProxyOptions) -> Result<(Self, Vec<VcpuPort>), Error> {
+    pub fn connect(
+        endpoint: Endpoint,
+        options: ProxyOptions,
+    ) -> Result<(Self, Vec<VcpuPort>), Error> {
         let socket = match endpoint {
             Endpoint::Socket(socket) => socket,
             Endpoint::Path(path) => match UnixStream::connect(&path) {
@@ -96,7 +103,10 @@ impl Proxy {
     ///
     /// # Errors
     /// The emulator cannot be started, or as [`Proxy::connect`]; it is not running then.
-    pub fn spawn(command: EmulatorCommand, options: ProxyOptions) -> Result<(Self, Vec<VcpuPort>), Error> {
+    pub fn spawn(
+        command: EmulatorCommand,
+        options: ProxyOptions,
+    ) -> Result<(Self, Vec<VcpuPort>), Error> {
         let (emulator, socket) = command.spawn()?;
         Self::attach(socket, Some(emulator), options)
     }
@@ -109,22 +119,43 @@ impl Proxy {
         const STEP: &str = "preparing the connection";
         options.check()?;
         let health = Arc::new(Health::new(socket.try_clone().step(STEP)?).step(STEP)?);
-        let connection = Arc::new(Connection::new(socket, options.deadline, Arc::clone(&health)));
+        let connection = Arc::new(Connection::new(
+            socket,
+            options.deadline,
+            Arc::clone(&health),
+        ));
         control::negotiate(&connection, false)?;
         let description = control::describe(&connection)?;
-        let config = ConfigSpace::new(&description.header, control::bar_sizes(&description.regions))?;
+        let config = ConfigSpace::new(
+            &description.header,
+            control::bar_sizes(&description.regions),
+        )?;
         let config = Arc::new(Mutex::new(config));
         let ports = (0..options.vcpus)
             .map(|_| {
                 let port: Box<dyn Port> = Box::new(SocketPort::new(Arc::clone(&connection)));
-                VcpuPort::new(port, Arc::clone(&config), description.config_size, Arc::clone(&health))
+                VcpuPort::new(
+                    port,
+                    Arc::clone(&config),
+                    description.config_size,
+                    Arc::clone(&health),
+                )
             })
             .collect();
         let process = emulator.as_ref().map(Emulator::pidfd);
-        let watch = Watch::start(connection.socket(), process, Arc::clone(&health)).step("starting the watch thread")?;
+        let watch = Watch::start(connection.socket(), process, Arc::clone(&health))
+            .step("starting the watch thread")?;
         let transport = Transport::Socket;
-        let proxy =
-            Self { _watch: watch, connection, health, description, config, transport, mapped: Vec::new(), emulator };
+        let proxy = Self {
+            _watch: watch,
+            connection,
+            health,
+            description,
+            config,
+            transport,
+            mapped: Vec::new(),
+            emulator,
+        };
         Ok((proxy, ports))
     }
 
@@ -201,7 +232,11 @@ impl Proxy {
     /// # Errors
     /// The emulator refuses; the connection fails.
     pub fn mask_interrupt(&self, masked: bool) -> Result<(), Error> {
-        let action = if masked { IntxAction::MaskNow } else { IntxAction::UnmaskNow };
+        let action = if masked {
+            IntxAction::MaskNow
+        } else {
+            IntxAction::UnmaskNow
+        };
         control::set_intx(&self.connection, action)
     }
 
@@ -256,11 +291,17 @@ impl Proxy {
     /// # Errors
     /// The emulator did not agree; it is detached all the same.
     pub fn detach(mut self) -> Result<(), Error> {
-        let silent = if self.description.interrupt { self.disable_interrupt() } else { Ok(()) };
+        let silent = if self.description.interrupt {
+            self.disable_interrupt()
+        } else {
+            Ok(())
+        };
         let unmapped = self.detach_memory();
         self.health.close();
         if let Some(emulator) = &mut self.emulator {
-            emulator.wait(self.connection.deadline()).step("waiting for the emulator's end")?;
+            emulator
+                .wait(self.connection.deadline())
+                .step("waiting for the emulator's end")?;
         }
         silent.and(unmapped)
     }
@@ -275,10 +316,18 @@ impl Drop for Proxy {
 impl ProxyOptions {
     fn check(&self) -> Result<(), Error> {
         if self.vcpus == 0 {
-            return Err(Error::Option { name: "vcpus", value: 0, mend: "a device needs at least one port" });
+            return Err(Error::Option {
+                name: "vcpus",
+                value: 0,
+                mend: "a device needs at least one port",
+            });
         }
         if self.deadline < Duration::from_millis(1) {
-            return Err(Error::Option { name: "deadline", value: 0, mend: "give the emulator at least 1 ms" });
+            return Err(Error::Option {
+                name: "deadline",
+                value: 0,
+                mend: "give the emulator at least 1 ms",
+            });
         }
         Ok(())
     }

@@ -41,8 +41,18 @@ impl VcpuPort {
         config_size: u16,
         health: Arc<Health>,
     ) -> Self {
-        let windows = config.lock().unwrap_or_else(PoisonError::into_inner).windows();
-        Self { port, windows, config, config_size, health, counters: Counters::default() }
+        let windows = config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .windows();
+        Self {
+            port,
+            windows,
+            config,
+            config_size,
+            health,
+            counters: Counters::default(),
+        }
     }
 
     /// A read of memory space. `data` is filled if the device decodes `address`.
@@ -87,8 +97,16 @@ impl VcpuPort {
             self.counters.shadow_reads += 1;
             return known;
         }
-        let answer = self.forward_read(Access { region: CONFIG_REGION, offset: offset.into(), width });
-        if self.health.is_dead() { width.mask() } else { answer & !mask | known }
+        let answer = self.forward_read(Access {
+            region: CONFIG_REGION,
+            offset: offset.into(),
+            width,
+        });
+        if self.health.is_dead() {
+            width.mask()
+        } else {
+            answer & !mask | known
+        }
     }
 
     /// A write to the function's config space: returns when it has taken effect, on what the device decodes too.
@@ -98,7 +116,11 @@ impl VcpuPort {
         }
         let config = Arc::clone(&self.config);
         let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
-        let access = Access { region: CONFIG_REGION, offset: offset.into(), width };
+        let access = Access {
+            region: CONFIG_REGION,
+            offset: offset.into(),
+            width,
+        };
         self.forward_write(access, value & width.mask(), false);
         config.write(offset, width, value);
     }
@@ -116,7 +138,9 @@ impl VcpuPort {
     }
 
     fn in_config_space(&self, offset: u16, width: Width) -> bool {
-        offset.checked_add(u16::from(width.bytes())).is_some_and(|end| end <= self.config_size)
+        offset
+            .checked_add(u16::from(width.bytes()))
+            .is_some_and(|end| end <= self.config_size)
     }
 
     fn read(&mut self, space: Space, address: u64, data: &mut [u8]) -> bool {
@@ -125,7 +149,11 @@ impl VcpuPort {
         let mut decoded = false;
         while let Some((hit, width)) = self.piece(space, address, rest.len()) {
             let (now, after) = rest.split_at_mut(usize::from(width.bytes()));
-            let value = self.forward_read(Access { region: hit.region, offset: hit.offset, width });
+            let value = self.forward_read(Access {
+                region: hit.region,
+                offset: hit.offset,
+                width,
+            });
             now.copy_from_slice(&value.to_le_bytes()[..now.len()]);
             decoded = true;
             rest = after;
@@ -146,7 +174,11 @@ impl VcpuPort {
             let mut bytes = [0; 8];
             bytes[..now.len()].copy_from_slice(now);
             if usize::from(hit.region) != ROM {
-                let access = Access { region: hit.region, offset: hit.offset, width };
+                let access = Access {
+                    region: hit.region,
+                    offset: hit.offset,
+                    width,
+                };
                 self.forward_write(access, u64::from_le_bytes(bytes), space == Space::Memory);
             }
             decoded = true;
@@ -159,7 +191,11 @@ impl VcpuPort {
     /// The next piece of an access of which `len` bytes are left: what decodes it, and the greatest width that fits.
     fn piece(&self, space: Space, address: u64, len: usize) -> Option<(Hit, Width)> {
         let most = u64::try_from(len).ok()?;
-        let hit = if most == 0 { None } else { self.windows.find(space, address) }?;
+        let hit = if most == 0 {
+            None
+        } else {
+            self.windows.find(space, address)
+        }?;
         let width = [Width::Qword, Width::Dword, Width::Word, Width::Byte]
             .into_iter()
             .find(|width| u64::from(width.bytes()) <= most.min(hit.room))?;

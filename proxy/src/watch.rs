@@ -30,14 +30,20 @@ impl Watch {
         let thread = Builder::new()
             .name("outrigger-watch".into())
             .spawn(move || watch(&stopped, &connection, process.as_ref(), &health))?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
 fn watch(stop: &OwnedFd, connection: &OwnedFd, process: Option<&OwnedFd>, health: &Health) {
     loop {
         // Not for input: that is for whoever waits for a reply. A hang-up is reported unasked.
-        let mut fds = vec![PollFd::new(stop, PollFlags::IN), PollFd::new(connection, PollFlags::RDHUP)];
+        let mut fds = vec![
+            PollFd::new(stop, PollFlags::IN),
+            PollFd::new(connection, PollFlags::RDHUP),
+        ];
         fds.extend(process.map(|process| PollFd::new(process, PollFlags::IN)));
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,

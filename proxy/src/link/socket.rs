@@ -32,10 +32,7 @@ pub(crate) enum RequestError {
     Dead(#[from] PortError),
     /// The emulator said no. The connection is as good as before.
     #[error("{command} was refused with errno {errno}")]
-    Refused {
-        command: Command,
-        errno: u32,
-    },
+    Refused { command: Command, errno: u32 },
 }
 
 impl From<WireError> for RequestError {
@@ -80,8 +77,17 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client on this connected stream socket. `health` hears of the connection's end.
     pub(crate) fn new(socket: OwnedFd, deadline: Duration, health: Arc<Health>) -> Self {
-        let exchange = Exchange { receiver: Receiver::new(MAX_REPLY), sender: Sender::new(), next_id: 0 };
-        Self { socket, exchange: Mutex::new(exchange), deadline, health }
+        let exchange = Exchange {
+            receiver: Receiver::new(MAX_REPLY),
+            sender: Sender::new(),
+            next_id: 0,
+        };
+        Self {
+            socket,
+            exchange: Mutex::new(exchange),
+            deadline,
+            health,
+        }
     }
 
     /// The socket, to watch for hang-up. Nobody else may read from it.
@@ -130,7 +136,10 @@ impl Connection {
     }
 
     /// One turn on the connection. A failure is reported before the next turn begins.
-    fn exchange<T>(&self, turn: impl FnOnce(&mut Exchange) -> Result<T, PortError>) -> Result<T, RequestError> {
+    fn exchange<T>(
+        &self,
+        turn: impl FnOnce(&mut Exchange) -> Result<T, PortError>,
+    ) -> Result<T, RequestError> {
         let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         if self.health.is_dead() {
             return Err(PortError::PeerGone.into());
@@ -154,8 +163,15 @@ impl Connection {
         let id = exchange.next_id;
         exchange.next_id = id.wrapping_add(1);
         let fds: Result<Vec<_>, _> = fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
-        exchange.sender.push(request.emit(id, no_reply), fds.map_err(|error| lost(&error))?);
-        while !exchange.sender.flush(&self.socket, Wait::Never).map_err(|error| lost(&error))? {
+        exchange.sender.push(
+            request.emit(id, no_reply),
+            fds.map_err(|error| lost(&error))?,
+        );
+        while !exchange
+            .sender
+            .flush(&self.socket, Wait::Never)
+            .map_err(|error| lost(&error))?
+        {
             self.wait(PollFlags::OUT, deadline)?;
         }
         Ok(id)
@@ -175,14 +191,18 @@ impl Connection {
             let (bytes, fds) = match received {
                 Ok(Received::Message { bytes, fds }) => (bytes, fds),
                 Ok(Received::WouldBlock) => continue,
-                Ok(Received::Closed) | Err(ReceiveError::CutOff) => return Err(PortError::PeerGone),
+                Ok(Received::Closed) | Err(ReceiveError::CutOff) => {
+                    return Err(PortError::PeerGone);
+                }
                 Err(ReceiveError::Io(error)) => return Err(lost(&error)),
                 Err(error) => return Err(PortError::Corrupt(error.to_string())),
             };
             check(&bytes, id, command).map_err(PortError::Corrupt)?;
             if fds.len() > max_fds {
                 let count = fds.len();
-                return Err(PortError::Corrupt(format!("{count} descriptors with the reply to {command}")));
+                return Err(PortError::Corrupt(format!(
+                    "{count} descriptors with the reply to {command}"
+                )));
             }
             return Ok(Answer { bytes, fds });
         }
@@ -207,9 +227,14 @@ impl Connection {
 
 /// Whether these bytes are a reply to that request.
 fn check(bytes: &[u8], id: u16, command: Command) -> Result<(), String> {
-    let header = Message::new(bytes).map_err(|error| error.to_string())?.header();
+    let header = Message::new(bytes)
+        .map_err(|error| error.to_string())?
+        .header();
     if header.kind != outrigger_vfio_user::Kind::Reply {
-        return Err(format!("the command {} where the reply to {command} is due", header.command));
+        return Err(format!(
+            "the command {} where the reply to {command} is due",
+            header.command
+        ));
     }
     if header.id != id || header.command != command {
         return Err(format!(

@@ -1,5 +1,8 @@
 //! Which descriptors a child inherits.
-#![expect(unsafe_code, reason = "CommandExt::pre_exec and close_range have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "CommandExt::pre_exec and close_range have no safe form"
+)]
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -18,7 +21,14 @@ pub(super) fn inherit_only(command: &mut Command, fd: OwnedFd) {
         //
         // SAFETY: close_range with CLOSE_RANGE_CLOEXEC takes three integers, touches no memory and closes nothing
         // now; at exec, when the flag counts, no code of this process is left that could use a descriptor.
-        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                3_u32,
+                u32::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            )
+        };
         fcntl_setfd(&fd, FdFlags::empty())?;
         Ok(())
     };

@@ -13,10 +13,16 @@ use crate::fake_emulator::{FakeEmulator, Fault, Script};
 use crate::guest_memory;
 
 /// Long enough for any answer that comes.
-const PATIENT: ProxyOptions =
-    ProxyOptions { vcpus: 2, transport: Transport::Socket, deadline: Duration::from_secs(20) };
+const PATIENT: ProxyOptions = ProxyOptions {
+    vcpus: 2,
+    transport: Transport::Socket,
+    deadline: Duration::from_secs(20),
+};
 
-fn attach(script: Script, options: ProxyOptions) -> (FakeEmulator, Result<(Proxy, Vec<VcpuPort>), Error>) {
+fn attach(
+    script: Script,
+    options: ProxyOptions,
+) -> (FakeEmulator, Result<(Proxy, Vec<VcpuPort>), Error>) {
     let (fake, socket) = FakeEmulator::start(script);
     (fake, Proxy::connect(Endpoint::Socket(socket), options))
 }
@@ -34,7 +40,9 @@ fn use_it_all(socket: OwnedFd, options: ProxyOptions) -> Result<(), Error> {
     let (mut proxy, mut ports) = Proxy::connect(Endpoint::Socket(socket), options)?;
     let memory = guest_memory::allocate(&[(0, 0x2000), (0x10_0000, 0x1000)])?;
     let intx = Intx::new().unwrap();
-    let attached = proxy.attach_memory(&memory).and_then(|()| proxy.enable_interrupt(&intx));
+    let attached = proxy
+        .attach_memory(&memory)
+        .and_then(|()| proxy.enable_interrupt(&intx));
     for port in &mut ports {
         place_bars(port);
         let _ = port.config_read(0, Width::Dword);
@@ -44,7 +52,9 @@ fn use_it_all(socket: OwnedFd, options: ProxyOptions) -> Result<(), Error> {
         assert!(port.pio_write(0xc010, &[5]));
         assert!(port.pio_read(0xc010, &mut data[..1]));
     }
-    let masked = proxy.mask_interrupt(true).and_then(|()| proxy.mask_interrupt(false));
+    let masked = proxy
+        .mask_interrupt(true)
+        .and_then(|()| proxy.mask_interrupt(false));
     let reset = proxy.reset();
     let event = proxy.take_event();
     assert_eq!(proxy.take_event(), None);
@@ -67,12 +77,24 @@ fn a_device_is_described_and_used() {
     let (fake, attached) = attach(Script::default(), PATIENT);
     let (mut proxy, mut ports) = attached.unwrap();
     let description = proxy.description();
-    assert_eq!((description.vendor(), description.device(), description.class()), (0x1000, 0x12, 0x01_0000));
-    assert_eq!((description.interrupt_pin(), description.interrupt), (1, true));
+    assert_eq!(
+        (
+            description.vendor(),
+            description.device(),
+            description.class()
+        ),
+        (0x1000, 0x12, 0x01_0000)
+    );
+    assert_eq!(
+        (description.interrupt_pin(), description.interrupt),
+        (1, true)
+    );
     let memory = guest_memory::allocate(&[(0, 0x2000), (0x10_0000, 0x1000)]).unwrap();
     proxy.attach_memory(&memory).unwrap();
     place_bars(&mut ports[0]);
-    let [first, second] = ports.as_mut_slice() else { panic!() };
+    let [first, second] = ports.as_mut_slice() else {
+        panic!()
+    };
     assert!(first.mmio_write(0xfeb0_0014, &[0x20]));
     let mut data = [0; 2];
     assert!(second.mmio_read(0xfeb0_0014, &mut data));
@@ -83,15 +105,28 @@ fn a_device_is_described_and_used() {
     assert_eq!(second.config_read(0x100, Width::Byte), 0xff);
     assert_eq!(first.counters().posted_writes, 1);
     assert_eq!(first.counters().crossings, 4);
-    assert_eq!(second.counters(), Counters { crossings: 2, shadow_reads: 1, ..Counters::default() });
+    assert_eq!(
+        second.counters(),
+        Counters {
+            crossings: 2,
+            shadow_reads: 1,
+            ..Counters::default()
+        }
+    );
     proxy.reset().unwrap();
     assert!(!first.mmio_read(0xfeb0_0014, &mut data));
     proxy.detach().unwrap();
     let seen = fake.seen();
     assert!(seen.mapped.is_empty());
     assert_eq!((seen.fds.len(), seen.resets), (2, 1));
-    assert!(seen.writes.contains(&(1, 0x14, vec![0x20], false)), "posted");
-    assert!(seen.writes.contains(&(0, 0xff, vec![7], true)), "not posted");
+    assert!(
+        seen.writes.contains(&(1, 0x14, vec![0x20], false)),
+        "posted"
+    );
+    assert!(
+        seen.writes.contains(&(0, 0xff, vec![7], true)),
+        "not posted"
+    );
 }
 
 #[test]
@@ -149,14 +184,21 @@ fn faults_end_the_connection_wherever_they_strike() {
             let result = use_it_all(socket, PATIENT);
             let seen = fake.seen();
             assert!(start.elapsed() < PATIENT.deadline, "{fault:?} at {step}");
-            assert!(result.is_err(), "{fault:?} at {step} of {} was not noticed", seen.requests);
+            assert!(
+                result.is_err(),
+                "{fault:?} at {step} of {} was not noticed",
+                seen.requests
+            );
         }
     }
 }
 
 #[test]
 fn silence_ends_with_the_deadline() {
-    let options = ProxyOptions { deadline: Duration::from_millis(20), ..PATIENT };
+    let options = ProxyOptions {
+        deadline: Duration::from_millis(20),
+        ..PATIENT
+    };
     for step in 0..requests() {
         let (fake, socket) = FakeEmulator::start(Script::with_fault(step, Fault::Silence));
         // A posted write misses no reply.
@@ -164,13 +206,25 @@ fn silence_ends_with_the_deadline() {
         fake.seen();
     }
     let (_fake, attached) = attach(Script::with_fault(0, Fault::Silence), options);
-    assert!(matches!(attached, Err(Error::Connection { source: crate::port::PortError::TimedOut, .. })));
+    assert!(matches!(
+        attached,
+        Err(Error::Connection {
+            source: crate::port::PortError::TimedOut,
+            ..
+        })
+    ));
 }
 
 #[test]
 fn refusals_and_odd_lengths_do_not_harm() {
     for step in 0..requests() {
-        for fault in [Fault::Refuse(22), Fault::Refuse(u32::MAX), Fault::Short, Fault::Long, Fault::Payload(vec![])] {
+        for fault in [
+            Fault::Refuse(22),
+            Fault::Refuse(u32::MAX),
+            Fault::Short,
+            Fault::Long,
+            Fault::Payload(vec![]),
+        ] {
             let (fake, socket) = FakeEmulator::start(Script::with_fault(step, fault));
             let _ = use_it_all(socket, PATIENT);
             fake.seen();
@@ -261,7 +315,16 @@ fn impossible_devices_are_refused() {
 
 #[test]
 fn options_are_checked() {
-    for options in [ProxyOptions { vcpus: 0, ..PATIENT }, ProxyOptions { deadline: Duration::ZERO, ..PATIENT }] {
+    for options in [
+        ProxyOptions {
+            vcpus: 0,
+            ..PATIENT
+        },
+        ProxyOptions {
+            deadline: Duration::ZERO,
+            ..PATIENT
+        },
+    ] {
         let (_fake, attached) = attach(Script::default(), options);
         assert!(matches!(attached, Err(Error::Option { .. })));
     }
@@ -272,7 +335,8 @@ fn a_death_that_no_access_finds_is_still_an_event() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (fake, socket) = FakeEmulator::start(Script::default());
     drop((ours, theirs));
-    let (mut proxy, ports) = Proxy::connect(Endpoint::Socket(socket.try_clone().unwrap()), PATIENT).unwrap();
+    let (mut proxy, ports) =
+        Proxy::connect(Endpoint::Socket(socket.try_clone().unwrap()), PATIENT).unwrap();
     // The client's end shut down for writing: the fake sees its end, leaves, and closes its own.
     rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).unwrap();
     fake.seen();

@@ -34,8 +34,16 @@ fn aborted(access: Access, error: RequestError) -> Result<u64, PortError> {
 
 impl Port for SocketPort {
     fn read(&mut self, access: Access) -> Result<u64, PortError> {
-        let Access { region, offset, width } = access;
-        let range = RegionRange { region: region.into(), offset, count: width.bytes().into() };
+        let Access {
+            region,
+            offset,
+            width,
+        } = access;
+        let range = RegionRange {
+            region: region.into(),
+            offset,
+            count: width.bytes().into(),
+        };
         let answer = match self.connection.request(&Request::RegionRead(range), &[], 0) {
             Ok(answer) => answer,
             Err(error) => return aborted(access, error),
@@ -51,13 +59,17 @@ impl Port for SocketPort {
                 return Ok(u64::from_le_bytes(bytes));
             }
         }
-        let error = self.connection.corrupt(format!("REGION_READ was answered with another range than {access:?}"));
+        let error = self.connection.corrupt(format!(
+            "REGION_READ was answered with another range than {access:?}"
+        ));
         aborted(access, error)
     }
 
     fn post(&mut self, access: Access, value: u64) -> Result<(), PortError> {
         let bytes = value.to_le_bytes();
-        self.connection.post(&write(access, &bytes)).or_else(|error| aborted(access, error).map(drop))
+        self.connection
+            .post(&write(access, &bytes))
+            .or_else(|error| aborted(access, error).map(drop))
     }
 
     fn write(&mut self, access: Access, value: u64) -> Result<(), PortError> {
@@ -66,19 +78,40 @@ impl Port for SocketPort {
             Ok(answer) => answer,
             Err(error) => return aborted(access, error).map(drop),
         };
-        let Access { region, offset, width } = access;
-        let expected = RegionRange { region: region.into(), offset, count: width.bytes().into() };
-        if answer.reply().is_ok_and(|reply| reply == Reply::RegionWrite(expected)) {
+        let Access {
+            region,
+            offset,
+            width,
+        } = access;
+        let expected = RegionRange {
+            region: region.into(),
+            offset,
+            count: width.bytes().into(),
+        };
+        if answer
+            .reply()
+            .is_ok_and(|reply| reply == Reply::RegionWrite(expected))
+        {
             return Ok(());
         }
-        let error = self.connection.corrupt(format!("REGION_WRITE was answered with another range than {access:?}"));
+        let error = self.connection.corrupt(format!(
+            "REGION_WRITE was answered with another range than {access:?}"
+        ));
         aborted(access, error).map(drop)
     }
 }
 
 /// The request for a write of the value whose little-endian bytes are these.
 fn write(access: Access, bytes: &[u8; 8]) -> Request<'_> {
-    let Access { region, offset, width } = access;
+    let Access {
+        region,
+        offset,
+        width,
+    } = access;
     let data = bytes.get(..usize::from(width.bytes())).unwrap_or_default();
-    Request::RegionWrite(RegionData { region: region.into(), offset, data })
+    Request::RegionWrite(RegionData {
+        region: region.into(),
+        offset,
+        data,
+    })
 }
