@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod decorators;
+mod image;
+mod in_flight;
 mod property;
 
 use std::fs::File;
