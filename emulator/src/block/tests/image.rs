@@ -152,3 +152,76 @@ fn descriptors_are_given_back() {
     }
     assert_eq!(count(), 0);
 }
+
+#[test]
+fn threads_stand_in_where_io_uring_is_forbidden() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+    // The filter is for this thread and those that it starts.
+    let forbidden = std::thread::spawn(|| {
+        let rules = [(libc::SYS_io_uring_setup, vec![])].into_iter().collect();
+        let refuse = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap();
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+
+        let open = |engine| {
+            let options = FileOptions {
+                read_only: false,
+                direct: false,
+                engine,
+            };
+            Backend::file(image_file(Place::Disk, &pattern(SIZE)), options)
+        };
+        match open(Engine::IoUring) {
+            Err(OpenError::IoUring(error)) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
+            other => panic!("{other:?}"),
+        }
+        let mut backend = open(Engine::Auto).unwrap();
+        let data = Data::Owned(vec![3; 512]);
+        run(&mut backend, request(Op::Write { fua: true }, 0, 512, data))
+            .result
+            .unwrap();
+        let done = run(
+            &mut backend,
+            request(Op::Read, 0, 1024, Data::Owned(vec![0; 1024])),
+        );
+        let mut expected = pattern(1024);
+        expected[..512].fill(3);
+        assert!(matches!(done.data, Data::Owned(bytes) if bytes == expected));
+    });
+    forbidden.join().unwrap();
+}
+
+#[test]
+fn guest_ram_that_its_owner_cut_off_is_an_error() {
+    for engine in [Engine::Auto, Engine::Threads] {
+        let options = FileOptions {
+            read_only: false,
+            direct: false,
+            engine,
+        };
+        let mut backend = Backend::file(image_file(Place::Disk, &pattern(SIZE)), options).unwrap();
+        let ram = fixture::memfd(RAM_SIZE);
+        let mut gate = fixture::gate(&[]);
+        let fd = ram.try_clone().unwrap();
+        gate.map(crate::dma::Mapping {
+            fd,
+            ..fixture::mapping(RAM_START, RAM_SIZE)
+        })
+        .unwrap();
+        for (op, direction) in [
+            (Op::Read, Direction::ToGuest),
+            (Op::Write { fua: true }, Direction::FromGuest),
+        ] {
+            let data = guest(&gate, direction, &[(8192, 4096)]);
+            rustix::fs::ftruncate(&ram, 4096).unwrap();
+            let done = run(&mut backend, request(op, 0, 4096, data));
+            match done.result {
+                Err(BlockError::Io { source, .. }) => {
+                    assert_eq!(source.raw_os_error(), Some(libc::EFAULT))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
