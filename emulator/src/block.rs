@@ -31,7 +31,7 @@ pub use delay::{Delay, DelayHandle, Hold};
 pub use fail::{Fail, FailRule, Failure};
 pub use file::{Engine, Image};
 pub use memory::Memory;
-pub use open::{FileOptions, OpenError};
+pub use open::{FileOptions, OpenError, Opened, open};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,13 +148,21 @@ impl Backend {
         Self::Memory(Memory::new(bytes, read_only))
     }
 
-    /// A raw image: a regular file or a block device, of the size that it has now. Call it before the sandbox closes:
-    /// it may reopen the file, set up io_uring and start threads.
+    /// A raw image: a regular file or a block device, of the size that it has now. Opens and starts in one.
     ///
     /// # Errors
     /// [`OpenError`], to be shown to the user with the file's name.
     pub fn file(file: std::fs::File, options: FileOptions) -> Result<Self, OpenError> {
-        Ok(Self::File(Box::new(Image::open(file, options)?)))
+        Self::start(open(file, options)?)
+    }
+
+    /// Starts the engine of an opened image: sets up io_uring or starts threads, which inherit the rights that the
+    /// caller has left. Needs no path, but must come before the system call filter.
+    ///
+    /// # Errors
+    /// If no engine can be had.
+    pub fn start(opened: Opened) -> Result<Self, OpenError> {
+        Ok(Self::File(Box::new(Image::start(opened)?)))
     }
 
     /// Holds each request back before it reaches `inner`; the handle lets them go.
