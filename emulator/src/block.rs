@@ -8,6 +8,8 @@
 //! Requests that overlap and are in flight together take effect in any order.
 
 mod bounce;
+mod delay;
+mod fail;
 mod file;
 mod job;
 mod memory;
@@ -20,13 +22,16 @@ mod uring;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::dma::Segment;
+pub use delay::{Delay, DelayHandle, Hold};
+pub use fail::{Fail, FailRule, Failure};
 pub use file::{Engine, Image};
 pub use memory::Memory;
-pub use open::{FileOptions, OpenError};
+pub use open::{FileOptions, OpenError, Opened, open};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +102,7 @@ pub enum BlockError {
         /// First failing byte.
         offset: Option<u64>,
         /// What the kernel said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -130,6 +135,10 @@ pub enum Backend {
     Memory(Memory),
     /// A raw image file or block device.
     File(Box<Image>),
+    /// Holds requests back.
+    Delay(Box<Delay>),
+    /// Fails chosen requests.
+    Fail(Box<Fail>),
 }
 
 impl Backend {
@@ -139,13 +148,36 @@ impl Backend {
         Self::Memory(Memory::new(bytes, read_only))
     }
 
-    /// A raw image: a regular file or a block device, of the size that it has now. Call it before the sandbox closes:
-    /// it may reopen the file, set up io_uring and start threads.
+    /// A raw image: a regular file or a block device, of the size that it has now. Opens and starts in one.
     ///
     /// # Errors
     /// [`OpenError`], to be shown to the user with the file's name.
     pub fn file(file: std::fs::File, options: FileOptions) -> Result<Self, OpenError> {
-        Ok(Self::File(Box::new(Image::open(file, options)?)))
+        Self::start(open(file, options)?)
+    }
+
+    /// Starts the engine of an opened image: sets up io_uring or starts threads, which inherit the rights that the
+    /// caller has left. Needs no path, but must come before the system call filter.
+    ///
+    /// # Errors
+    /// If no engine can be had.
+    pub fn start(opened: Opened) -> Result<Self, OpenError> {
+        Ok(Self::File(Box::new(Image::start(opened)?)))
+    }
+
+    /// Holds each request back before it reaches `inner`; the handle lets them go.
+    ///
+    /// # Errors
+    /// The kernel's, where it has no more descriptors.
+    pub fn delay(inner: Self, hold: Hold) -> io::Result<(Self, DelayHandle)> {
+        let (delay, handle) = Delay::new(inner, hold)?;
+        Ok((Self::Delay(Box::new(delay)), handle))
+    }
+
+    /// Fails the requests that `rule` names before they reach `inner`.
+    #[must_use]
+    pub fn fail(inner: Self, rule: FailRule) -> Self {
+        Self::Fail(Box::new(Fail::new(inner, rule)))
     }
 
     /// What it is like.
@@ -154,6 +186,8 @@ impl Backend {
         match self {
             Self::Memory(memory) => memory.geometry(),
             Self::File(image) => image.geometry(),
+            Self::Delay(delay) => delay.inner().geometry(),
+            Self::Fail(fail) => fail.inner().geometry(),
         }
     }
 
@@ -162,6 +196,8 @@ impl Backend {
         match self {
             Self::Memory(memory) => Some(memory.submit(request)),
             Self::File(image) => image.submit(request),
+            Self::Delay(delay) => delay.submit(request),
+            Self::Fail(fail) => fail.submit(request),
         }
     }
 
@@ -170,6 +206,8 @@ impl Backend {
         match self {
             Self::Memory(_) => {}
             Self::File(image) => image.kick(),
+            Self::Delay(delay) => delay.kick(),
+            Self::Fail(fail) => fail.inner_mut().kick(),
         }
     }
 
@@ -178,6 +216,8 @@ impl Backend {
         match self {
             Self::Memory(_) => {}
             Self::File(image) => image.reap(into),
+            Self::Delay(delay) => delay.reap(into),
+            Self::Fail(fail) => fail.inner_mut().reap(into),
         }
     }
 
@@ -187,15 +227,21 @@ impl Backend {
         match self {
             Self::Memory(_) => {}
             Self::File(image) => image.drain(cancel, into),
+            Self::Delay(delay) => delay.drain(cancel, into),
+            Self::Fail(fail) => fail.inner_mut().drain(cancel, into),
         }
     }
 
-    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit.
+    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit. It may
+    /// be watched edge-triggered. A wait for it may end with EINTR: io_uring finishes some work on the thread that
+    /// submitted it.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Memory(_) => None,
             Self::File(image) => Some(image.wake_fd()),
+            Self::Delay(delay) => Some(delay.wake_fd()),
+            Self::Fail(fail) => fail.inner().wake_fd(),
         }
     }
 
@@ -205,6 +251,8 @@ impl Backend {
         match self {
             Self::Memory(_) => None,
             Self::File(image) => image.deadline(),
+            Self::Delay(delay) => delay.deadline(),
+            Self::Fail(fail) => fail.inner().deadline(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use super::job::{Files, Job, Route};
-use super::open::{self, Alignment, FileOptions, OpenError, Opened};
+use super::open::{Alignment, OpenError, Opened};
 use super::threads::Threads;
 use super::uring::Uring;
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
@@ -73,15 +73,16 @@ enum AtOnce {
 }
 
 impl Image {
-    pub(super) fn open(file: std::fs::File, options: FileOptions) -> Result<Self, OpenError> {
+    pub(super) fn start(opened: Opened) -> Result<Self, OpenError> {
         let Opened {
+            engine,
             files,
             geometry,
             alignment,
             in_memory,
-        } = open::open(file, options)?;
+        } = opened;
         let files = Arc::new(files);
-        let engine = match options.engine {
+        let engine = match engine {
             Engine::IoUring => Self::uring(&files).map_err(OpenError::IoUring)?,
             Engine::Threads => Self::threads(&files)?,
             Engine::Auto => match Self::uring(&files) {

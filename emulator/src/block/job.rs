@@ -1,5 +1,8 @@
 //! Step 9, block: one request to a file, as the sequence of kernel calls that it takes. Engines make the calls.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 

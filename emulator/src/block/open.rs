@@ -69,9 +69,10 @@ pub(super) struct Alignment {
     pub(super) offset: u64,
 }
 
-/// An image that can be a disk.
+/// An image that can be a disk, with all that must be opened for it; the engine is not running yet.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub struct Opened {
+    pub(super) engine: Engine,
     pub(super) files: Files,
     pub(super) geometry: Geometry,
     /// Of O_DIRECT, where that is used.
@@ -80,7 +81,11 @@ pub(super) struct Opened {
     pub(super) in_memory: bool,
 }
 
-pub(super) fn open(mut file: File, options: FileOptions) -> Result<Opened, OpenError> {
+/// Finds out what the image is, and reopens it where O_DIRECT needs that. The file system must be within reach.
+///
+/// # Errors
+/// [`OpenError`], to be shown to the user with the file's name.
+pub fn open(mut file: File, options: FileOptions) -> Result<Opened, OpenError> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
     if !matches!(kind, FileType::RegularFile | FileType::BlockDevice) {
         return Err(OpenError::NotADisk);
@@ -134,6 +139,7 @@ pub(super) fn open(mut file: File, options: FileOptions) -> Result<Opened, OpenE
         )
     };
     Ok(Opened {
+        engine: options.engine,
         files,
         geometry,
         alignment,

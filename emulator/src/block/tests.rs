@@ -1,6 +1,9 @@
 //! One suite of behaviour for every backend, against a byte vector.
 
 mod behaviour;
+mod decorators;
+mod image;
+mod in_flight;
 mod property;
 
 use std::fs::File;
@@ -113,7 +116,11 @@ fn wait_for(backend: &mut Backend, count: usize, done: &mut Vec<Completion>) {
             return;
         }
         let fd = backend.wake_fd().expect("an engine has a wake descriptor");
-        poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None).unwrap();
+        // The kernel interrupts the wait to finish io_uring's work on this thread.
+        match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -123,3 +130,10 @@ fn pattern(length: usize) -> Vec<u8> {
         .map(|i| (i.wrapping_mul(31) ^ (i >> 9)).to_le_bytes()[0])
         .collect()
 }
+
+/// A device and all that is in it go to the worker's thread.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Backend>();
+    is_send::<Gate>();
+};

@@ -37,7 +37,7 @@ impl Uring {
 
     /// Queues a job; [`Uring::kick`] starts it. The caller keeps to the number of entries.
     pub(super) fn start(&mut self, job: Job) {
-        if let Err(job) = self.ring.start(job) {
+        if let Some(job) = self.ring.start(job) {
             let result = Err(super::BlockError::Io {
                 offset: None,
                 source: io::ErrorKind::ResourceBusy.into(),
