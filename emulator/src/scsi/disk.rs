@@ -165,18 +165,7 @@ impl Disk {
             }
             Command::WriteSame { range, unmap, .. } => self.write_same_block(range, unmap, bytes),
             Command::Unmap { .. } => self.unmap_list(bytes),
-            Command::FormatUnit { .. } => {
-                // The header's last two or four bytes: a list of defects. There are none here.
-                let defects = bytes.len() / 2;
-                let length = bytes.get(defects..).unwrap_or_default();
-                let field = u16::try_from(defects).unwrap_or(0);
-                let none = length.iter().all(|byte| *byte == 0);
-                if none {
-                    Ok(Phase::GOOD)
-                } else {
-                    Err(Sense::invalid_parameter(field, None))
-                }
-            }
+            Command::FormatUnit { .. } => provisioning::check_format_header(bytes),
             _ => Err(Sense::INVALID_OPERATION),
         }
     }
