@@ -7,6 +7,8 @@ mod signal;
 mod sys;
 mod vcpu;
 
+use std::sync::Arc;
+
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Kvm, VmFd};
 use vmm_sys_util::eventfd::EventFd;
@@ -25,36 +27,61 @@ pub(crate) fn available() -> bool {
     Kvm::new().is_ok()
 }
 
-/// A virtual machine.
+/// A virtual machine. Its irqfd works as long as it lives, so each vCPU keeps it.
 #[derive(Debug)]
 pub(crate) struct Vm {
     fd: VmFd,
     cpuid: CpuId,
     // Declared after the descriptor: the mapping goes last.
-    ram: Ram,
+    _ram: Ram,
 }
 
 fn failed(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> VmmError {
-    move |error| VmmError::Kvm { what, reason: error.to_string() }
+    move |error| VmmError::Kvm {
+        what,
+        reason: error.to_string(),
+    }
 }
 
 impl Vm {
     /// A machine with this RAM, whose interrupt `line` goes up when `trigger` is signalled and goes down at the end
     /// of interrupt, which signals `resample`.
-    pub(crate) fn new(ram: &Ram, line: u8, trigger: &EventFd, resample: &EventFd) -> Result<Self, VmmError> {
+    pub(crate) fn new(
+        ram: &Ram,
+        line: u8,
+        trigger: &EventFd,
+        resample: &EventFd,
+    ) -> Result<Self, VmmError> {
         let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
-        let fd = kvm.create_vm().map_err(failed("creating the virtual machine"))?;
-        fd.set_identity_map_address(IDENTITY_MAP).map_err(failed("placing the identity map"))?;
-        fd.set_tss_address(TSS).map_err(failed("placing the task state segment"))?;
-        fd.create_irq_chip().map_err(failed("creating the interrupt controllers"))?;
+        let fd = kvm
+            .create_vm()
+            .map_err(failed("creating the virtual machine"))?;
+        fd.set_identity_map_address(IDENTITY_MAP)
+            .map_err(failed("placing the identity map"))?;
+        fd.set_tss_address(TSS)
+            .map_err(failed("placing the task state segment"))?;
+        fd.create_irq_chip()
+            .map_err(failed("creating the interrupt controllers"))?;
         sys::map_ram(&fd, ram)?;
-        fd.register_irqfd_with_resample(trigger, resample, line.into()).map_err(failed("registering the irqfd"))?;
-        let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed("reading CPUID"))?;
-        Ok(Self { fd, cpuid, ram: ram.clone() })
+        fd.register_irqfd_with_resample(trigger, resample, line.into())
+            .map_err(failed("registering the irqfd"))?;
+        let cpuid = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(failed("reading CPUID"))?;
+        Ok(Self {
+            fd,
+            cpuid,
+            _ram: ram.clone(),
+        })
     }
 
     /// vCPU `id`, which starts at `entry` with its number in EAX and its stack below `stack`.
-    pub(crate) fn vcpu(&self, id: usize, entry: u32, stack: u32) -> Result<Vcpu, VmmError> {
-        Vcpu::new(&self.fd, &self.cpuid, self.ram.clone(), id, entry, stack)
+    pub(crate) fn vcpu(
+        self: &Arc<Self>,
+        id: usize,
+        entry: u32,
+        stack: u32,
+    ) -> Result<Vcpu, VmmError> {
+        Vcpu::new(Arc::clone(self), id, entry, stack)
     }
 }

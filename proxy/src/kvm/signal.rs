@@ -18,9 +18,14 @@ extern "C" fn on_kick(_: c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
 pub(crate) fn install_kick() -> Result<(), VmmError> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     INSTALLED
-        .get_or_init(|| register_signal_handler(SIGRTMIN(), on_kick).map_err(|error| error.to_string()))
+        .get_or_init(|| {
+            register_signal_handler(SIGRTMIN(), on_kick).map_err(|error| error.to_string())
+        })
         .clone()
-        .map_err(|reason| VmmError::Kvm { what: "installing the vCPU signal's handler", reason })
+        .map_err(|reason| VmmError::Kvm {
+            what: "installing the vCPU signal's handler",
+            reason,
+        })
 }
 
 /// Interrupts the thread's KVM_RUN, if it is in one. No effect on a thread that has ended.

@@ -5,5 +5,4 @@ pub mod layout;
 pub mod registers;
 pub mod scripts;
 
-
 pub(crate) mod program;

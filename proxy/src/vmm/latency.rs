@@ -17,7 +17,11 @@ pub struct LatencyHistogram {
 
 impl Default for LatencyHistogram {
     fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], total: 0, max: 0 }
+        Self {
+            counts: vec![0; BUCKETS],
+            total: 0,
+            max: 0,
+        }
     }
 }
 
@@ -48,7 +52,9 @@ fn bucket_end(bucket: usize) -> u64 {
     }
     let exponent = bucket / split - 1;
     let within = bucket % split + split;
-    (within + 1).checked_shl(u32::try_from(exponent).unwrap_or(64)).map_or(u64::MAX, |end| end.wrapping_sub(1))
+    (within + 1)
+        .checked_shl(u32::try_from(exponent).unwrap_or(64))
+        .map_or(u64::MAX, |end| end.wrapping_sub(1))
 }
 
 impl LatencyHistogram {
@@ -128,13 +134,24 @@ mod tests {
         }
         assert_eq!(histogram.count(), 1000);
         assert_eq!(histogram.max(), 1000);
-        assert!((500..=531).contains(&histogram.quantile(0.5)), "{}", histogram.quantile(0.5));
+        assert!(
+            (500..=531).contains(&histogram.quantile(0.5)),
+            "{}",
+            histogram.quantile(0.5)
+        );
         assert!((990..=1000).contains(&histogram.quantile(0.99)));
         assert_eq!(histogram.quantile(1.0), 1000);
-        let twice = { let mut copy = histogram.clone(); copy.merge(&histogram); copy };
+        let twice = {
+            let mut copy = histogram.clone();
+            copy.merge(&histogram);
+            copy
+        };
         assert_eq!(twice.count(), 2000);
         assert_eq!(twice.quantile(0.5), histogram.quantile(0.5));
-        assert_eq!(histogram.buckets().map(|(_, count)| count).sum::<u32>(), 1000);
+        assert_eq!(
+            histogram.buckets().map(|(_, count)| count).sum::<u32>(),
+            1000
+        );
     }
 
     proptest! {

@@ -49,7 +49,11 @@ impl VcpuKind {
     /// KVM where this process may use it, else software.
     #[must_use]
     pub fn best() -> Self {
-        if crate::kvm::available() { Self::Kvm } else { Self::Software }
+        if crate::kvm::available() {
+            Self::Kvm
+        } else {
+            Self::Software
+        }
     }
 }
 
@@ -79,7 +83,12 @@ impl MachineConfig {
     /// vCPUs of this kind, not pinned, a minute per run, an LSI 53C895A.
     #[must_use]
     pub const fn new(kind: VcpuKind) -> Self {
-        Self { kind, pins: Vec::new(), time_limit: Duration::from_secs(60), device_id: 0x0012_1000 }
+        Self {
+            kind,
+            pins: Vec::new(),
+            time_limit: Duration::from_secs(60),
+            device_id: 0x0012_1000,
+        }
     }
 }
 
@@ -95,7 +104,11 @@ impl Machine {
     /// A machine with `ram` and `device`, which reaches the same RAM for its DMA.
     #[must_use]
     pub const fn new(config: MachineConfig, ram: Ram, device: DeviceAttachment) -> Self {
-        Self { config, ram, device }
+        Self {
+            config,
+            ram,
+            device,
+        }
     }
 
     /// Its RAM.
@@ -121,7 +134,11 @@ impl Machine {
     ///
     /// # Errors
     /// As for [`Machine::run`].
-    pub fn run_observed(&mut self, workload: &Workload, observer: Observer<'_>) -> Result<Report, VmmError> {
+    pub fn run_observed(
+        &mut self,
+        workload: &Workload,
+        observer: Observer<'_>,
+    ) -> Result<Report, VmmError> {
         self.run_program(&GuestProgram::driver(), workload, observer)
     }
 
@@ -133,7 +150,10 @@ impl Machine {
     ) -> Result<Report, VmmError> {
         let vcpus = workload.vcpus();
         if self.device.buses.len() < vcpus {
-            return Err(VmmError::Workload(format!("{vcpus} vCPUs, but {} ports", self.device.buses.len())));
+            return Err(VmmError::Workload(format!(
+                "{vcpus} vCPUs, but {} ports",
+                self.device.buses.len()
+            )));
         }
         let scripts = prepare(&self.ram, workload, program, self.config.device_id)?;
         run::run(self, program, &scripts, workload, observer)

@@ -1,8 +1,9 @@
 //! What the host puts into guest RAM before a run.
 
 use super::guest::layout::{
-    CONTROL, DONE_QUEUE, FREE_RING, GDT, IDT, MAX_REQUESTS, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS, SETUP_TABLE,
-    START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS, control, done_slot, request, second, start_slot, task,
+    CONTROL, DONE_QUEUE, FREE_RING, GDT, IDT, MAX_REQUESTS, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE,
+    SEGMENTS, SETUP_TABLE, START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS, control, done_slot, request,
+    second, start_slot, task,
 };
 use super::guest::program::GuestProgram;
 use super::guest::registers::{
@@ -71,7 +72,10 @@ impl Words<'_> {
     }
 
     fn clear(&self, address: u32, bytes: u32) -> Result<(), VmmError> {
-        self.0.write(address.into(), &vec![0; usize::try_from(bytes).unwrap_or(0)])
+        self.0.write(
+            address.into(),
+            &vec![0; usize::try_from(bytes).unwrap_or(0)],
+        )
     }
 }
 
@@ -83,7 +87,8 @@ pub(super) fn prepare(
     device_id: u32,
 ) -> Result<Scripts, VmmError> {
     check(ram, workload)?;
-    let scripts = Scripts::assemble(BAR_SCRIPTS).map_err(|error| VmmError::Workload(error.to_string()))?;
+    let scripts =
+        Scripts::assemble(BAR_SCRIPTS).map_err(|error| VmmError::Workload(error.to_string()))?;
     let words = Words(ram);
     descriptor_tables(ram, program)?;
     ram.write(guest::layout::CODE.into(), program.bytes)?;
@@ -119,7 +124,14 @@ pub(super) fn prepare(
         (control::COUNT, count),
         (control::SEGMENT_SHIFT, workload.segment_shift),
         (control::SECOND, second),
-        (control::LIMIT, if workload.window == 0 { count } else { workload.window }),
+        (
+            control::LIMIT,
+            if workload.window == 0 {
+                count
+            } else {
+                workload.window
+            },
+        ),
         (control::START_POSITION, START_QUEUE),
         (control::DONE_POSITION, DONE_QUEUE),
         (control::FREE_TAIL, workload.depth),
@@ -138,23 +150,37 @@ fn length(value: usize) -> u32 {
 fn check(ram: &Ram, workload: &Workload) -> Result<(), VmmError> {
     let refuse = |reason: String| Err(VmmError::Workload(reason));
     if workload.requests.is_empty() || length(workload.requests.len()) > MAX_REQUESTS {
-        return refuse(format!("{} requests: between 1 and {MAX_REQUESTS} can be run", workload.requests.len()));
+        return refuse(format!(
+            "{} requests: between 1 and {MAX_REQUESTS} can be run",
+            workload.requests.len()
+        ));
     }
     if workload.depth == 0 || workload.depth > TASK_COUNT {
-        return refuse(format!("a depth of {}: 1 to {TASK_COUNT} tasks can be under way", workload.depth));
+        return refuse(format!(
+            "a depth of {}: 1 to {TASK_COUNT} tasks can be under way",
+            workload.depth
+        ));
     }
     if !(2..=23).contains(&workload.segment_shift) {
-        return refuse(format!("segments of 2^{} bytes: 2^2 to 2^23 are possible", workload.segment_shift));
+        return refuse(format!(
+            "segments of 2^{} bytes: 2^2 to 2^23 are possible",
+            workload.segment_shift
+        ));
     }
     let longest = u64::from(SEGMENTS) << workload.segment_shift;
     for (index, request) in workload.requests.iter().enumerate() {
         let end = u64::from(request.address) + u64::from(request.length);
-        let data = request.length == 0 || request.address >= guest::layout::BUFFERS && end <= ram.bytes();
+        let data =
+            request.length == 0 || request.address >= guest::layout::BUFFERS && end <= ram.bytes();
         if request.target > 15 || request.lun > 7 || request.cdb_length > 16 {
-            return refuse(format!("request {index}: target, LUN or CDB length out of range"));
+            return refuse(format!(
+                "request {index}: target, LUN or CDB length out of range"
+            ));
         }
         if !data || u64::from(request.length) > longest {
-            return refuse(format!("request {index}: its data are outside of the buffers or too long"));
+            return refuse(format!(
+                "request {index}: its data are outside of the buffers or too long"
+            ));
         }
     }
     Ok(())
@@ -210,7 +236,10 @@ fn queues(words: &Words<'_>, scripts: &Scripts, depth: u32) -> Result<(), VmmErr
         let start = START_QUEUE + slot * start_slot::BYTES;
         words.put(start + start_slot::JUMP, scripts.idle)?;
         words.put(start + start_slot::TASK, 0)?;
-        words.put(start + start_slot::NEXT, START_QUEUE + next * start_slot::BYTES)?;
+        words.put(
+            start + start_slot::NEXT,
+            START_QUEUE + next * start_slot::BYTES,
+        )?;
         let done = DONE_QUEUE + slot * done_slot::BYTES;
         words.put(done + done_slot::TASK, 0)?;
         words.put(done + done_slot::NEXT, DONE_QUEUE + next * done_slot::BYTES)?;

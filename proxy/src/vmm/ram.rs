@@ -4,7 +4,9 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{
+    Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+};
 
 use super::machine::VmmError;
 
@@ -24,7 +26,8 @@ impl Ram {
         let fd = rustix::fs::memfd_create("guest-ram", rustix::fs::MemfdFlags::CLOEXEC)
             .map_err(|error| VmmError::Ram(error.to_string()))?;
         let file = File::from(fd);
-        file.set_len(bytes).map_err(|error| VmmError::Ram(error.to_string()))?;
+        file.set_len(bytes)
+            .map_err(|error| VmmError::Ram(error.to_string()))?;
         let size = usize::try_from(bytes).map_err(|error| VmmError::Ram(error.to_string()))?;
         let memory = GuestMemoryMmap::from_ranges_with_files([(
             GuestAddress(0),
@@ -50,7 +53,11 @@ impl Ram {
     /// The memfd behind it.
     #[must_use]
     pub fn file(&self) -> Option<&File> {
-        self.memory.iter().next()?.file_offset().map(FileOffset::file)
+        self.memory
+            .iter()
+            .next()?
+            .file_offset()
+            .map(FileOffset::file)
     }
 
     /// Copies out of RAM.
@@ -58,7 +65,9 @@ impl Ram {
     /// # Errors
     /// The range is not all in RAM.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), VmmError> {
-        self.memory.read_slice(bytes, GuestAddress(address)).map_err(|_| VmmError::OutsideRam(address))
+        self.memory
+            .read_slice(bytes, GuestAddress(address))
+            .map_err(|_| VmmError::OutsideRam(address))
     }
 
     /// Copies into RAM.
@@ -66,7 +75,9 @@ impl Ram {
     /// # Errors
     /// The range is not all in RAM.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), VmmError> {
-        self.memory.write_slice(bytes, GuestAddress(address)).map_err(|_| VmmError::OutsideRam(address))
+        self.memory
+            .write_slice(bytes, GuestAddress(address))
+            .map_err(|_| VmmError::OutsideRam(address))
     }
 
     /// Loads a word that another side writes (acquire).
@@ -75,7 +86,9 @@ impl Ram {
     /// It is not in RAM, or not aligned.
     pub fn load(&self, address: u32) -> Result<u32, VmmError> {
         let at = u64::from(address);
-        self.memory.load(GuestAddress(at), Ordering::Acquire).map_err(|_| VmmError::OutsideRam(at))
+        self.memory
+            .load(GuestAddress(at), Ordering::Acquire)
+            .map_err(|_| VmmError::OutsideRam(at))
     }
 
     /// Stores a word that another side reads (release).
@@ -84,6 +97,8 @@ impl Ram {
     /// It is not in RAM, or not aligned.
     pub fn store(&self, address: u32, value: u32) -> Result<(), VmmError> {
         let at = u64::from(address);
-        self.memory.store(value, GuestAddress(at), Ordering::Release).map_err(|_| VmmError::OutsideRam(at))
+        self.memory
+            .store(value, GuestAddress(at), Ordering::Release)
+            .map_err(|_| VmmError::OutsideRam(at))
     }
 }

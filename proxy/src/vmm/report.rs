@@ -23,7 +23,11 @@ impl Exits {
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.port_reads + self.port_writes + self.memory_reads + self.memory_writes + self.interrupted
+        self.port_reads
+            + self.port_writes
+            + self.memory_reads
+            + self.memory_writes
+            + self.interrupted
     }
 }
 

@@ -66,7 +66,8 @@ pub(super) fn run(
 ) -> Result<Report, VmmError> {
     let stop = Arc::new(Stop {
         flag: AtomicBool::new(false),
-        event: EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).map_err(|error| VmmError::Host(error.to_string()))?,
+        event: EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK)
+            .map_err(|error| VmmError::Host(error.to_string()))?,
     });
     let bodies = bodies(machine, program, scripts, workload)?;
     let bridge = Arc::new(HostBridge::default());
@@ -75,13 +76,31 @@ pub(super) fn run(
     let mut threads = Vec::new();
     // The buses of the vCPUs that run; the others stay where they are.
     let rest = machine.device.buses.split_off(bodies.len());
-    for ((id, body), bus) in bodies.into_iter().enumerate().zip(machine.device.buses.drain(..)) {
+    for ((id, body), bus) in bodies
+        .into_iter()
+        .enumerate()
+        .zip(machine.device.buses.drain(..))
+    {
         let board = Board::new(bus, Arc::clone(&bridge));
         let pin = machine.config.pins.get(id).copied();
-        threads.push(spawn(id, body, board, pin, Arc::clone(&stop), sender.clone())?);
+        threads.push(spawn(
+            id,
+            body,
+            board,
+            pin,
+            Arc::clone(&stop),
+            sender.clone(),
+        )?);
     }
     drop(sender);
-    let mut supervisor = Supervisor { ram: &machine.ram, workload, observer, stop: &stop, seen: 0, failure: None };
+    let mut supervisor = Supervisor {
+        ram: &machine.ram,
+        workload,
+        observer,
+        stop: &stop,
+        seen: 0,
+        failure: None,
+    };
     supervisor.watch(&mut threads, &receiver, begin + machine.config.time_limit);
     let mut failure = supervisor.failure.take();
     supervisor.observe()?;
@@ -91,7 +110,10 @@ pub(super) fn run(
     let mut began_work = None;
     for (vcpu, thread) in threads.into_iter().enumerate() {
         let Ok(Ended { end, board }) = thread.handle.join() else {
-            failure.get_or_insert(Failure::Vcpu { vcpu, reason: String::from("its thread panicked") });
+            failure.get_or_insert(Failure::Vcpu {
+                vcpu,
+                reason: String::from("its thread panicked"),
+            });
             continue;
         };
         if let End::Broken(reason) = end {
@@ -103,7 +125,14 @@ pub(super) fn run(
         vcpus.push(report);
     }
     machine.device.buses.extend(rest);
-    report(&machine.ram, workload, vcpus, failure, end - begin, end - began_work.unwrap_or(begin))
+    report(
+        &machine.ram,
+        workload,
+        vcpus,
+        failure,
+        end - begin,
+        end - began_work.unwrap_or(begin),
+    )
 }
 
 /// The vCPUs, ready to run.
@@ -114,11 +143,20 @@ fn bodies(
     workload: &Workload,
 ) -> Result<Vec<Body>, VmmError> {
     let device = &machine.device;
-    let copy = |event: &EventFd| event.try_clone().map_err(|error| VmmError::Host(error.to_string()));
+    let copy = |event: &EventFd| {
+        event
+            .try_clone()
+            .map_err(|error| VmmError::Host(error.to_string()))
+    };
     match machine.config.kind {
         VcpuKind::Kvm => {
             kvm::install_kick()?;
-            let vm = Vm::new(&machine.ram, INTERRUPT_LINE, &device.trigger, &device.resample)?;
+            let vm = Arc::new(Vm::new(
+                &machine.ram,
+                INTERRUPT_LINE,
+                &device.trigger,
+                &device.resample,
+            )?);
             (0..workload.vcpus())
                 .zip((STACK_TOP..).step_by(usize::try_from(STACK_BYTES).unwrap_or(1)))
                 .map(|(id, stack)| vm.vcpu(id, CODE + program.start, stack).map(Body::Kvm))
@@ -167,7 +205,11 @@ fn spawn(
             Ended { end, board }
         })
         .map_err(|error| VmmError::Host(error.to_string()))?;
-    Ok(Thread { handle, kvm, ended: false })
+    Ok(Thread {
+        handle,
+        kvm,
+        ended: false,
+    })
 }
 
 /// Watches the vCPUs and the progress until all vCPUs have ended.
@@ -182,11 +224,24 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    fn watch(&mut self, threads: &mut [Thread], receiver: &Receiver<(usize, bool)>, deadline: Instant) {
-        let look = if self.workload.window == 0 { LOOK } else { LOOK_WITH_WINDOW };
+    fn watch(
+        &mut self,
+        threads: &mut [Thread],
+        receiver: &Receiver<(usize, bool)>,
+        deadline: Instant,
+    ) {
+        let look = if self.workload.window == 0 {
+            LOOK
+        } else {
+            LOOK_WITH_WINDOW
+        };
         let mut stopping = false;
         while threads.iter().any(|thread| !thread.ended) {
-            let wait = if stopping { KICK_AGAIN } else { look.min(deadline.saturating_duration_since(Instant::now())) };
+            let wait = if stopping {
+                KICK_AGAIN
+            } else {
+                look.min(deadline.saturating_duration_since(Instant::now()))
+            };
             match receiver.recv_timeout(wait) {
                 Ok((id, well)) => {
                     if let Some(thread) = threads.get_mut(id) {
@@ -198,10 +253,14 @@ impl Supervisor<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Err(error) = self.observe() {
-                self.failure.get_or_insert(Failure::Vcpu { vcpu: 0, reason: error.to_string() });
+                self.failure.get_or_insert(Failure::Vcpu {
+                    vcpu: 0,
+                    reason: error.to_string(),
+                });
                 stopping = true;
             }
-            if !stopping && Instant::now() >= deadline && threads.iter().any(|thread| !thread.ended) {
+            if !stopping && Instant::now() >= deadline && threads.iter().any(|thread| !thread.ended)
+            {
                 self.failure.get_or_insert(Failure::TimedOut);
                 stopping = true;
             }
@@ -209,7 +268,10 @@ impl Supervisor<'_> {
                 self.stop.flag.store(true, Ordering::Release);
                 // Full would be signalled too.
                 let _ = self.stop.event.write(1);
-                threads.iter().filter(|thread| thread.kvm && !thread.ended).for_each(|thread| kvm::kick(&thread.handle));
+                threads
+                    .iter()
+                    .filter(|thread| thread.kvm && !thread.ended)
+                    .for_each(|thread| kvm::kick(&thread.handle));
             }
         }
     }
@@ -225,7 +287,10 @@ impl Supervisor<'_> {
             (self.observer)(self.ram, self.seen..end);
             self.seen = end;
             if self.workload.window != 0 {
-                self.ram.store(CONTROL + control::LIMIT, end.saturating_add(self.workload.window).min(count))?;
+                self.ram.store(
+                    CONTROL + control::LIMIT,
+                    end.saturating_add(self.workload.window).min(count),
+                )?;
             }
         }
         Ok(())
@@ -250,14 +315,24 @@ fn report(
         .zip(&workload.requests)
         .map(|(index, _)| {
             let word = result(ram, index)?;
-            Ok((word & (request::DONE | request::NO_TARGET) == request::DONE).then_some(word.to_le_bytes()[0]))
+            Ok(
+                (word & (request::DONE | request::NO_TARGET) == request::DONE)
+                    .then_some(word.to_le_bytes()[0]),
+            )
         })
         .collect::<Result<_, VmmError>>()?;
     let said = match word(control::FATAL)? {
         fatal::CHIP => {
             let [sist1, dstat, istat0, sist0] = word(control::ERROR_STATUS)?.to_le_bytes();
             let (dsps, dsp) = (word(control::ERROR_DSPS)?, word(control::ERROR_DSP)?);
-            Some(Failure::Chip(ChipError { istat0, dstat, sist0, sist1, dsps, dsp }))
+            Some(Failure::Chip(ChipError {
+                istat0,
+                dstat,
+                sist0,
+                sist1,
+                dsps,
+                dsp,
+            }))
         }
         fatal::NO_DEVICE => Some(Failure::NoDevice),
         fatal::EXCEPTION => Some(Failure::Exception),

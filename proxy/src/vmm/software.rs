@@ -37,13 +37,29 @@ pub(super) struct SoftwareVcpu {
 }
 
 impl SoftwareVcpu {
-    pub(super) const fn new(id: usize, ram: Ram, scripts: Scripts, trigger: EventFd, resample: EventFd) -> Self {
-        Self { id, ram, scripts, trigger, resample }
+    pub(super) const fn new(
+        id: usize,
+        ram: Ram,
+        scripts: Scripts,
+        trigger: EventFd,
+        resample: EventFd,
+    ) -> Self {
+        Self {
+            id,
+            ram,
+            scripts,
+            trigger,
+            resample,
+        }
     }
 
     /// Runs until the driver is done or `stop` is set.
     pub(super) fn run(&mut self, board: &mut Board, stop: &Stop) -> End {
-        let done = if self.id == 0 { self.first(board, stop) } else { self.second(board, stop) };
+        let done = if self.id == 0 {
+            self.first(board, stop)
+        } else {
+            self.second(board, stop)
+        };
         match done {
             Ok(None) => End::Stopped,
             Ok(Some(word)) => {
@@ -82,7 +98,8 @@ impl SoftwareVcpu {
                 driver.submit()?;
             }
             let submitted = self.word(control::SUBMITTED)?;
-            let held_back = submits && submitted != count && submitted >= self.word(control::LIMIT)?;
+            let held_back =
+                submits && submitted != count && submitted >= self.word(control::LIMIT)?;
             if self.wait(&waiter, held_back) {
                 driver.service(submits)?;
                 // The end of interrupt. It fails only if the device has not looked for a very long time.
@@ -98,7 +115,9 @@ impl SoftwareVcpu {
         let epoll = Epoll::new().map_err(failed)?;
         for (event, token) in [(&self.trigger, TRIGGER), (&stop.event, STOP)] {
             let event_of = EpollEvent::new(EventSet::IN, token);
-            epoll.ctl(ControlOperation::Add, event.as_raw_fd(), event_of).map_err(failed)?;
+            epoll
+                .ctl(ControlOperation::Add, event.as_raw_fd(), event_of)
+                .map_err(failed)?;
         }
         Ok(epoll)
     }
@@ -107,11 +126,17 @@ impl SoftwareVcpu {
     fn wait(&self, epoll: &Epoll, only_look: bool) -> bool {
         // A signal, or the stop, is no interrupt: the caller's loop looks and comes back.
         let mut events = [EpollEvent::default(); 2];
-        let ready = epoll.wait(if only_look { 0 } else { -1 }, &mut events).unwrap_or(0);
+        let ready = epoll
+            .wait(if only_look { 0 } else { -1 }, &mut events)
+            .unwrap_or(0);
         if only_look {
             thread::yield_now();
         }
-        events.iter().take(ready).any(|event| event.data() == TRIGGER) && self.trigger.read().is_ok()
+        events
+            .iter()
+            .take(ready)
+            .any(|event| event.data() == TRIGGER)
+            && self.trigger.read().is_ok()
     }
 
     /// Submits or polls, as the workload says.
@@ -128,7 +153,11 @@ impl SoftwareVcpu {
             if self.word(control::FATAL)? != 0 {
                 return Ok(Some(port::REPORT_FAILED));
             }
-            let so_far = if submits { control::SUBMITTED } else { control::COMPLETED };
+            let so_far = if submits {
+                control::SUBMITTED
+            } else {
+                control::COMPLETED
+            };
             if self.word(so_far)? == self.word(control::COUNT)? {
                 return Ok(Some(port::REPORT_DONE));
             }

@@ -40,19 +40,37 @@ impl Request {
             *to = *from;
         }
         let cdb_length = u8::try_from(cdb.len().min(16)).unwrap_or(16);
-        Self { target, lun: 0, cdb: padded, cdb_length, address: 0, length: 0, direction: Direction::In }
+        Self {
+            target,
+            lun: 0,
+            cdb: padded,
+            cdb_length,
+            address: 0,
+            length: 0,
+            direction: Direction::In,
+        }
     }
 
     /// A request that reads `length` bytes to `address`.
     #[must_use]
     pub fn data_in(target: u8, cdb: &[u8], address: u32, length: u32) -> Self {
-        Self { address, length, direction: Direction::In, ..Self::without_data(target, cdb) }
+        Self {
+            address,
+            length,
+            direction: Direction::In,
+            ..Self::without_data(target, cdb)
+        }
     }
 
     /// A request that writes `length` bytes from `address`.
     #[must_use]
     pub fn data_out(target: u8, cdb: &[u8], address: u32, length: u32) -> Self {
-        Self { address, length, direction: Direction::Out, ..Self::without_data(target, cdb) }
+        Self {
+            address,
+            length,
+            direction: Direction::Out,
+            ..Self::without_data(target, cdb)
+        }
     }
 
     /// TEST UNIT READY.
@@ -88,13 +106,23 @@ impl Request {
     /// READ (10) of `blocks` blocks of 512 bytes from block `lba` on, to `address`.
     #[must_use]
     pub fn read(target: u8, lba: u32, blocks: u16, address: u32) -> Self {
-        Self::data_in(target, &Self::cdb10(0x28, lba, blocks), address, u32::from(blocks) * BLOCK)
+        Self::data_in(
+            target,
+            &Self::cdb10(0x28, lba, blocks),
+            address,
+            u32::from(blocks) * BLOCK,
+        )
     }
 
     /// WRITE (10) of `blocks` blocks of 512 bytes from block `lba` on, from `address`.
     #[must_use]
     pub fn write(target: u8, lba: u32, blocks: u16, address: u32) -> Self {
-        Self::data_out(target, &Self::cdb10(0x2a, lba, blocks), address, u32::from(blocks) * BLOCK)
+        Self::data_out(
+            target,
+            &Self::cdb10(0x2a, lba, blocks),
+            address,
+            u32::from(blocks) * BLOCK,
+        )
     }
 
     fn cdb10(operation: u8, lba: u32, blocks: u16) -> [u8; 10] {
@@ -136,7 +164,13 @@ impl Workload {
     /// These requests at this depth, on one vCPU, in segments of 64 KiB.
     #[must_use]
     pub const fn new(requests: Vec<Request>, depth: u32) -> Self {
-        Self { requests, depth, segment_shift: 16, second: SecondVcpu::None, window: 0 }
+        Self {
+            requests,
+            depth,
+            segment_shift: 16,
+            second: SecondVcpu::None,
+            window: 0,
+        }
     }
 
     /// The same with a second vCPU.

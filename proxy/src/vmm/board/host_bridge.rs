@@ -44,19 +44,25 @@ impl HostBridge {
             Function::Bridge => identity(offset, width),
             Function::None => return Some(false),
         };
-        data.iter_mut().zip(value.to_le_bytes()).for_each(|(to, from)| *to = from);
+        data.iter_mut()
+            .zip(value.to_le_bytes())
+            .for_each(|(to, from)| *to = from);
         Some(function == Function::Device)
     }
 
     /// A write to one of the ports; `None` if `port` is none of them, else whether it went to the device.
     pub(super) fn write(&self, bus: &mut dyn GuestBus, port: u16, data: &[u8]) -> Option<bool> {
         let mut bytes = [0; 8];
-        bytes.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+        bytes
+            .iter_mut()
+            .zip(data)
+            .for_each(|(to, from)| *to = *from);
         let value = u64::from_le_bytes(bytes);
         match self.decode(port, data.len())? {
             Cycle::Address => {
                 let [a, b, c, d, ..] = bytes;
-                self.address.store(u32::from_le_bytes([a, b, c, d]), Ordering::Relaxed);
+                self.address
+                    .store(u32::from_le_bytes([a, b, c, d]), Ordering::Relaxed);
             }
             Cycle::Config(Function::Device, offset, width) => {
                 bus.config_write(offset, width, value);
@@ -70,12 +76,17 @@ impl HostBridge {
     fn decode(&self, port: u16, len: usize) -> Option<Cycle> {
         match port {
             // Only a double word is the address; other widths are ordinary port accesses that nothing decodes.
-            CONFIG_ADDRESS => Some(if len == 4 { Cycle::Address } else { Cycle::Nothing }),
+            CONFIG_ADDRESS => Some(if len == 4 {
+                Cycle::Address
+            } else {
+                Cycle::Nothing
+            }),
             CONFIG_DATA..=CONFIG_DATA_LAST => {
                 let address = self.address.load(Ordering::Relaxed);
                 let within = port - CONFIG_DATA;
                 let width = u64::try_from(len).ok().and_then(Width::from_bytes);
-                let Some(width) = width.filter(|width| within + u16::from(width.bytes()) <= 4) else {
+                let Some(width) = width.filter(|width| within + u16::from(width.bytes()) <= 4)
+                else {
                     return Some(Cycle::Nothing);
                 };
                 if address & ENABLE == 0 {
@@ -87,7 +98,11 @@ impl HostBridge {
                     (0, 0x08) => Function::Device,
                     _ => Function::None,
                 };
-                Some(Cycle::Config(function, u16::from(register & 0xfc) + within, width))
+                Some(Cycle::Config(
+                    function,
+                    u16::from(register & 0xfc) + within,
+                    width,
+                ))
             }
             _ => None,
         }
@@ -108,7 +123,10 @@ fn identity(offset: u16, width: Width) -> u64 {
     header[..4].copy_from_slice(&[0x86, 0x80, 0x37, 0x12]);
     header[0x0b] = 0x06;
     let mut value = [0; 8];
-    for (to, at) in value.iter_mut().zip(offset..offset + u16::from(width.bytes())) {
+    for (to, at) in value
+        .iter_mut()
+        .zip(offset..offset + u16::from(width.bytes()))
+    {
         *to = header.get(usize::from(at)).copied().unwrap_or(0);
     }
     u64::from_le_bytes(value)

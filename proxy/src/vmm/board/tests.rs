@@ -42,13 +42,19 @@ impl GuestBus for Recorder {
     }
 
     fn config_write(&mut self, offset: u16, width: Width, value: u64) {
-        self.note(format!("config write {offset:#x} {} {value:#x}", width.bytes()));
+        self.note(format!(
+            "config write {offset:#x} {} {value:#x}",
+            width.bytes()
+        ));
     }
 }
 
 fn board() -> (Board, Recorder) {
     let recorder = Recorder::default();
-    (Board::new(Box::new(recorder.clone()), Arc::default()), recorder)
+    (
+        Board::new(Box::new(recorder.clone()), Arc::default()),
+        recorder,
+    )
 }
 
 fn read<const N: usize>(board: &mut Board, port: u16) -> [u8; N] {
@@ -68,7 +74,12 @@ fn config_cycles_reach_the_device() {
     board.port_write(0xcff, &[9]);
     assert_eq!(
         *recorder.seen.lock().unwrap(),
-        ["config read 0x4 4", "config read 0x6 2", "config write 0x4 2 0x7", "config write 0x7 1 0x9"]
+        [
+            "config read 0x4 4",
+            "config read 0x6 2",
+            "config write 0x4 2 0x7",
+            "config write 0x7 1 0x9"
+        ]
     );
     assert_eq!(board.counters.accesses.config_reads, 2);
     assert_eq!(board.counters.accesses.config_writes, 2);
@@ -78,7 +89,12 @@ fn config_cycles_reach_the_device() {
 fn other_config_cycles_do_not() {
     let (mut board, recorder) = board();
     // Disabled, another device, another function, another bus, across the end of the register.
-    for (address, port) in [(0x0804, 0xcfc), (0x8000_1004, 0xcfc), (0x8000_0904, 0xcfc), (0x8001_0804, 0xcfc)] {
+    for (address, port) in [
+        (0x0804, 0xcfc),
+        (0x8000_1004, 0xcfc),
+        (0x8000_0904, 0xcfc),
+        (0x8001_0804, 0xcfc),
+    ] {
         board.port_write(0xcf8, &u32::to_le_bytes(address));
         assert_eq!(read::<4>(&mut board, port), [0xff; 4]);
         board.port_write(port, &[0; 4]);
@@ -123,7 +139,10 @@ fn the_mark_keeps_the_setup_apart() {
     board.port_write(port::REPORT, &1_u32.to_le_bytes());
     assert_eq!(board.reported(), Some(1));
     let (_, counters, began) = board.into_parts();
-    assert_eq!((counters.setup_accesses.writes, counters.accesses.writes), (1, 2));
+    assert_eq!(
+        (counters.setup_accesses.writes, counters.accesses.writes),
+        (1, 2)
+    );
     assert_eq!(counters.messages, b"x");
     assert!(began.is_some());
 }

@@ -66,7 +66,11 @@ enum Fixup {
     /// The distance from the end of the instruction, 24 bits.
     Relative { word: usize, label: Label },
     /// The label's address plus an offset.
-    Absolute { word: usize, label: Label, plus: u32 },
+    Absolute {
+        word: usize,
+        label: Label,
+        plus: u32,
+    },
 }
 
 /// An address operand.
@@ -109,7 +113,13 @@ impl Assembler {
     /// An empty program that will be loaded at `base`.
     #[must_use]
     pub const fn new(base: u32) -> Self {
-        Self { base, words: Vec::new(), labels: Vec::new(), bound_twice: None, fixups: Vec::new() }
+        Self {
+            base,
+            words: Vec::new(),
+            labels: Vec::new(),
+            bound_twice: None,
+            fixups: Vec::new(),
+        }
     }
 
     /// A new label, not bound yet.
@@ -155,7 +165,11 @@ impl Assembler {
         let word = self.words.len();
         match address {
             Address::Bus(address) => return self.words.push(address),
-            Address::Of(label) => self.fixups.push(Fixup::Absolute { word, label, plus: 0 }),
+            Address::Of(label) => self.fixups.push(Fixup::Absolute {
+                word,
+                label,
+                plus: 0,
+            }),
             Address::After(label, plus) => self.fixups.push(Fixup::Absolute { word, label, plus }),
         }
         self.words.push(0);
@@ -163,7 +177,10 @@ impl Assembler {
 
     fn to_label(&mut self, first: u32, label: Label) {
         self.words.push(first);
-        self.fixups.push(Fixup::Relative { word: self.words.len(), label });
+        self.fixups.push(Fixup::Relative {
+            word: self.words.len(),
+            label,
+        });
         self.words.push(0);
     }
 
@@ -210,12 +227,18 @@ impl Assembler {
 
     /// SELECT [ATN] FROM `offset`, `alternate`: SCNTL3, ID and SXFER lie at DSA + `offset`.
     pub fn select_table(&mut self, offset: i32, atn: bool, alternate: Label) {
-        self.to_label(0x4000_0000 | RELATIVE | TABLE | u32::from(atn) << 24 | offset24(offset), alternate);
+        self.to_label(
+            0x4000_0000 | RELATIVE | TABLE | u32::from(atn) << 24 | offset24(offset),
+            alternate,
+        );
     }
 
     /// SELECT [ATN] `id` with an absolute alternate address.
     pub fn select_absolute(&mut self, id: u8, atn: bool, alternate: impl Into<Address>) {
-        self.two(0x4000_0000 | u32::from(atn) << 24 | u32::from(id & 0xf) << 16, alternate);
+        self.two(
+            0x4000_0000 | u32::from(atn) << 24 | u32::from(id & 0xf) << 16,
+            alternate,
+        );
     }
 
     /// WAIT DISCONNECT.
@@ -248,7 +271,10 @@ impl Assembler {
     fn register_instruction(&mut self, first: u32, register: u8, operator: Operator, data: u8) {
         let register = u32::from(register);
         let place = (register & 0x7f) << 16 | (register & 0x80);
-        self.two(first | u32::from(operator as u8) << 24 | place | u32::from(data) << 8, 0);
+        self.two(
+            first | u32::from(operator as u8) << 24 | place | u32::from(data) << 8,
+            0,
+        );
     }
 
     /// `register` = `register` operator `data`; with [`Operator::Move`], `register` = `data`.
@@ -311,29 +337,46 @@ impl Assembler {
     // Memory (sections 5.7 and 5.8). Addresses and registers of one instruction must agree in their low two bits.
 
     /// MOVE MEMORY `count`, `source`, `destination`.
-    pub fn move_memory(&mut self, count: u32, source: impl Into<Address>, destination: impl Into<Address>) {
+    pub fn move_memory(
+        &mut self,
+        count: u32,
+        source: impl Into<Address>,
+        destination: impl Into<Address>,
+    ) {
         self.two(0xc000_0000 | (count & 0x00ff_ffff), source);
         self.operand(destination.into());
     }
 
     /// LOAD `register`, `count`, `address`.
     pub fn load(&mut self, register: u8, count: u8, address: impl Into<Address>) {
-        self.two(0xe100_0000 | u32::from(register) << 16 | u32::from(count & 7), address);
+        self.two(
+            0xe100_0000 | u32::from(register) << 16 | u32::from(count & 7),
+            address,
+        );
     }
 
     /// LOAD `register`, `count`, DSAREL(`offset`).
     pub fn load_table(&mut self, register: u8, count: u8, offset: i32) {
-        self.two(0xf100_0000 | u32::from(register) << 16 | u32::from(count & 7), offset24(offset));
+        self.two(
+            0xf100_0000 | u32::from(register) << 16 | u32::from(count & 7),
+            offset24(offset),
+        );
     }
 
     /// STORE `register`, `count`, `address`.
     pub fn store(&mut self, register: u8, count: u8, address: impl Into<Address>) {
-        self.two(0xe000_0000 | u32::from(register) << 16 | u32::from(count & 7), address);
+        self.two(
+            0xe000_0000 | u32::from(register) << 16 | u32::from(count & 7),
+            address,
+        );
     }
 
     /// STORE `register`, `count`, DSAREL(`offset`).
     pub fn store_table(&mut self, register: u8, count: u8, offset: i32) {
-        self.two(0xf000_0000 | u32::from(register) << 16 | u32::from(count & 7), offset24(offset));
+        self.two(
+            0xf000_0000 | u32::from(register) << 16 | u32::from(count & 7),
+            offset24(offset),
+        );
     }
 
     /// Fills in the labels.
@@ -346,7 +389,12 @@ impl Assembler {
         }
         for fixup in std::mem::take(&mut self.fixups) {
             let (Fixup::Relative { word, label } | Fixup::Absolute { word, label, .. }) = fixup;
-            let address = self.labels.get(label.0).copied().flatten().ok_or(AssembleError::Unbound(label))?;
+            let address = self
+                .labels
+                .get(label.0)
+                .copied()
+                .flatten()
+                .ok_or(AssembleError::Unbound(label))?;
             let value = match fixup {
                 Fixup::Absolute { plus, .. } => address.wrapping_add(plus),
                 Fixup::Relative { .. } => {

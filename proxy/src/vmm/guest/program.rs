@@ -30,15 +30,31 @@ impl GuestProgram {
     #[cfg(test)]
     pub(crate) fn spin() -> Self {
         // jmp $
-        Self { bytes: &[0xeb, 0xfe], start: 0, interrupt: 0, spurious: 0, exception: 0 }
+        Self {
+            bytes: &[0xeb, 0xfe],
+            start: 0,
+            interrupt: 0,
+            spurious: 0,
+            exception: 0,
+        }
     }
 
     /// The program begins with a header of four words: the offsets.
     fn parse(bytes: &'static [u8]) -> Self {
         let word = |index: usize| {
-            bytes.chunks_exact(4).nth(index).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
+            bytes
+                .chunks_exact(4)
+                .nth(index)
+                .and_then(|word| word.try_into().ok())
+                .map_or(0, u32::from_le_bytes)
         };
-        Self { bytes, start: word(0), interrupt: word(1), spurious: word(2), exception: word(3) }
+        Self {
+            bytes,
+            start: word(0),
+            interrupt: word(1),
+            spurious: word(2),
+            exception: word(3),
+        }
     }
 }
 
@@ -51,9 +67,18 @@ mod tests {
         let program = GuestProgram::driver();
         let length = u32::try_from(program.bytes.len()).unwrap();
         assert!(length < 0x4000);
-        for offset in [program.start, program.interrupt, program.spurious, program.exception] {
+        for offset in [
+            program.start,
+            program.interrupt,
+            program.spurious,
+            program.exception,
+        ] {
             assert!((16..length).contains(&offset), "{offset:#x}");
         }
-        assert_eq!(program.bytes[usize::try_from(program.spurious).unwrap()], 0xcf, "iretd");
+        // add esp, 12
+        assert_eq!(
+            program.bytes[usize::try_from(program.spurious).unwrap()..][..3],
+            [0x83, 0xc4, 0x0c]
+        );
     }
 }

@@ -10,8 +10,12 @@
 //! - Each task says where its data phase goes on. If the target leaves a data phase early, the chip jumps to
 //!   `phase_mismatch`, which shortens the table entry that was in use and makes its move the one to go on with.
 
-use super::assembler::{Address, AssembleError, Assembler, Condition, Label, Operator, Phase, signal};
-use super::layout::{DONE_QUEUE, MESSAGES, SEGMENTS, START_QUEUE, TAG_TABLE, done_slot, start_slot, task};
+use super::assembler::{
+    Address, AssembleError, Assembler, Condition, Label, Operator, Phase, signal,
+};
+use super::layout::{
+    DONE_QUEUE, MESSAGES, SEGMENTS, START_QUEUE, TAG_TABLE, done_slot, start_slot, task,
+};
 use super::registers::{CTEST2, DSA, ESA, IA, RBC, SCNTL2, SCRATCHA, SCRATCHB, SIDL, TEMP, UA};
 
 /// The codes of INT instructions, as DSPS shows them.
@@ -314,6 +318,9 @@ mod tests {
         let scripts = Scripts::assemble(0).unwrap();
         let at = usize::try_from(scripts.data_in_end).unwrap() - 8;
         assert_eq!(scripts.image[at..at + 4], 0x1900_0000_u32.to_le_bytes());
-        assert_eq!(scripts.image[at + 4..at + 8], (task::SEGMENTS + 8 * (SEGMENTS - 1)).to_le_bytes());
+        assert_eq!(
+            scripts.image[at + 4..at + 8],
+            (task::SEGMENTS + 8 * (SEGMENTS - 1)).to_le_bytes()
+        );
     }
 }

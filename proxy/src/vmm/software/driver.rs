@@ -2,10 +2,12 @@
 
 use crate::vmm::board::Board;
 use crate::vmm::guest::layout::{
-    CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SEGMENTS, SETUP_TABLE, control, done_slot, fatal, port,
-    request, start_slot, task,
+    CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SEGMENTS, SETUP_TABLE, control,
+    done_slot, fatal, port, request, start_slot, task,
 };
-use crate::vmm::guest::registers::{DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0};
+use crate::vmm::guest::registers::{
+    DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0,
+};
 use crate::vmm::guest::scripts::Scripts;
 use crate::vmm::machine::VmmError;
 use crate::vmm::ram::Ram;
@@ -23,9 +25,18 @@ pub(super) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(ram: &'a Ram, scripts: &'a Scripts, board: &'a mut Board) -> Result<Self, VmmError> {
+    pub(super) fn new(
+        ram: &'a Ram,
+        scripts: &'a Scripts,
+        board: &'a mut Board,
+    ) -> Result<Self, VmmError> {
         let registers = ram.load(CONTROL + control::BAR_REGISTERS)?.into();
-        Ok(Self { ram, scripts, board, registers })
+        Ok(Self {
+            ram,
+            scripts,
+            board,
+            registers,
+        })
     }
 
     fn get(&self, offset: u32) -> Result<u32, VmmError> {
@@ -42,7 +53,8 @@ impl<'a> Driver<'a> {
 
     fn read<const N: usize>(&mut self, register: u8) -> [u8; N] {
         let mut data = [0; N];
-        self.board.memory_read(self.registers + u64::from(register), &mut data);
+        self.board
+            .memory_read(self.registers + u64::from(register), &mut data);
         data
     }
 
@@ -52,11 +64,13 @@ impl<'a> Driver<'a> {
     }
 
     fn write(&mut self, register: u8, data: &[u8]) {
-        self.board.memory_write(self.registers + u64::from(register), data);
+        self.board
+            .memory_write(self.registers + u64::from(register), data);
     }
 
     fn address_config(&mut self, register: u32) {
-        self.board.port_write(CONFIG_ADDRESS, &(0x8000_0800 | register).to_le_bytes());
+        self.board
+            .port_write(CONFIG_ADDRESS, &(0x8000_0800 | register).to_le_bytes());
     }
 
     /// Config space: the right device, its BARs, decoding and bus mastering. Whether it is the right device.
@@ -67,10 +81,15 @@ impl<'a> Driver<'a> {
         if u32::from_le_bytes(id) != self.get(control::DEVICE_ID)? {
             return Ok(false);
         }
-        let bars = [(0x10, control::BAR_IO), (0x14, control::BAR_REGISTERS), (0x18, control::BAR_SCRIPTS)];
+        let bars = [
+            (0x10, control::BAR_IO),
+            (0x14, control::BAR_REGISTERS),
+            (0x18, control::BAR_SCRIPTS),
+        ];
         for (register, base) in bars {
             self.address_config(register);
-            self.board.port_write(CONFIG_DATA, &self.get(base)?.to_le_bytes());
+            self.board
+                .port_write(CONFIG_DATA, &self.get(base)?.to_le_bytes());
         }
         self.address_config(0x3c);
         self.board.port_write(CONFIG_DATA, &[INTERRUPT_LINE]);
@@ -113,9 +132,11 @@ impl<'a> Driver<'a> {
             // The next slot is empty before this one is not.
             let slot = self.get(control::START_POSITION)?;
             let following = self.ram.load(slot + start_slot::NEXT)?;
-            self.ram.store(following + start_slot::JUMP, self.scripts.idle)?;
+            self.ram
+                .store(following + start_slot::JUMP, self.scripts.idle)?;
             self.ram.store(slot + start_slot::TASK, block)?;
-            self.ram.store(slot + start_slot::JUMP, self.scripts.start)?;
+            self.ram
+                .store(slot + start_slot::JUMP, self.scripts.start)?;
             self.put(control::START_POSITION, following)?;
             self.write(ISTAT0, &[istat0::SIGP]);
         }
@@ -124,7 +145,8 @@ impl<'a> Driver<'a> {
     /// Makes the task block say what the request says.
     fn fill(&self, block: u32, from: u32) -> Result<(), VmmError> {
         let store = |offset: u32, value: u32| self.ram.store(block + offset, value);
-        let [target, lun, direction, cdb_length] = self.ram.load(from + request::FLAGS)?.to_le_bytes();
+        let [target, lun, direction, cdb_length] =
+            self.ram.load(from + request::FLAGS)?.to_le_bytes();
         store(task::REQUEST, from)?;
         store(task::SELECT, u32::from(target) << 16)?;
         store(task::COMMAND, cdb_length.into())?;
@@ -191,9 +213,11 @@ impl<'a> Driver<'a> {
             self.increment(control::ERRORS)?;
         }
         let from = self.ram.load(block + task::REQUEST)?;
-        self.ram.store(from + request::RESULT, status | request::DONE)?;
+        self.ram
+            .store(from + request::RESULT, status | request::DONE)?;
         let tail = self.get(control::FREE_TAIL)?;
-        self.ram.store(FREE_RING + 4 * (tail % QUEUE_SLOTS), block)?;
+        self.ram
+            .store(FREE_RING + 4 * (tail % QUEUE_SLOTS), block)?;
         self.put(control::FREE_TAIL, tail.wrapping_add(1))?;
         self.increment(control::COMPLETED)
     }
@@ -203,14 +227,20 @@ impl<'a> Driver<'a> {
         let sist0 = self.read_byte(SIST0);
         let sist1 = self.read_byte(SIST1);
         let dstat = self.read_byte(DSTAT);
-        self.put(control::ERROR_STATUS, u32::from_le_bytes([sist1, dstat, istat0, sist0]))?;
+        self.put(
+            control::ERROR_STATUS,
+            u32::from_le_bytes([sist1, dstat, istat0, sist0]),
+        )?;
         if (sist0, sist1) == (0, SIST1_STO) {
             let block = u32::from_le_bytes(self.read(DSA));
             self.finish(block, request::NO_TARGET)?;
             self.write(DSP, &self.scripts.selection_failed.to_le_bytes());
             return Ok(());
         }
-        let (dsps, dsp) = (u32::from_le_bytes(self.read(DSPS)), u32::from_le_bytes(self.read(DSP)));
+        let (dsps, dsp) = (
+            u32::from_le_bytes(self.read(DSPS)),
+            u32::from_le_bytes(self.read(DSP)),
+        );
         self.put(control::ERROR_DSPS, dsps)?;
         self.put(control::ERROR_DSP, dsp)?;
         self.put(control::FATAL, fatal::CHIP)

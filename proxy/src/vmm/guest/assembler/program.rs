@@ -24,7 +24,11 @@ pub struct Program {
 
 impl Program {
     pub(super) fn new(base: u32, words: &[u32], labels: Vec<Option<u32>>) -> Self {
-        Self { base, bytes: words.iter().flat_map(|word| word.to_le_bytes()).collect(), labels }
+        Self {
+            base,
+            bytes: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            labels,
+        }
     }
 
     /// Where it must be loaded.
@@ -44,6 +48,10 @@ impl Program {
     /// # Errors
     /// A label that was never bound.
     pub fn address(&self, label: Label) -> Result<u32, AssembleError> {
-        self.labels.get(label.0).copied().flatten().ok_or(AssembleError::Unbound(label))
+        self.labels
+            .get(label.0)
+            .copied()
+            .flatten()
+            .ok_or(AssembleError::Unbound(label))
     }
 }

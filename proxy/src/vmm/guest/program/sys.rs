@@ -4,13 +4,14 @@
 use core::arch::global_asm;
 
 use crate::vmm::guest::layout::{
-    CODE, CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS, SETUP_TABLE, control,
-    done_slot, fatal, port, request, second, start_slot, task,
+    CODE, CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS,
+    SETUP_TABLE, control, done_slot, fatal, port, request, second, start_slot, task,
 };
-use crate::vmm::guest::registers::{DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0};
+use crate::vmm::guest::registers::{
+    DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0,
+};
 
-// Registers: `interrupt` saves all; between functions only what their comments say is kept. EBP is the control block
-// from the start on.
+// Registers: a function keeps only what its comment says. EBP is the control block from the start on.
 global_asm!(
     r#"
     .pushsection .rodata.outrigger_guest, "a"
@@ -97,15 +98,17 @@ outrigger_guest_second:
     jne 3b
     jmp outrigger_guest_done
 
-    // The device's interrupt. The line goes down before the end of interrupt, which resamples it.
-20: pushad
+    // The device's interrupt. The line goes down before the end of interrupt, which resamples it. Interrupts are on
+    // only where the main loop sleeps, so nothing is to be restored and the way back is a jump: no IRET, which KVM
+    // cannot interpret in protected mode.
+20: add esp, 12
     mov ebp, {CONTROL}
     call outrigger_guest_service
     mov al, 0x20
     out 0x20, al
-    popad
-    iretd
-30: iretd
+    jmp outrigger_guest_main
+30: add esp, 12
+    jmp outrigger_guest_main
 40: mov ebp, {CONTROL}
     mov dword ptr [ebp + {FATAL}], {FATAL_EXCEPTION}
     jmp outrigger_guest_failed

@@ -8,7 +8,9 @@ use outrigger_ring::Width;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use crate::vmm::guest::layout::{CONTROL, DONE_QUEUE, START_QUEUE, control, done_slot, request, start_slot, task};
+use crate::vmm::guest::layout::{
+    CONTROL, DONE_QUEUE, START_QUEUE, control, done_slot, request, start_slot, task,
+};
 use crate::vmm::guest::registers::{DSA, DSP, DSTAT, ISTAT0, SIST1, istat0};
 use crate::vmm::{DeviceAttachment, GuestBus, Ram};
 
@@ -64,14 +66,22 @@ impl FakeChip {
 
     /// The device for a machine, and the thread that answers ends of interrupt; see [`FakeChip::finish`].
     pub(super) fn attach(self: &Arc<Self>, vcpus: usize) -> (DeviceAttachment, JoinHandle<()>) {
-        let buses = (0..vcpus).map(|vcpu| -> Box<dyn GuestBus> { Box::new(FakeBus { chip: Arc::clone(self), vcpu }) });
+        let buses = (0..vcpus).map(|vcpu| -> Box<dyn GuestBus> {
+            Box::new(FakeBus {
+                chip: Arc::clone(self),
+                vcpu,
+            })
+        });
         let device = DeviceAttachment {
             buses: buses.collect(),
             trigger: self.trigger.try_clone().unwrap(),
             resample: self.resample.try_clone().unwrap(),
         };
         let chip = Arc::clone(self);
-        (device, thread::spawn(move || chip.answer_ends_of_interrupt()))
+        (
+            device,
+            thread::spawn(move || chip.answer_ends_of_interrupt()),
+        )
     }
 
     pub(super) fn finish(&self, thread: JoinHandle<()>) {
@@ -82,7 +92,13 @@ impl FakeChip {
     fn answer_ends_of_interrupt(&self) {
         let epoll = Epoll::new().unwrap();
         for event in [&self.resample, &self.over] {
-            epoll.ctl(ControlOperation::Add, event.as_raw_fd(), EpollEvent::new(EventSet::IN, 0)).unwrap();
+            epoll
+                .ctl(
+                    ControlOperation::Add,
+                    event.as_raw_fd(),
+                    EpollEvent::new(EventSet::IN, 0),
+                )
+                .unwrap();
         }
         while self.over.read().is_err() {
             let _ = epoll.wait(-1, &mut [EpollEvent::default()]);
@@ -136,7 +152,9 @@ impl FakeChip {
             let cdb = word(block + task::COMMAND + 4);
             assert_eq!(word(block + task::REQUEST) + request::CDB, cdb);
             let status = word(cdb).to_le_bytes()[0];
-            self.ram.store(block + task::STATUS_BYTE, u32::from(status)).unwrap();
+            self.ram
+                .store(block + task::STATUS_BYTE, u32::from(status))
+                .unwrap();
             self.ram.store(state.done + done_slot::TASK, block).unwrap();
             state.done = word(state.done + done_slot::NEXT);
             state.start = word(state.start + start_slot::NEXT);
@@ -151,9 +169,13 @@ impl FakeChip {
             state.scripts[at..at + data.len()].copy_from_slice(data);
             return true;
         }
-        let Some(register) = address.checked_sub(0xfe00_0000).filter(|&at| at < 0x100) else { return false };
+        let Some(register) = address.checked_sub(0xfe00_0000).filter(|&at| at < 0x100) else {
+            return false;
+        };
         let register = u8::try_from(register).unwrap();
-        state.log.push(format!("{vcpu}: {register:#04x} = {data:02x?}"));
+        state
+            .log
+            .push(format!("{vcpu}: {register:#04x} = {data:02x?}"));
         match (register, data) {
             (ISTAT0, &[value]) => {
                 let place = &mut state.registers[usize::from(ISTAT0)];
@@ -164,7 +186,13 @@ impl FakeChip {
             }
             (DSP, _) => {
                 state.registers[usize::from(ISTAT0)] &= !istat0::SIP;
-                if data != self.ram.load(CONTROL + control::ENTRY).unwrap().to_le_bytes() {
+                if data
+                    != self
+                        .ram
+                        .load(CONTROL + control::ENTRY)
+                        .unwrap()
+                        .to_le_bytes()
+                {
                     // After a selection time-out.
                     let start = state.start;
                     state.start = self.ram.load(start + start_slot::NEXT).unwrap();
@@ -179,7 +207,9 @@ impl FakeChip {
 
     fn read(&self, address: u64, data: &mut [u8]) -> bool {
         let mut state = self.state.lock().unwrap();
-        let Some(at) = address.checked_sub(0xfe00_0000).filter(|&at| at < 0x100) else { return false };
+        let Some(at) = address.checked_sub(0xfe00_0000).filter(|&at| at < 0x100) else {
+            return false;
+        };
         let at = usize::try_from(at).unwrap();
         data.copy_from_slice(&state.registers[at..at + data.len()]);
         if at == usize::from(SIST1) {
@@ -220,7 +250,10 @@ impl GuestBus for FakeBus {
 
     fn config_write(&mut self, offset: u16, width: Width, value: u64) {
         let mut state = self.chip.state.lock().unwrap();
-        state.log.push(format!("config {offset:#04x} {} = {value:#x}", width.bytes()));
+        state.log.push(format!(
+            "config {offset:#04x} {} = {value:#x}",
+            width.bytes()
+        ));
         let at = usize::from(offset);
         state.config[at..at + usize::from(width.bytes())]
             .copy_from_slice(&value.to_le_bytes()[..usize::from(width.bytes())]);
