@@ -175,7 +175,7 @@ impl Assembler {
         self.words.push(0);
     }
 
-    fn to_label(&mut self, first: u32, label: Label) {
+    fn branch(&mut self, first: u32, label: Label) {
         self.words.push(first);
         self.fixups.push(Fixup::Relative {
             word: self.words.len(),
@@ -222,12 +222,12 @@ impl Assembler {
     /// SELECT [ATN] `id`, `alternate`.
     pub fn select(&mut self, id: u8, atn: bool, alternate: Label) {
         let first = 0x4000_0000 | RELATIVE | u32::from(atn) << 24 | u32::from(id & 0xf) << 16;
-        self.to_label(first, alternate);
+        self.branch(first, alternate);
     }
 
     /// SELECT [ATN] FROM `offset`, `alternate`: SCNTL3, ID and SXFER lie at DSA + `offset`.
     pub fn select_table(&mut self, offset: i32, atn: bool, alternate: Label) {
-        self.to_label(
+        self.branch(
             0x4000_0000 | RELATIVE | TABLE | u32::from(atn) << 24 | offset24(offset),
             alternate,
         );
@@ -248,7 +248,7 @@ impl Assembler {
 
     /// WAIT RESELECT `alternate`.
     pub fn wait_reselect(&mut self, alternate: Label) {
-        self.to_label(0x5000_0000 | RELATIVE, alternate);
+        self.branch(0x5000_0000 | RELATIVE, alternate);
     }
 
     /// WAIT RESELECT with an absolute alternate address.
@@ -301,7 +301,7 @@ impl Assembler {
 
     /// JUMP `label`, if `condition`.
     pub fn jump(&mut self, label: Label, condition: Condition) {
-        self.to_label(0x8080_0000 | condition.bits(), label);
+        self.branch(0x8080_0000 | condition.bits(), label);
     }
 
     /// JUMP to an absolute address, if `condition`.
@@ -311,7 +311,7 @@ impl Assembler {
 
     /// CALL `label`, if `condition`; the return address goes to TEMP.
     pub fn call(&mut self, label: Label, condition: Condition) {
-        self.to_label(0x8880_0000 | condition.bits(), label);
+        self.branch(0x8880_0000 | condition.bits(), label);
     }
 
     /// CALL an absolute address, if `condition`.
