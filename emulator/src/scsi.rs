@@ -111,7 +111,13 @@ impl Bus {
 
     /// Moves `count` bytes (at most what [`Bus::want`] says is left) between the task and guest RAM at `address`,
     /// in the direction that `want` says. On a fault nothing has moved.
-    pub fn transfer(&mut self, dma: &Gate, task: TaskId, address: u64, count: u32) -> Result<(), Fault> {
+    pub fn transfer(
+        &mut self,
+        dma: &Gate,
+        task: TaskId,
+        address: u64,
+        count: u32,
+    ) -> Result<(), Fault> {
         let _ = (dma, task, address, count);
         todo!()
     }
