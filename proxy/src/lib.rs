@@ -59,6 +59,7 @@ mod error;
 mod fake_emulator;
 pub mod guest_memory;
 mod health;
+pub mod in_process;
 mod interrupt;
 mod link;
 mod peer;
