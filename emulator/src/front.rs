@@ -1,6 +1,6 @@
 //! Step 5, intake: a front turns what a client sends into accesses of a function.
 //!
-//! One [`Export`] serves one function to one client at a time. The socket speaks vfio-user ([`vfio_user`]);
+//! One [`Export`] serves one function to one client at a time. The socket speaks vfio-user (`docs/vfio-user.md`);
 //! a client that asks for it gets rings in shared memory besides.
 
 mod rate_limit;
