@@ -1,11 +1,37 @@
-//! Block backends: where a disk's bytes live.
+//! Step 9, block: the backends, where a disk's bytes live.
 //!
 //! A request is an obligation: each one that [`Backend::submit`] takes comes back exactly once, as
-//! the returned completion or through [`Backend::reap`] or [`Backend::drain`].
+//! the returned completion or through [`Backend::reap`] or [`Backend::drain`]. A request that is
+//! in flight owns its pieces of guest RAM, so the memory that the kernel writes stays mapped;
+//! dropping a backend waits for what is in flight.
+//!
+//! Requests that overlap and are in flight together take effect in any order.
 
+mod bounce;
+mod delay;
+mod fail;
+mod file;
+mod job;
+mod memory;
+mod open;
+mod request;
+mod sys;
+mod threads;
+mod uring;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use crate::dma::Segment;
+pub use delay::{Delay, DelayHandle, Hold};
+pub use fail::{Fail, FailRule, Failure};
+pub use file::{Engine, Image};
+pub use memory::Memory;
+pub use open::{FileOptions, OpenError, Opened, open};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +45,7 @@ pub enum Op {
     },
     /// All completed writes on stable storage before it completes.
     Flush,
-    /// The range's contents are no longer needed.
+    /// The range's contents are no longer needed. A hint: it succeeds where nothing can be freed.
     Discard,
     /// The range reads as zeroes afterwards.
     WriteZeroes {
@@ -58,12 +84,15 @@ pub struct Request {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
-    /// Beyond the end of the disk.
+    /// Beyond the end of the disk; nothing was done.
     #[error("beyond the end of the disk")]
     OutOfRange,
     /// The disk is read-only.
     #[error("the disk is read-only")]
     ReadOnly,
+    /// [`Backend::drain`] cancelled it; none, some or all of it was done.
+    #[error("cancelled")]
+    Cancelled,
     /// No space left where the image lives.
     #[error("no space left for the image")]
     NoSpace,
@@ -73,7 +102,7 @@ pub enum BlockError {
         /// First failing byte.
         offset: Option<u64>,
         /// What the kernel said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -101,48 +130,129 @@ pub struct Geometry {
 
 /// A block backend.
 #[derive(Debug)]
-pub enum Backend {}
+pub enum Backend {
+    /// The emulator's own memory.
+    Memory(Memory),
+    /// A raw image file or block device.
+    File(Box<Image>),
+    /// Holds requests back.
+    Delay(Box<Delay>),
+    /// Fails chosen requests.
+    Fail(Box<Fail>),
+}
 
 impl Backend {
+    /// A disk in the emulator's own memory; every request is done in [`Backend::submit`].
+    #[must_use]
+    pub fn memory(bytes: Vec<u8>, read_only: bool) -> Self {
+        Self::Memory(Memory::new(bytes, read_only))
+    }
+
+    /// A raw image: a regular file or a block device, of the size that it has now. Opens and starts in one.
+    ///
+    /// # Errors
+    /// [`OpenError`], to be shown to the user with the file's name.
+    pub fn file(file: std::fs::File, options: FileOptions) -> Result<Self, OpenError> {
+        Self::start(open(file, options)?)
+    }
+
+    /// Starts the engine of an opened image: sets up io_uring or starts threads, which inherit the rights that the
+    /// caller has left. Needs no path, but must come before the system call filter.
+    ///
+    /// # Errors
+    /// If no engine can be had.
+    pub fn start(opened: Opened) -> Result<Self, OpenError> {
+        Ok(Self::File(Box::new(Image::start(opened)?)))
+    }
+
+    /// Holds each request back before it reaches `inner`; the handle lets them go.
+    ///
+    /// # Errors
+    /// The kernel's, where it has no more descriptors.
+    pub fn delay(inner: Self, hold: Hold) -> io::Result<(Self, DelayHandle)> {
+        let (delay, handle) = Delay::new(inner, hold)?;
+        Ok((Self::Delay(Box::new(delay)), handle))
+    }
+
+    /// Fails the requests that `rule` names before they reach `inner`.
+    #[must_use]
+    pub fn fail(inner: Self, rule: FailRule) -> Self {
+        Self::Fail(Box::new(Fail::new(inner, rule)))
+    }
+
     /// What it is like.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
-        todo!()
+        match self {
+            Self::Memory(memory) => memory.geometry(),
+            Self::File(image) => image.geometry(),
+            Self::Delay(delay) => delay.inner().geometry(),
+            Self::Fail(fail) => fail.inner().geometry(),
+        }
     }
 
     /// Starts a request. `Some` if it is done already, without a wait: memory, a page-cache hit, an error.
     pub fn submit(&mut self, request: Request) -> Option<Completion> {
-        let _ = request;
-        todo!()
+        match self {
+            Self::Memory(memory) => Some(memory.submit(request)),
+            Self::File(image) => image.submit(request),
+            Self::Delay(delay) => delay.submit(request),
+            Self::Fail(fail) => fail.submit(request),
+        }
     }
 
     /// Hands what [`Backend::submit`] collected to the kernel, in one call. Called once at the end of each run.
     pub fn kick(&mut self) {
-        todo!()
+        match self {
+            Self::Memory(_) => {}
+            Self::File(image) => image.kick(),
+            Self::Delay(delay) => delay.kick(),
+            Self::Fail(fail) => fail.inner_mut().kick(),
+        }
     }
 
     /// Appends what has completed; does not wait.
     pub fn reap(&mut self, into: &mut Vec<Completion>) {
-        let _ = into;
-        todo!()
+        match self {
+            Self::Memory(_) => {}
+            Self::File(image) => image.reap(into),
+            Self::Delay(delay) => delay.reap(into),
+            Self::Fail(fail) => fail.inner_mut().reap(into),
+        }
     }
 
     /// Waits until nothing is in flight and appends all completions. Requests that can be cancelled are cancelled
     /// only if `cancel`.
     pub fn drain(&mut self, cancel: bool, into: &mut Vec<Completion>) {
-        let _ = (cancel, into);
-        todo!()
+        match self {
+            Self::Memory(_) => {}
+            Self::File(image) => image.drain(cancel, into),
+            Self::Delay(delay) => delay.drain(cancel, into),
+            Self::Fail(fail) => fail.inner_mut().drain(cancel, into),
+        }
     }
 
-    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit.
+    /// Becomes readable when [`Backend::reap`] has something to do; `None` if requests always finish in submit. It may
+    /// be watched edge-triggered. A wait for it may end with EINTR: io_uring finishes some work on the thread that
+    /// submitted it.
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        todo!()
+        match self {
+            Self::Memory(_) => None,
+            Self::File(image) => Some(image.wake_fd()),
+            Self::Delay(delay) => Some(delay.wake_fd()),
+            Self::Fail(fail) => fail.inner().wake_fd(),
+        }
     }
 
     /// When [`Backend::reap`] has something to do although no descriptor says so (a delaying decorator).
     #[must_use]
-    pub fn deadline(&self) -> Option<std::time::Instant> {
-        todo!()
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File(image) => image.deadline(),
+            Self::Delay(delay) => delay.deadline(),
+            Self::Fail(fail) => fail.inner().deadline(),
+        }
     }
 }

@@ -1,10 +1,31 @@
-//! The DMA gate: the one way from a device to guest RAM.
+//! Step 10, DMA into guest RAM: the gate, the one way from a device to guest RAM.
 //!
 //! Regions are mapped and unmapped by the client of the front. Bus mastering off, an address
 //! outside the regions or a region without the right is a [`Fault`], never an access. There is no
-//! way from here to a device's own registers.
+//! way from here to a device's own registers: a region is a file that a client sent, nothing else.
+//!
+//! What a client sends is checked before it is mapped. One thing cannot be: a client that shrinks
+//! its file afterwards. The pages that are gone raise SIGBUS in the emulator, which ends it; the
+//! kernel's own copies (block reads and writes) fail with an error instead. The client thereby
+//! loses its own devices only.
 
+mod mapping;
+mod segment;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;
+
+use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use mapping::GuestMemory;
+pub use segment::Segment;
+
+/// The most regions that a gate holds. Each keeps its file's descriptor open.
+pub const MAX_REGIONS: usize = 512;
 
 /// Why guest RAM could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +53,13 @@ pub enum Direction {
 /// A range of guest RAM as a client offers it (vfio-user DMA_MAP).
 #[derive(Debug)]
 pub struct Mapping {
-    /// Guest-physical address.
+    /// Guest-physical address, a multiple of the page size.
     pub address: u64,
-    /// Bytes.
+    /// Bytes, a multiple of the page size.
     pub size: u64,
-    /// The file that backs it.
+    /// The file that backs it: a memfd or another regular file, open for what the rights say.
     pub fd: OwnedFd,
-    /// Where in the file it starts.
+    /// Where in the file it starts, a multiple of the page size.
     pub offset: u64,
     /// The device may read it.
     pub readable: bool,
@@ -46,7 +67,7 @@ pub struct Mapping {
     pub writable: bool,
 }
 
-/// Why a region was not mapped or unmapped. (More variants as needed.)
+/// Why a region was not mapped or unmapped. The gate is as it was before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MapError {
@@ -58,80 +79,174 @@ pub enum MapError {
         /// Bytes.
         size: u64,
     },
+    /// It overlaps a region that is mapped.
+    #[error("{address:#x}+{size:#x} overlaps a mapped region")]
+    Overlap {
+        /// Guest-physical address.
+        address: u64,
+        /// Bytes.
+        size: u64,
+    },
+    /// No region was mapped with exactly this address and size.
+    #[error("no region {address:#x}+{size:#x} is mapped")]
+    NotMapped {
+        /// Guest-physical address.
+        address: u64,
+        /// Bytes.
+        size: u64,
+    },
+    /// [`MAX_REGIONS`] are mapped already.
+    #[error("more than {MAX_REGIONS} regions")]
+    TooMany,
+    /// Neither readable nor writable.
+    #[error("a region must be readable or writable")]
+    NoRights,
+    /// The descriptor is not a regular file.
+    #[error("guest RAM must be a memfd or a regular file")]
+    NotAFile,
+    /// The kernel refused.
+    #[error("cannot map guest RAM: {0}")]
+    Kernel(#[from] io::Error),
 }
 
-/// A contiguous piece of guest RAM. It keeps its region mapped as long as it lives.
+/// A mapped region.
 #[derive(Debug)]
-pub struct Segment;
+struct Region {
+    /// Guest-physical address of its first byte.
+    first: u64,
+    /// Guest-physical address of its last byte: a region may end at the top of the address space.
+    last: u64,
+    readable: bool,
+    writable: bool,
+    memory: Arc<GuestMemory>,
+}
 
-impl Segment {
-    /// Bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        todo!()
-    }
-
-    /// Copies from `bytes` into guest RAM, from byte `at` of this segment on. At most what fits; returns how many.
-    pub fn write(&self, at: usize, bytes: &[u8]) -> usize {
-        let _ = (at, bytes);
-        todo!()
-    }
-
-    /// Copies out of guest RAM, from byte `at` on. At most what is there; returns how many.
-    pub fn read(&self, at: usize, bytes: &mut [u8]) -> usize {
-        let _ = (at, bytes);
-        todo!()
+impl Region {
+    fn allows(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::ToGuest => self.writable,
+            Direction::FromGuest => self.readable,
+        }
     }
 }
 
-/// The gate.
+/// The gate of one PCI function.
 #[derive(Debug, Default)]
-pub struct Gate;
+pub struct Gate {
+    /// Sorted by address, without overlaps.
+    regions: Vec<Region>,
+    bus_master: bool,
+}
 
 impl Gate {
     /// A gate with no memory behind it, bus mastering off.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
     }
 
     /// Maps a region.
+    ///
+    /// # Errors
+    /// See [`MapError`]; nothing is mapped then.
     pub fn map(&mut self, mapping: Mapping) -> Result<(), MapError> {
-        let _ = mapping;
-        todo!()
+        let (address, size) = (mapping.address, mapping.size);
+        let bad = MapError::BadRange { address, size };
+        let Some(last) = size.checked_sub(1).and_then(|n| address.checked_add(n)) else {
+            return Err(bad);
+        };
+        if !mapping::is_page_aligned(address) {
+            return Err(bad);
+        }
+        if !mapping.readable && !mapping.writable {
+            return Err(MapError::NoRights);
+        }
+        let place = self.regions.partition_point(|r| r.last < address);
+        if self.regions.get(place).is_some_and(|r| r.first <= last) {
+            return Err(MapError::Overlap { address, size });
+        }
+        if self.regions.len() >= MAX_REGIONS {
+            return Err(MapError::TooMany);
+        }
+        let region = Region {
+            first: address,
+            last,
+            readable: mapping.readable,
+            writable: mapping.writable,
+            memory: Arc::new(GuestMemory::new(mapping)?),
+        };
+        self.regions.insert(place, region);
+        Ok(())
     }
 
-    /// Takes away the region that was mapped with exactly this address and size.
+    /// Takes away the region that was mapped with exactly this address and size. Segments of it that are in
+    /// flight keep its memory mapped until they are dropped.
+    ///
+    /// # Errors
+    /// [`MapError::NotMapped`].
     pub fn unmap(&mut self, address: u64, size: u64) -> Result<(), MapError> {
-        let _ = (address, size);
-        todo!()
+        let place = self.regions.partition_point(|r| r.first < address);
+        let exact =
+            |r: &&Region| r.first == address && size.checked_sub(1) == Some(r.last - r.first);
+        if self.regions.get(place).as_ref().is_some_and(exact) {
+            self.regions.remove(place);
+            Ok(())
+        } else {
+            Err(MapError::NotMapped { address, size })
+        }
     }
 
     /// Takes away every region.
     pub fn unmap_all(&mut self) {
-        todo!()
+        self.regions.clear();
     }
 
     /// COMMAND bit 2.
     pub fn set_bus_master(&mut self, on: bool) {
-        let _ = on;
-        todo!()
+        self.bus_master = on;
     }
 
-    /// Copies out of guest RAM; all of it or nothing.
+    /// Copies out of guest RAM; all of it or nothing. Four or eight naturally aligned bytes are one access.
+    ///
+    /// # Errors
+    /// [`Fault`]; `bytes` is untouched then.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-        let _ = (address, bytes);
-        todo!()
+        let mut rest = bytes;
+        self.walk(
+            address,
+            rest.len() as u64,
+            Direction::FromGuest,
+            |region, at, length| {
+                let (now, later) = std::mem::take(&mut rest).split_at_mut(length);
+                region.memory.read(at, now);
+                rest = later;
+            },
+        )
     }
 
-    /// Copies into guest RAM; all of it or nothing.
+    /// Copies into guest RAM; all of it or nothing. Four or eight naturally aligned bytes are one access.
+    ///
+    /// # Errors
+    /// [`Fault`]; guest RAM is untouched then.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let _ = (address, bytes);
-        todo!()
+        let mut rest = bytes;
+        self.walk(
+            address,
+            rest.len() as u64,
+            Direction::ToGuest,
+            |region, at, length| {
+                let (now, later) = rest.split_at(length);
+                region.memory.write(at, now);
+                rest = later;
+            },
+        )
     }
 
-    /// Appends the pieces of guest RAM that make up `address..address + length`, in order; on a fault
-    /// nothing is appended.
+    /// Appends the pieces of guest RAM that make up `address..address + length`, in order. A piece that
+    /// continues the last one of `into` in the same mapping makes that one longer instead.
+    ///
+    /// # Errors
+    /// [`Fault`]; nothing is appended then.
     pub fn segments(
         &self,
         address: u64,
@@ -139,7 +254,91 @@ impl Gate {
         direction: Direction,
         into: &mut Vec<Segment>,
     ) -> Result<(), Fault> {
-        let _ = (address, length, direction, into);
-        todo!()
+        self.walk(
+            address,
+            u64::from(length),
+            direction,
+            |region, at, length| {
+                let merged = into
+                    .last_mut()
+                    .is_some_and(|s| s.extend(&region.memory, at, length, direction));
+                if !merged {
+                    into.push(Segment::new(
+                        Arc::clone(&region.memory),
+                        at,
+                        length,
+                        direction,
+                    ));
+                }
+            },
+        )
+    }
+
+    /// Calls `each` with region, offset in it and length for each piece of the range, in order, once
+    /// the whole range is known to be reachable.
+    fn walk<'a>(
+        &'a self,
+        address: u64,
+        length: u64,
+        direction: Direction,
+        mut each: impl FnMut(&'a Region, usize, usize),
+    ) -> Result<(), Fault> {
+        if !self.bus_master {
+            return Err(Fault::NotBusMaster);
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let (region, at, take) = self.piece(address, length, direction)?;
+        if take as u64 == length {
+            each(region, at, take);
+            return Ok(());
+        }
+        self.pieces(address, length, direction, |_, _, _| ())?;
+        self.pieces(address, length, direction, each)
+    }
+
+    fn pieces<'a>(
+        &'a self,
+        mut address: u64,
+        mut length: u64,
+        direction: Direction,
+        mut each: impl FnMut(&'a Region, usize, usize),
+    ) -> Result<(), Fault> {
+        while length > 0 {
+            let (region, at, take) = self.piece(address, length, direction)?;
+            each(region, at, take);
+            length -= take as u64;
+            if length > 0 {
+                address = address
+                    .checked_add(take as u64)
+                    .ok_or(Fault::Unmapped(u64::MAX))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The region at `address`, the offset in it, and how many of `length` (at least 1) bytes lie in it.
+    fn piece(
+        &self,
+        address: u64,
+        length: u64,
+        direction: Direction,
+    ) -> Result<(&Region, usize, usize), Fault> {
+        let place = self.regions.partition_point(|r| r.last < address);
+        let region = self
+            .regions
+            .get(place)
+            .filter(|r| r.first <= address)
+            .ok_or(Fault::Unmapped(address))?;
+        if !region.allows(direction) {
+            return Err(Fault::Denied(address));
+        }
+        // `last - address` is below the region's size, so the sum cannot wrap when it is the smaller.
+        let take = (length - 1).min(region.last - address) + 1;
+        let at = address - region.first;
+        // A region's size fits usize: GuestMemory checked it.
+        let fits = |n: u64| usize::try_from(n).map_err(|_| Fault::Unmapped(address));
+        Ok((region, fits(at)?, fits(take)?))
     }
 }

@@ -1,4 +1,4 @@
-//! The SCSI bus and its targets, as an initiator sees them (SAM-2, SPI-4 at the level of phases).
+//! Step 8, SCSI: the bus and its targets, as an initiator sees them (SAM-2, SPI-4 at the level of phases).
 //!
 //! The initiator (the LSI chip) selects a target, delivers a CDB with [`Bus::begin`], and then does what
 //! [`Bus::want`] says: move data with [`Bus::transfer`], take the status, or wait. A task that
@@ -9,10 +9,24 @@
 //! of guest RAM, and when all have come the backend gets one vectored request. The data are in
 //! guest RAM before the task wants its status taken.
 
-use std::os::fd::BorrowedFd;
-use std::time::Instant;
+mod bus;
+mod cdb;
+mod disk;
+mod inquiry;
+mod medium;
+mod mode;
+mod sense;
+mod target;
+mod task;
+mod task_set;
+#[cfg(test)]
+mod tests;
+mod unit;
+mod work;
 
-use crate::dma::{Fault, Gate};
+pub use bus::Bus;
+pub use disk::{Disk, DiskError, DiskOptions};
+pub use unit::LogicalUnit;
 
 /// Initiator-target-LUN-tag nexus, seen from the (single) initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,112 +89,32 @@ pub enum Management {
     TargetReset,
 }
 
-/// The bus: up to 16 targets with up to 8 logical units each.
-#[derive(Debug)]
-pub struct Bus;
-
-impl Bus {
-    /// Whether a target answers selection at this ID.
-    #[must_use]
-    pub fn responds(&self, target: u8) -> bool {
-        let _ = target;
-        todo!()
+impl Want {
+    /// Bytes left of the data phase; 0 if there is none.
+    pub(crate) fn bytes(self) -> u32 {
+        match self {
+            Self::DataIn(count) | Self::DataOut(count) => count,
+            Self::Status(_) | Self::Wait | Self::Gone => 0,
+        }
     }
+}
 
-    /// How many bytes the CDB that starts with `operation_code` has: 6, 10, 12 or 16; the COMMAND phase
-    /// goes on until the target has them.
-    #[must_use]
-    pub fn cdb_length(operation_code: u8) -> usize {
-        let _ = operation_code;
-        todo!()
-    }
-
-    /// A whole CDB has arrived for this nexus. Never fails: what is wrong with the CDB, the LUN or the tag
-    /// (overlapped commands, full task set) becomes the task's status.
-    pub fn begin(&mut self, nexus: Nexus, attribute: Attribute, cdb: &[u8]) -> TaskId {
-        let _ = (nexus, attribute, cdb);
-        todo!()
-    }
-
-    /// What the task needs next.
-    #[must_use]
-    pub fn want(&self, task: TaskId) -> Want {
-        let _ = task;
-        todo!()
-    }
-
-    /// Moves `count` bytes (at most what [`Bus::want`] says is left) between the task and guest RAM at `address`,
-    /// in the direction that `want` says. On a fault nothing has moved.
-    pub fn transfer(&mut self, dma: &Gate, task: TaskId, address: u64, count: u32) -> Result<(), Fault> {
-        let _ = (dma, task, address, count);
-        todo!()
-    }
-
-    /// The same with bytes that the initiator holds itself (SWIDE, SODL, byte-by-byte transfers).
-    pub fn transfer_bytes(&mut self, task: TaskId, bytes: &mut [u8]) {
-        let _ = (task, bytes);
-        todo!()
-    }
-
-    /// The initiator let the task disconnect: it comes back through [`Bus::reselection`].
-    pub fn disconnect(&mut self, task: TaskId) {
-        let _ = task;
-        todo!()
-    }
-
-    /// The next disconnected task that wants to go on, oldest first; it counts as connected from then on.
-    pub fn reselection(&mut self) -> Option<(TaskId, Nexus)> {
-        todo!()
-    }
-
-    /// Whether [`Bus::reselection`] would return a task.
-    #[must_use]
-    pub fn wants_reselection(&self) -> bool {
-        todo!()
-    }
-
-    /// Status and COMMAND COMPLETE were accepted: the task ends.
-    pub fn finish(&mut self, task: TaskId) {
-        let _ = task;
-        todo!()
-    }
-
-    /// A task management function. When it returns, no DMA of the tasks concerned happens any more.
-    pub fn manage(&mut self, nexus: Nexus, function: Management) {
-        let _ = (nexus, function);
-        todo!()
-    }
-
-    /// The RST signal: every task gone, unit attention everywhere. No DMA happens after it returns.
-    pub fn reset(&mut self) {
-        todo!()
-    }
-
-    /// Waits until no transfer to or from guest RAM is in flight; tasks are kept.
-    pub fn quiesce(&mut self) {
-        todo!()
-    }
-
-    /// Takes the backends' completions. Bounded; does not wait.
-    pub fn poll(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
-    }
-
-    /// Hands collected requests to the kernel. Called once at the end of each run.
-    pub fn kick(&mut self) {
-        todo!()
-    }
-
-    /// The earliest of the backends' deadlines.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        todo!()
-    }
-
-    /// The backends' wake descriptors.
-    #[must_use]
-    pub fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
-        todo!()
-    }
+/// Why a unit was not attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// SCSI IDs are 0 to 15.
+    #[error("no SCSI ID {0}: they are 0 to 15")]
+    NoTarget(u8),
+    /// Logical unit numbers are 0 to 7.
+    #[error("no LUN {0}: they are 0 to 7")]
+    NoLun(u8),
+    /// Another unit is there.
+    #[error("SCSI ID {target} LUN {lun} is taken")]
+    Taken {
+        /// SCSI ID.
+        target: u8,
+        /// Logical unit number.
+        lun: u8,
+    },
 }

@@ -1,0 +1,128 @@
+//! Step 9, block: what every backend asks of a request before it acts, and the copies that it is made of.
+
+use std::io;
+use std::ops::Range;
+
+use super::{BlockError, Completion, Data, Geometry, Op, Request};
+use crate::dma::Direction;
+
+impl Data {
+    /// Bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Guest(segments) => segments.iter().map(|s| s.len() as u64).sum(),
+            Self::Owned(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies `bytes` in, from byte `at` of the data on, as far as there is room.
+    pub(super) fn fill(&mut self, mut at: usize, mut bytes: &[u8]) {
+        match self {
+            Self::None => {}
+            Self::Owned(own) => {
+                if let Some(own) = own.get_mut(at..) {
+                    let count = own.len().min(bytes.len());
+                    own[..count].copy_from_slice(&bytes[..count]);
+                }
+            }
+            Self::Guest(segments) => {
+                for segment in segments {
+                    if at >= segment.len() {
+                        at -= segment.len();
+                        continue;
+                    }
+                    let count = segment.write(at, bytes);
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    at = 0;
+                    if bytes.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies `bytes.len()` bytes out, from byte `at` of the data on, as far as there are any.
+    pub(super) fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
+        match self {
+            Self::None => {}
+            Self::Owned(own) => {
+                if let Some(own) = own.get(at..) {
+                    let count = own.len().min(bytes.len());
+                    bytes[..count].copy_from_slice(&own[..count]);
+                }
+            }
+            Self::Guest(segments) => {
+                for segment in segments {
+                    if at >= segment.len() {
+                        at -= segment.len();
+                        continue;
+                    }
+                    let count = segment.read(at, bytes);
+                    bytes = bytes.get_mut(count..).unwrap_or_default();
+                    at = 0;
+                    if bytes.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Request {
+    /// Whether a disk of this geometry can do it. Afterwards `offset + length` does not wrap and is within the
+    /// disk, reads and writes have data of exactly `length` bytes, and data to be read may be written to.
+    pub(super) fn check(&self, geometry: &Geometry) -> Result<(), BlockError> {
+        if self.op == Op::Flush {
+            return Ok(());
+        }
+        let end = self
+            .offset
+            .checked_add(self.length)
+            .ok_or(BlockError::OutOfRange)?;
+        if end > geometry.bytes {
+            return Err(BlockError::OutOfRange);
+        }
+        if self.op != Op::Read && geometry.read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        let moves = matches!(self.op, Op::Read | Op::Write { .. });
+        let wrong_way = match &self.data {
+            Data::Guest(segments) if self.op == Op::Read => {
+                segments.iter().any(|s| s.direction() != Direction::ToGuest)
+            }
+            _ => false,
+        };
+        if moves && (self.data.len() != self.length || wrong_way) {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(BlockError::Io {
+                offset: None,
+                source,
+            });
+        }
+        Ok(())
+    }
+
+    /// The byte range on the disk. Only after [`Request::check`].
+    pub(super) fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.length)
+    }
+
+    /// Ends it.
+    pub(super) fn complete(self, result: Result<(), BlockError>) -> Completion {
+        Completion {
+            cookie: self.cookie,
+            data: self.data,
+            result,
+        }
+    }
+}

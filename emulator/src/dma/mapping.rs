@@ -1,0 +1,139 @@
+//! Step 10, DMA: a client's file range, checked and mapped.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::FileType;
+use vm_memory::volatile_memory::{VolatileMemory, VolatileSlice};
+use vm_memory::{Bytes, FileOffset, MmapRegion};
+
+use super::{MapError, Mapping};
+
+/// Whether an address or offset lies on a page boundary.
+pub(super) fn is_page_aligned(value: u64) -> bool {
+    value.is_multiple_of(rustix::param::page_size() as u64)
+}
+
+/// A mapped range of guest RAM, shared by the gate and the segments in flight; unmapped with the last of them.
+///
+/// Guest, client and kernel write it at any time: it is only reached by volatile or atomic copies, never through a
+/// reference.
+#[derive(Debug)]
+pub(super) struct GuestMemory {
+    region: MmapRegion,
+    /// Where in `region` the range starts: huge pages are mapped whole.
+    start: usize,
+    length: usize,
+}
+
+impl GuestMemory {
+    /// Maps `mapping`'s file range, shared; read-only if the device may not write it.
+    pub(super) fn new(mapping: Mapping) -> Result<Self, MapError> {
+        let granule = granule(&mapping.fd)?;
+        Self::with_granule(mapping, granule)
+    }
+
+    /// The same, the mapping starting and ending on multiples of `granule` in the file.
+    pub(super) fn with_granule(mapping: Mapping, granule: u64) -> Result<Self, MapError> {
+        let Mapping {
+            address,
+            size,
+            fd,
+            offset,
+            writable,
+            ..
+        } = mapping;
+        let bad = || MapError::BadRange { address, size };
+        let stat = rustix::fs::fstat(&fd).map_err(std::io::Error::from)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(MapError::NotAFile);
+        }
+        let end = offset.checked_add(size).ok_or_else(bad)?;
+        let file_size = u64::try_from(stat.st_size).map_err(|_| bad())?;
+        if size == 0 || !is_page_aligned(size) || !is_page_aligned(offset) || end > file_size {
+            return Err(bad());
+        }
+
+        let file_start = offset - offset % granule;
+        let file_end = end.checked_next_multiple_of(granule).ok_or_else(bad)?;
+        let whole = usize::try_from(file_end - file_start).map_err(|_| bad())?;
+        let protection = if writable {
+            libc::PROT_READ | libc::PROT_WRITE
+        } else {
+            libc::PROT_READ
+        };
+        let region = MmapRegion::build(
+            Some(FileOffset::new(File::from(fd), file_start)),
+            whole,
+            protection,
+            libc::MAP_SHARED,
+        )
+        .map_err(std::io::Error::other)?;
+        Ok(Self {
+            region,
+            start: usize::try_from(offset - file_start).map_err(|_| bad())?,
+            length: usize::try_from(size).map_err(|_| bad())?,
+        })
+    }
+
+    /// Bytes `at..at + length`, as far as they exist.
+    pub(super) fn slice(&self, at: usize, length: usize) -> Option<VolatileSlice<'_>> {
+        let left = self.length.checked_sub(at)?;
+        self.region
+            .get_slice(self.start.checked_add(at)?, length.min(left))
+            .ok()
+    }
+
+    /// Copies out from byte `at` on; returns how many bytes.
+    pub(super) fn read(&self, at: usize, bytes: &mut [u8]) -> usize {
+        let Some(slice) = self.slice(at, bytes.len()) else {
+            return 0;
+        };
+        // A word that a CPU updates meanwhile is seen whole, not in halves.
+        if let Ok(word) = <&mut [u8; 4]>::try_from(&mut *bytes) {
+            if let Ok(value) = slice.load::<u32>(0, Ordering::Acquire) {
+                *word = value.to_ne_bytes();
+                return 4;
+            }
+        } else if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *bytes)
+            && let Ok(value) = slice.load::<u64>(0, Ordering::Acquire)
+        {
+            *word = value.to_ne_bytes();
+            return 8;
+        }
+        slice.copy_to(bytes)
+    }
+
+    /// Copies in from byte `at` on; returns how many bytes. The caller knows that the device may write here.
+    pub(super) fn write(&self, at: usize, bytes: &[u8]) -> usize {
+        let Some(slice) = self.slice(at, bytes.len()) else {
+            return 0;
+        };
+        let stored = match (<[u8; 4]>::try_from(bytes), <[u8; 8]>::try_from(bytes)) {
+            (Ok(word), _) => slice
+                .store(u32::from_ne_bytes(word), 0, Ordering::Release)
+                .is_ok(),
+            (_, Ok(word)) => slice
+                .store(u64::from_ne_bytes(word), 0, Ordering::Release)
+                .is_ok(),
+            _ => false,
+        };
+        if !stored {
+            slice.copy_from(bytes);
+        }
+        slice.len()
+    }
+}
+
+/// What a mapping of this file starts and ends on: a page, or a huge page on hugetlbfs.
+fn granule(fd: &impl AsFd) -> Result<u64, MapError> {
+    const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
+    let page = rustix::param::page_size() as u64;
+    let file_system = rustix::fs::fstatfs(fd).map_err(std::io::Error::from)?;
+    if file_system.f_type == HUGETLBFS_MAGIC {
+        Ok(u64::try_from(file_system.f_bsize).unwrap_or(page).max(page))
+    } else {
+        Ok(page)
+    }
+}

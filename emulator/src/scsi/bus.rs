@@ -1,0 +1,576 @@
+//! Step 8, SCSI: the bus: tasks between their initiator and the targets, disconnect and reselection.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use super::cdb::{self, Command};
+use super::sense::Sense;
+use super::target::{LUNS, Lun, Target};
+use super::task::{CHECK_CONDITION, Phase, TASK_SET_FULL, Task, Tasks};
+use super::unit::LogicalUnit;
+use super::{AttachError, Attribute, Management, Nexus, TaskId, Want};
+use crate::block::Completion;
+use crate::dma::{Fault, Gate};
+
+/// Targets on a wide bus.
+const TARGETS: usize = 16;
+
+/// The bus: up to 16 targets with up to 8 logical units each.
+#[derive(Debug)]
+pub struct Bus {
+    targets: [Target; TARGETS],
+    /// Where there are units: target and LUN.
+    units: Vec<(u8, u8)>,
+    tasks: Tasks,
+    /// Disconnected tasks that want to go on, in the order in which they came to want it.
+    ready: VecDeque<TaskId>,
+    /// Tasks whose work was cut short to be fair to others, and since when.
+    unfinished: Vec<TaskId>,
+    polled: Option<Instant>,
+    /// Empty, but with room.
+    completions: Vec<Completion>,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bus {
+    /// A bus with no targets.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            targets: std::array::from_fn(|_| Target::default()),
+            units: Vec::new(),
+            tasks: Tasks::default(),
+            ready: VecDeque::new(),
+            unfinished: Vec::new(),
+            polled: None,
+            completions: Vec::new(),
+        }
+    }
+
+    /// Puts a unit at target 0 to 15, LUN 0 to 7. It has just been powered on.
+    ///
+    /// # Errors
+    /// There is no such place, or it is taken.
+    pub fn attach(&mut self, target: u8, lun: u8, unit: LogicalUnit) -> Result<(), AttachError> {
+        let place = self
+            .targets
+            .get_mut(usize::from(target))
+            .ok_or(AttachError::NoTarget(target))?;
+        let place = place.lun(lun).ok_or(AttachError::NoLun(lun))?;
+        if place.unit.is_some() {
+            return Err(AttachError::Taken { target, lun });
+        }
+        place.unit = Some(unit);
+        place.attention = Some(Sense::POWER_ON);
+        self.units.push((target, lun));
+        Ok(())
+    }
+
+    /// Whether a target answers selection at this ID.
+    #[must_use]
+    pub fn responds(&self, target: u8) -> bool {
+        self.targets
+            .get(usize::from(target))
+            .is_some_and(Target::exists)
+    }
+
+    /// How many bytes the CDB that starts with `operation_code` has: 6, 10, 12 or 16; the COMMAND phase
+    /// goes on until the target has them.
+    #[must_use]
+    pub fn cdb_length(operation_code: u8) -> usize {
+        cdb::length(operation_code)
+    }
+
+    /// A whole CDB has arrived for this nexus. Never fails: what is wrong with the CDB, the LUN or the tag
+    /// (overlapped commands, full task set) becomes the task's status. For a target or LUN that
+    /// cannot be addressed at all (see [`Bus::responds`], [`Nexus::lun`]) the task is [`Want::Gone`] at once.
+    pub fn begin(&mut self, nexus: Nexus, attribute: Attribute, cdb: &[u8]) -> TaskId {
+        if !self.responds(nexus.target) || nexus.lun >= LUNS {
+            return Tasks::STALE;
+        }
+        let command = Command::parse(cdb, nexus.lun);
+        let Some(lun) = self.lun(nexus) else {
+            return Tasks::STALE;
+        };
+        let previous_sense = lun.sense.take();
+        let overlapped = lun.set.find(nexus.tag).is_some();
+        let full = lun.set.is_full();
+        let phase = if overlapped {
+            self.abort_all(nexus.target, nexus.lun);
+            Phase::check(Sense::OVERLAPPED)
+        } else if full {
+            Phase::Ended {
+                status: TASK_SET_FULL,
+                sense: None,
+            }
+        } else {
+            Phase::Dormant
+        };
+        let refused = overlapped || full;
+        let task = self.tasks.insert(Task {
+            nexus,
+            operation: cdb.first().copied().unwrap_or(0),
+            command,
+            phase,
+            previous_sense,
+            connected: true,
+            listed: false,
+        });
+        let Some(lun) = self.lun(nexus) else {
+            return task;
+        };
+        if refused {
+            if let Some(oldest) = lun.refuse(task) {
+                self.tasks.remove(oldest);
+                self.forget_stale();
+            }
+        } else if lun.set.insert(task, nexus.tag, attribute) {
+            self.start(task);
+        }
+        task
+    }
+
+    /// What the task needs next. After a wait it can be a data phase again: a long transfer goes in portions.
+    #[must_use]
+    pub fn want(&self, task: TaskId) -> Want {
+        self.tasks
+            .get(task)
+            .map_or(Want::Gone, |task| task.phase.want())
+    }
+
+    /// Moves `count` bytes (at most what [`Bus::want`] says is left) between the task and guest RAM at `address`,
+    /// in the direction that `want` says.
+    ///
+    /// # Errors
+    /// A part of guest RAM cannot be reached: nothing has moved.
+    pub fn transfer(
+        &mut self,
+        dma: &Gate,
+        task: TaskId,
+        address: u64,
+        count: u32,
+    ) -> Result<(), Fault> {
+        let Some((record, lun)) = self.task_and_lun(task) else {
+            return Ok(());
+        };
+        let count = record.phase.want().bytes().min(count);
+        if count == 0 {
+            return Ok(());
+        }
+        match &mut record.phase {
+            Phase::Answer { bytes, at } => {
+                let end = bytes.len().min(*at + count as usize);
+                dma.write(address, bytes.get(*at..end).unwrap_or_default())?;
+                *at = end;
+            }
+            Phase::Parameters { bytes, .. } => {
+                let start = bytes.len();
+                bytes.resize(start + count as usize, 0);
+                if let Err(fault) = dma.read(address, &mut bytes[start..]) {
+                    bytes.truncate(start);
+                    return Err(fault);
+                }
+            }
+            Phase::Work { work, .. } => {
+                if let Some(unit) = &mut lun.unit {
+                    work.transfer(dma, address, count, &mut unit.medium_mut().spare)?;
+                }
+            }
+            Phase::Dormant | Phase::Ended { .. } => {}
+        }
+        self.proceed(task);
+        Ok(())
+    }
+
+    /// The same with bytes that the initiator holds itself (SWIDE, SODL, byte-by-byte transfers). Returns how many
+    /// bytes have moved, from the front: fewer than asked for if the medium must be read first. Then the
+    /// task wants to wait, and the rest can be moved when it wants a data phase again.
+    #[must_use = "bytes of the medium may have to be waited for"]
+    pub fn transfer_bytes(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
+        let mut moved = 0;
+        while moved < bytes.len() {
+            let now = self.transfer_some(task, &mut bytes[moved..]);
+            moved += now;
+            // Without progress: the data phase is over, or the medium is being read.
+            if now == 0 && self.want(task).bytes() == 0 {
+                break;
+            }
+        }
+        moved
+    }
+
+    fn transfer_some(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
+        let Some((record, _)) = self.task_and_lun(task) else {
+            return 0;
+        };
+        let count = bytes.len().min(record.phase.want().bytes() as usize);
+        let Some(bytes) = bytes.get_mut(..count) else {
+            return 0;
+        };
+        let moved = match &mut record.phase {
+            Phase::Answer { bytes: answer, at } => {
+                bytes.copy_from_slice(&answer[*at..*at + count]);
+                *at += count;
+                count
+            }
+            Phase::Parameters { bytes: list, .. } => {
+                list.extend_from_slice(bytes);
+                count
+            }
+            Phase::Work { work, .. } => work.transfer_bytes(bytes),
+            Phase::Dormant | Phase::Ended { .. } => 0,
+        };
+        self.proceed(task);
+        moved
+    }
+
+    /// The initiator let the task disconnect: it comes back through [`Bus::reselection`].
+    pub fn disconnect(&mut self, task: TaskId) {
+        if let Some(record) = self.tasks.get_mut(task) {
+            record.connected = false;
+            self.list(task);
+        }
+    }
+
+    /// The next disconnected task that wants to go on, oldest first; it counts as connected from then on.
+    pub fn reselection(&mut self) -> Option<(TaskId, Nexus)> {
+        let place = self
+            .ready
+            .iter()
+            .position(|&task| self.may_reselect(task))?;
+        let id = self.ready.remove(place)?;
+        let task = self.tasks.get_mut(id)?;
+        task.listed = false;
+        task.connected = true;
+        Some((id, task.nexus))
+    }
+
+    /// Whether [`Bus::reselection`] would return a task.
+    #[must_use]
+    pub fn wants_reselection(&self) -> bool {
+        self.ready.iter().any(|&task| self.may_reselect(task))
+    }
+
+    /// Sense data are kept for one command: a task with CHECK CONDITION waits until those of the
+    /// last one have been fetched or given up by a new command.
+    fn may_reselect(&self, task: TaskId) -> bool {
+        self.tasks.get(task).is_some_and(|task| {
+            let Nexus { target, lun, .. } = task.nexus;
+            let target = self.targets.get(usize::from(target));
+            let lun = target.and_then(|target| target.luns.get(usize::from(lun)));
+            task.phase.want() != Want::Status(CHECK_CONDITION)
+                || lun.is_some_and(|lun| lun.sense.is_none())
+        })
+    }
+
+    /// Status and COMMAND COMPLETE were accepted: the task ends. A task that has no status yet is aborted.
+    pub fn finish(&mut self, task: TaskId) {
+        let Some((record, lun)) = self.task_and_lun(task) else {
+            return;
+        };
+        let Nexus {
+            target,
+            lun: number,
+            ..
+        } = record.nexus;
+        if let Phase::Ended { sense, .. } = record.phase {
+            lun.sense = sense.or(lun.sense);
+            lun.forget(task);
+            self.tasks.remove(task);
+            self.forget_stale();
+            self.enable(target, number);
+        } else {
+            self.abort(target, number, &[task], false);
+        }
+    }
+
+    /// A task management function. When it returns, no DMA of the tasks concerned happens any more.
+    pub fn manage(&mut self, nexus: Nexus, function: Management) {
+        let Nexus { target, lun, tag } = nexus;
+        match function {
+            Management::AbortTask => {
+                let Some(place) = self.lun(nexus) else { return };
+                let all = place.tasks();
+                let tasks = &self.tasks;
+                let same = |id: &TaskId| tasks.get(*id).is_some_and(|task| task.nexus.tag == tag);
+                let these: Vec<_> = all.into_iter().filter(same).collect();
+                self.abort(target, lun, &these, false);
+            }
+            Management::AbortTaskSet | Management::ClearTaskSet => self.abort_all(target, lun),
+            Management::LogicalUnitReset => self.reset_unit(target, lun, Sense::DEVICE_RESET),
+            Management::TargetReset => {
+                for lun in 0..LUNS {
+                    self.reset_unit(target, lun, Sense::DEVICE_RESET);
+                }
+            }
+        }
+    }
+
+    /// The RST signal: every task gone, unit attention everywhere. No DMA happens after it returns.
+    pub fn reset(&mut self) {
+        for target in (0u8..).take(TARGETS) {
+            for lun in 0..LUNS {
+                self.reset_unit(target, lun, Sense::BUS_RESET);
+            }
+        }
+    }
+
+    fn reset_unit(&mut self, target: u8, lun: u8, attention: Sense) {
+        self.abort_all(target, lun);
+        if let Some(lun) = self.lun(Nexus {
+            target,
+            lun,
+            tag: None,
+        }) {
+            lun.reset(attention);
+        }
+    }
+
+    /// Waits until no transfer to or from guest RAM is in flight; tasks are kept. Guest RAM that a task has been
+    /// told of, but not used yet, is used now.
+    pub fn quiesce(&mut self) {
+        for (target, lun) in self.units.clone() {
+            while self.flush_gathered(target, lun) {
+                self.drain(target, lun, false);
+            }
+        }
+    }
+
+    /// Whether a task of this unit had guest RAM to use.
+    fn flush_gathered(&mut self, target: u8, lun: u8) -> bool {
+        let Some(place) = self.lun(Nexus {
+            target,
+            lun,
+            tag: None,
+        }) else {
+            return false;
+        };
+        let mut any = false;
+        for id in place.tasks() {
+            if let Some(Phase::Work { work, in_flight }) =
+                self.tasks.get_mut(id).map(|task| &mut task.phase)
+            {
+                any |= work.flush_gathered() || (in_flight.is_some() && work.uses_guest_memory());
+                self.proceed(id);
+            }
+        }
+        any
+    }
+
+    /// Takes the backends' completions. Bounded; does not wait.
+    pub fn poll(&mut self, now: Instant) {
+        self.polled = Some(now);
+        for place in 0..self.units.len() {
+            let Some(&(target, lun)) = self.units.get(place) else {
+                break;
+            };
+            let mut completions = std::mem::take(&mut self.completions);
+            if let Some(unit) = self.unit(target, lun) {
+                unit.medium_mut().reap(&mut completions);
+            }
+            self.complete(target, lun, completions);
+        }
+        for task in std::mem::take(&mut self.unfinished) {
+            self.proceed(task);
+        }
+    }
+
+    /// Hands collected requests to the kernel. Called once at the end of each run.
+    pub fn kick(&mut self) {
+        for unit in self.targets.iter_mut().flat_map(|target| &mut target.luns) {
+            if let Some(unit) = &mut unit.unit {
+                unit.medium_mut().kick();
+            }
+        }
+    }
+
+    /// The earliest of the backends' deadlines; the past if [`Bus::poll`] has something to go on with.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let backends = self
+            .attached()
+            .filter_map(|unit| unit.medium().deadline())
+            .min();
+        if self.unfinished.is_empty() {
+            backends
+        } else {
+            self.polled.or_else(|| Some(Instant::now()))
+        }
+    }
+
+    /// The backends' wake descriptors.
+    #[must_use]
+    pub fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.attached()
+            .filter_map(|unit| unit.medium().wake_fd())
+            .collect()
+    }
+
+    fn attached(&self) -> impl Iterator<Item = &LogicalUnit> {
+        self.targets
+            .iter()
+            .flat_map(|target| &target.luns)
+            .filter_map(|lun| lun.unit.as_ref())
+    }
+
+    fn lun(&mut self, nexus: Nexus) -> Option<&mut Lun> {
+        self.targets
+            .get_mut(usize::from(nexus.target))?
+            .lun(nexus.lun)
+    }
+
+    fn unit(&mut self, target: u8, lun: u8) -> Option<&mut LogicalUnit> {
+        self.lun(Nexus {
+            target,
+            lun,
+            tag: None,
+        })?
+        .unit
+        .as_mut()
+    }
+
+    fn task_and_lun(&mut self, task: TaskId) -> Option<(&mut Task, &mut Lun)> {
+        let task = self.tasks.get_mut(task)?;
+        let nexus = task.nexus;
+        let target = self.targets.get_mut(usize::from(nexus.target))?;
+        Some((task, target.lun(nexus.lun)?))
+    }
+
+    /// The task has been enabled.
+    fn start(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if let Some(target) = self.targets.get_mut(usize::from(task.nexus.target)) {
+            task.phase = target.start(task);
+        }
+        self.proceed(id);
+    }
+
+    /// Takes the task as far as it goes without the initiator and without a wait.
+    fn proceed(&mut self, id: TaskId) {
+        let Some((task, lun)) = self.task_and_lun(id) else {
+            return;
+        };
+        match &mut task.phase {
+            Phase::Answer { bytes, at } if *at >= bytes.len() => task.phase = Phase::GOOD,
+            Phase::Parameters { bytes, length } if bytes.len() >= *length => {
+                let bytes = std::mem::take(bytes);
+                task.phase = match (task.command, &mut lun.unit) {
+                    (Ok(command), Some(unit)) => unit.parameters(command, &bytes),
+                    _ => Phase::check(Sense::NO_UNIT),
+                };
+            }
+            _ => {}
+        }
+        let unit = lun.unit.as_mut();
+        let more = unit.is_some_and(|unit| unit.medium_mut().advance(id, &mut task.phase));
+        if more && !self.unfinished.contains(&id) {
+            self.unfinished.push(id);
+        }
+        self.list(id);
+    }
+
+    /// A disconnected task that wants to go on is listed for reselection.
+    fn list(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        if !task.connected && !task.listed && task.phase.want() != Want::Wait {
+            task.listed = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Takes tasks that have ended out of the lists.
+    fn forget_stale(&mut self) {
+        let tasks = &self.tasks;
+        self.ready.retain(|&id| tasks.get(id).is_some());
+        self.unfinished.retain(|&id| tasks.get(id).is_some());
+    }
+
+    /// A member has left the task set: others may run now.
+    fn enable(&mut self, target: u8, lun: u8) {
+        let nexus = Nexus {
+            target,
+            lun,
+            tag: None,
+        };
+        while let Some(task) = self.lun(nexus).and_then(|lun| lun.set.enable_next()) {
+            self.start(task);
+        }
+    }
+
+    fn abort_all(&mut self, target: u8, lun: u8) {
+        let Some(place) = self.lun(Nexus {
+            target,
+            lun,
+            tag: None,
+        }) else {
+            return;
+        };
+        let all = place.tasks();
+        self.abort(target, lun, &all, true);
+    }
+
+    /// Ends tasks of one unit. `cancel` if they are all that it has.
+    fn abort(&mut self, target: u8, lun: u8, these: &[TaskId], cancel: bool) {
+        let mut in_flight = false;
+        for &id in these {
+            let Some(task) = self.tasks.remove(id) else {
+                continue;
+            };
+            in_flight |= matches!(
+                task.phase,
+                Phase::Work {
+                    in_flight: Some(_),
+                    ..
+                }
+            );
+            if let Some(lun) = self.lun(task.nexus) {
+                lun.forget(id);
+            }
+        }
+        self.forget_stale();
+        if in_flight {
+            self.drain(target, lun, cancel);
+        }
+        self.enable(target, lun);
+    }
+
+    /// Waits for the unit's block requests. Those of tasks that have ended have nobody to go to.
+    fn drain(&mut self, target: u8, lun: u8, cancel: bool) {
+        let mut completions = std::mem::take(&mut self.completions);
+        if let Some(unit) = self.unit(target, lun) {
+            unit.medium_mut().drain(cancel, &mut completions);
+        }
+        self.complete(target, lun, completions);
+    }
+
+    fn complete(&mut self, target: u8, lun: u8, mut completions: Vec<Completion>) {
+        for completion in completions.drain(..) {
+            let id = TaskId::from_cookie(completion.cookie);
+            let Some((task, place)) = self.task_and_lun(id) else {
+                continue;
+            };
+            debug_assert_eq!((task.nexus.target, task.nexus.lun), (target, lun));
+            if let Some(unit) = &mut place.unit {
+                unit.medium_mut().complete(&mut task.phase, completion);
+            }
+            self.proceed(id);
+        }
+        self.completions = completions;
+    }
+
+    /// How many tasks there are.
+    #[cfg(test)]
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+}

@@ -1,0 +1,145 @@
+//! Step 8, SCSI: mode parameters (SPC-3 sections 6.7 to 6.10 and 7.4, SBC-3 section 6.4).
+//!
+//! Changeable are WCE (caching page) and D_SENSE (control page); they last until a reset.
+
+mod pages;
+mod select;
+
+use super::cdb::{ModeSense, PageControl};
+use super::disk::DiskOptions;
+use super::medium::Medium;
+use super::sense::Sense;
+use pages::{PAGES, WCE};
+
+/// All pages, or all pages and subpages.
+const ALL: u8 = 0x3f;
+
+/// What MODE SELECT can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Changeable {
+    write_cache: bool,
+    descriptor_sense: bool,
+}
+
+/// A disk's mode parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    current: Changeable,
+    default: Changeable,
+    blocks: u64,
+    block_size: u32,
+    rotation_rate: u16,
+    read_only: bool,
+}
+
+impl Mode {
+    /// As after a reset.
+    pub(crate) fn new(medium: &Medium, options: &DiskOptions) -> Self {
+        let default = Changeable {
+            write_cache: options.write_cache,
+            descriptor_sense: false,
+        };
+        Self {
+            current: default,
+            default,
+            blocks: medium.blocks(),
+            block_size: medium.block_size(),
+            rotation_rate: options.rotation_rate,
+            read_only: medium.geometry().read_only,
+        }
+    }
+
+    /// WCE: writes may be cached.
+    pub(crate) fn write_cache(&self) -> bool {
+        self.current.write_cache
+    }
+
+    /// D_SENSE.
+    pub(crate) fn descriptor_sense(&self) -> bool {
+        self.current.descriptor_sense
+    }
+
+    /// The answer to MODE SENSE.
+    pub(crate) fn sense(&self, fields: &ModeSense) -> Result<Vec<u8>, Sense> {
+        let subpages_ok = fields.subpage == 0 || (fields.page == ALL && fields.subpage == 0xff);
+        if !subpages_ok {
+            return Err(Sense::invalid_field(3, None));
+        }
+        let descriptor = self.block_descriptor(fields);
+        let mut pages = Vec::new();
+        for code in PAGES {
+            if fields.page == code || fields.page == ALL {
+                pages.extend(self.page(code, fields.control).unwrap_or_default());
+            }
+        }
+        if pages.is_empty() {
+            return Err(Sense::invalid_field(2, Some(5)));
+        }
+
+        // WP; DPOFUA.
+        let specific = u8::from(self.read_only) << 7 | 0x10;
+        let body = descriptor.len() + pages.len();
+        let mut bytes = if fields.ten {
+            let length = u16::try_from(body + 6).unwrap_or(u16::MAX).to_be_bytes();
+            let long = u8::from(descriptor.len() == 16);
+            let descriptor = u16::try_from(descriptor.len()).unwrap_or(0).to_be_bytes();
+            vec![
+                length[0],
+                length[1],
+                0,
+                specific,
+                long,
+                0,
+                descriptor[0],
+                descriptor[1],
+            ]
+        } else {
+            let length = u8::try_from(body + 3).unwrap_or(u8::MAX);
+            vec![
+                length,
+                0,
+                specific,
+                u8::try_from(descriptor.len()).unwrap_or(0),
+            ]
+        };
+        bytes.extend(descriptor);
+        bytes.extend(pages);
+        Ok(bytes)
+    }
+
+    /// Number of blocks and block size, in the short or the long form.
+    fn block_descriptor(&self, fields: &ModeSense) -> Vec<u8> {
+        if fields.no_descriptor {
+            return Vec::new();
+        }
+        // Of a mask of what can be changed, nothing here is.
+        let changeable = fields.control == PageControl::Changeable;
+        let blocks = if changeable { 0 } else { self.blocks };
+        let size = if changeable { 0 } else { self.block_size }.to_be_bytes();
+        match u32::try_from(blocks) {
+            Err(_) if fields.long => {
+                let mut bytes = blocks.to_be_bytes().to_vec();
+                bytes.extend([0; 4]);
+                bytes.extend(size);
+                bytes
+            }
+            short => {
+                let mut bytes = short.unwrap_or(u32::MAX).to_be_bytes().to_vec();
+                // 24 bits, after a reserved byte.
+                bytes.extend([0, size[1], size[2], size[3]]);
+                bytes
+            }
+        }
+    }
+
+    fn values(&self, control: PageControl) -> Changeable {
+        match control {
+            PageControl::Current => self.current,
+            PageControl::Default => self.default,
+            PageControl::Changeable => Changeable {
+                write_cache: true,
+                descriptor_sense: true,
+            },
+        }
+    }
+}

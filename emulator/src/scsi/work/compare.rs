@@ -1,0 +1,145 @@
+//! Step 8, SCSI: VERIFY with BYTCHK: the initiator's bytes against the medium's.
+//!
+//! What the initiator sends is gathered as for a WRITE; the medium is read in chunks and compared.
+
+use super::gathered::Gathered;
+use super::{CHUNK, Step};
+use crate::block::{Data, Op};
+use crate::dma::{Direction, Fault, Gate};
+use crate::scsi::Want;
+use crate::scsi::sense::Sense;
+
+/// One VERIFY with data.
+#[derive(Debug)]
+pub(crate) struct Compare {
+    block_size: u32,
+    /// Where on the medium the next chunk starts.
+    offset: u64,
+    /// Bytes that the initiator has not moved yet.
+    left: u32,
+    gathered: Gathered,
+    /// The piece that is being compared, and how many bytes of it have been.
+    piece: Option<(Data, usize)>,
+    passing_on: bool,
+    /// Our memory for the medium's bytes, and for the initiator's.
+    medium: Vec<u8>,
+    theirs: Vec<u8>,
+}
+
+impl Compare {
+    /// `length` bytes from byte `offset` on.
+    pub(crate) fn new(block_size: u32, offset: u64, length: u32) -> Self {
+        Self {
+            block_size,
+            offset,
+            left: length,
+            gathered: Gathered::default(),
+            piece: None,
+            passing_on: false,
+            medium: Vec::new(),
+            theirs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn want(&self) -> Want {
+        if self.passing_on || self.left == 0 {
+            Want::Wait
+        } else {
+            Want::DataOut(self.left)
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Step> {
+        if !self.passing_on {
+            return None;
+        }
+        if self.piece.is_none() {
+            self.piece = self.gathered.pop().map(|data| (data, 0));
+        }
+        let (data, at) = self.piece.as_ref()?;
+        let rest = usize::try_from(data.len())
+            .unwrap_or(usize::MAX)
+            .saturating_sub(*at);
+        let mut medium = std::mem::take(&mut self.medium);
+        medium.resize(rest.min(CHUNK), 0);
+        let length = medium.len() as u64;
+        Some(Step {
+            op: Op::Read,
+            offset: self.offset,
+            length,
+            data: Data::Owned(medium),
+        })
+    }
+
+    pub(crate) fn done(&mut self, data: Data) -> Result<(), Sense> {
+        let Data::Owned(medium) = data else {
+            return Ok(());
+        };
+        if let Some((piece, at)) = &mut self.piece {
+            self.theirs.resize(medium.len(), 0);
+            copy_out(piece, *at, &mut self.theirs);
+            if let Some(place) = medium.iter().zip(&self.theirs).position(|(a, b)| a != b) {
+                let byte = self.offset + place as u64;
+                return Err(Sense::miscompare(byte / u64::from(self.block_size.max(1))));
+            }
+            *at += medium.len();
+            self.offset += medium.len() as u64;
+            if *at as u64 >= piece.len() {
+                self.piece = None;
+            }
+        }
+        self.medium = medium;
+        self.passing_on = self.piece.is_some() || !self.gathered.is_empty();
+        Ok(())
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == 0 && self.piece.is_none() && self.gathered.is_empty()
+    }
+
+    pub(crate) fn transfer(&mut self, dma: &Gate, address: u64, count: u32) -> Result<(), Fault> {
+        let count = count.min(self.left);
+        let none = &mut Vec::new();
+        self.gathered
+            .push_guest(dma, address, count, Direction::FromGuest, none)?;
+        self.advance(count);
+        Ok(())
+    }
+
+    pub(crate) fn transfer_bytes(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.left as usize);
+        self.gathered.push_bytes(&bytes[..count]);
+        self.advance(u32::try_from(count).unwrap_or(self.left));
+        count
+    }
+
+    fn advance(&mut self, count: u32) {
+        self.left -= count.min(self.left);
+        let enough = self.left == 0 || self.gathered.is_portion();
+        self.passing_on |= enough && !self.gathered.is_empty();
+    }
+
+    pub(crate) fn flush_gathered(&mut self) -> bool {
+        self.passing_on |= !self.gathered.is_empty();
+        self.passing_on
+    }
+}
+
+/// Copies from byte `at` of a piece on.
+fn copy_out(piece: &Data, mut at: usize, mut bytes: &mut [u8]) {
+    match piece {
+        Data::None => {}
+        Data::Owned(owned) => {
+            for (to, from) in bytes.iter_mut().zip(owned.iter().skip(at)) {
+                *to = *from;
+            }
+        }
+        Data::Guest(segments) => {
+            for segment in segments {
+                let count = segment.read(at, bytes);
+                at = at.saturating_sub(segment.len());
+                bytes = bytes.get_mut(count..).unwrap_or_default();
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use outrigger_ring::Width;
+use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use outrigger_vfio_user::DeviceFlags;
+
+use super::*;
+use crate::Counters;
+use crate::fake_emulator::{FakeEmulator, Fault, Script};
+use crate::guest_memory;
+
+/// Long enough for any answer that comes.
+const PATIENT: ProxyOptions = ProxyOptions {
+    vcpus: 2,
+    transport: Transport::Socket,
+    deadline: Duration::from_secs(20),
+};
+
+fn attach(
+    script: Script,
+    options: ProxyOptions,
+) -> (FakeEmulator, Result<(Proxy, Vec<VcpuPort>), Error>) {
+    let (fake, socket) = FakeEmulator::start(script);
+    (fake, Proxy::connect(Endpoint::Socket(socket), options))
+}
+
+/// BAR0 at port 0xc000, BAR1 at 0xfeb0_0000, BAR2 at 0xfeb0_2000; decode on.
+fn place_bars(port: &mut VcpuPort) {
+    port.config_write(0x10, Width::Dword, 0xc000);
+    port.config_write(0x14, Width::Dword, 0xfeb0_0000);
+    port.config_write(0x18, Width::Dword, 0xfeb0_2000);
+    port.config_write(0x04, Width::Word, 0x0007);
+}
+
+/// Everything that a VMM does with a device, whatever comes back.
+fn use_it_all(socket: OwnedFd, options: ProxyOptions) -> Result<(), Error> {
+    let (mut proxy, mut ports) = Proxy::connect(Endpoint::Socket(socket), options)?;
+    let memory = guest_memory::allocate(&[(0, 0x2000), (0x10_0000, 0x1000)])?;
+    let intx = Intx::new().unwrap();
+    let attached = proxy
+        .attach_memory(&memory)
+        .and_then(|()| proxy.enable_interrupt(&intx));
+    for port in &mut ports {
+        place_bars(port);
+        let _ = port.config_read(0, Width::Dword);
+        assert!(port.mmio_write(0xfeb0_0010, &[1, 2, 3, 4]));
+        let mut data = [0; 4];
+        assert!(port.mmio_read(0xfeb0_0010, &mut data));
+        assert!(port.pio_write(0xc010, &[5]));
+        assert!(port.pio_read(0xc010, &mut data[..1]));
+    }
+    let masked = proxy
+        .mask_interrupt(true)
+        .and_then(|()| proxy.mask_interrupt(false));
+    let reset = proxy.reset();
+    let event = proxy.take_event();
+    assert_eq!(proxy.take_event(), None);
+    let dead = ports[0].is_dead();
+    assert!(event.is_none() || dead);
+    let detached = proxy.detach();
+    assert!(ports[0].is_dead());
+    attached.and(masked).and(reset).and(detached)
+}
+
+/// Requests of [`use_it_all`] against a well-behaved emulator: an upper bound for where to put a fault.
+fn requests() -> usize {
+    let (fake, socket) = FakeEmulator::start(Script::default());
+    use_it_all(socket, PATIENT).unwrap();
+    fake.seen().requests
+}
+
+#[test]
+fn a_device_is_described_and_used() {
+    let (fake, attached) = attach(Script::default(), PATIENT);
+    let (mut proxy, mut ports) = attached.unwrap();
+    let description = proxy.description();
+    assert_eq!(
+        (
+            description.vendor(),
+            description.device(),
+            description.class()
+        ),
+        (0x1000, 0x12, 0x01_0000)
+    );
+    assert_eq!(
+        (description.interrupt_pin(), description.interrupt),
+        (1, true)
+    );
+    let memory = guest_memory::allocate(&[(0, 0x2000), (0x10_0000, 0x1000)]).unwrap();
+    proxy.attach_memory(&memory).unwrap();
+    place_bars(&mut ports[0]);
+    let [first, second] = ports.as_mut_slice() else {
+        panic!()
+    };
+    assert!(first.mmio_write(0xfeb0_0014, &[0x20]));
+    let mut data = [0; 2];
+    assert!(second.mmio_read(0xfeb0_0014, &mut data));
+    assert_eq!(data, [0x20, 0]);
+    assert!(second.pio_write(0xc0ff, &[7]));
+    assert!(!second.pio_read(0xc100, &mut data));
+    assert_eq!(second.config_read(0x10, Width::Dword), 0xc001);
+    assert_eq!(second.config_read(0x100, Width::Byte), 0xff);
+    assert_eq!(first.counters().posted_writes, 1);
+    assert_eq!(first.counters().crossings, 4);
+    assert_eq!(
+        second.counters(),
+        Counters {
+            crossings: 2,
+            shadow_reads: 1,
+            ..Counters::default()
+        }
+    );
+    proxy.reset().unwrap();
+    assert!(!first.mmio_read(0xfeb0_0014, &mut data));
+    proxy.detach().unwrap();
+    let seen = fake.seen();
+    assert!(seen.mapped.is_empty());
+    assert_eq!((seen.fds.len(), seen.resets), (2, 1));
+    assert!(
+        seen.writes.contains(&(1, 0x14, vec![0x20], false)),
+        "posted"
+    );
+    assert!(
+        seen.writes.contains(&(0, 0xff, vec![7], true)),
+        "not posted"
+    );
+}
+
+#[test]
+fn attach_again_after_detach() {
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("lsi0.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    for _ in 0..2 {
+        let (fake, theirs) = FakeEmulator::start(Script::default());
+        // The listener's side copies bytes and so stands in for an emulator that listens.
+        let theirs = UnixStream::from(theirs);
+        let accept = listener.try_clone().unwrap();
+        let relay = std::thread::spawn(move || {
+            let (client, _) = accept.accept().unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), theirs.try_clone().unwrap());
+            let forth = std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Both);
+            });
+            let _ = std::io::copy(&mut &theirs, &mut &client);
+            forth.join().unwrap();
+        });
+        let (proxy, mut ports) = Proxy::connect(Endpoint::Path(path.clone()), PATIENT).unwrap();
+        assert_eq!(ports[1].config_read(0, Width::Dword), 0x12_1000);
+        proxy.detach().unwrap();
+        assert_eq!(ports[1].config_read(0, Width::Dword), 0xffff_ffff);
+        relay.join().unwrap();
+        fake.seen();
+    }
+    let missing = Proxy::connect(Endpoint::Path(path.with_extension("none")), PATIENT);
+    assert!(matches!(missing, Err(Error::Connect { .. })));
+}
+
+#[test]
+fn faults_end_the_connection_wherever_they_strike() {
+    let steps = requests();
+    assert!(steps > 20);
+    let faults = [
+        Fault::WrongId,
+        Fault::WrongCommand,
+        Fault::CommandInstead,
+        Fault::CutOff,
+        Fault::Huge,
+        Fault::Tiny,
+        Fault::NoErrno,
+        Fault::Fds(2),
+        Fault::Fds(16),
+        Fault::Fds(20),
+        Fault::HangUp,
+    ];
+    for step in 0..steps {
+        for fault in &faults {
+            let (fake, socket) = FakeEmulator::start(Script::with_fault(step, fault.clone()));
+            let start = Instant::now();
+            let result = use_it_all(socket, PATIENT);
+            let seen = fake.seen();
+            assert!(start.elapsed() < PATIENT.deadline, "{fault:?} at {step}");
+            assert!(
+                result.is_err(),
+                "{fault:?} at {step} of {} was not noticed",
+                seen.requests
+            );
+        }
+    }
+}
+
+#[test]
+fn silence_ends_with_the_deadline() {
+    let options = ProxyOptions {
+        deadline: Duration::from_millis(20),
+        ..PATIENT
+    };
+    for step in 0..requests() {
+        let (fake, socket) = FakeEmulator::start(Script::with_fault(step, Fault::Silence));
+        // A posted write misses no reply.
+        let _ = use_it_all(socket, options);
+        fake.seen();
+    }
+    let (_fake, attached) = attach(Script::with_fault(0, Fault::Silence), options);
+    assert!(matches!(
+        attached,
+        Err(Error::Connection {
+            source: crate::port::PortError::TimedOut,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn refusals_and_odd_lengths_do_not_harm() {
+    for step in 0..requests() {
+        for fault in [
+            Fault::Refuse(22),
+            Fault::Refuse(u32::MAX),
+            Fault::Short,
+            Fault::Long,
+            Fault::Payload(vec![]),
+        ] {
+            let (fake, socket) = FakeEmulator::start(Script::with_fault(step, fault));
+            let _ = use_it_all(socket, PATIENT);
+            fake.seen();
+        }
+    }
+}
+
+#[test]
+fn a_refused_access_aborts_and_the_device_lives() {
+    let before = {
+        let (fake, attached) = attach(Script::default(), PATIENT);
+        drop(attached.unwrap());
+        fake.seen().requests
+    };
+    let (_fake, attached) = attach(Script::with_fault(before, Fault::Refuse(22)), PATIENT);
+    let (mut proxy, mut ports) = attached.unwrap();
+    assert_eq!(ports[0].config_read(0, Width::Word), 0xffff);
+    assert_eq!(ports[0].config_read(0, Width::Word), 0x1000);
+    assert_eq!(proxy.take_event(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_payload_at_any_step_is_survived(
+        step in 0_usize..40,
+        payload in proptest::collection::vec(any::<u8>(), 0..300),
+        raw in any::<bool>(),
+    ) {
+        let fault = if raw { Fault::Raw(payload) } else { Fault::Payload(payload) };
+        let (fake, socket) = FakeEmulator::start(Script::with_fault(step, fault));
+        // Raw bytes may announce more than comes.
+        let _ = use_it_all(socket, ProxyOptions { deadline: Duration::from_millis(20), ..PATIENT });
+        fake.seen();
+    }
+
+    #[test]
+    fn any_description_is_survived(
+        sizes in proptest::array::uniform9(prop_oneof![Just(0), (0_u32..64).prop_map(|bit| 1 << bit), any::<u64>()]),
+        header in proptest::array::uniform32(any::<u8>()),
+        regions in 0_u32..9,
+        config in prop_oneof![Just(0x100_u64), Just(0x1000), any::<u64>()],
+    ) {
+        let mut script = Script { sizes, regions: regions + 1, ..Script::default() };
+        script.header[0x0e..0x2e].copy_from_slice(&header);
+        script.header[0x0e] &= 0x81;
+        script.sizes[7] = config;
+        let (fake, socket) = FakeEmulator::start(script);
+        let _ = use_it_all_loosely(socket);
+        fake.seen();
+    }
+}
+
+/// Attaches and reads, for devices whose BARs may be anywhere.
+fn use_it_all_loosely(socket: OwnedFd) -> Result<(), Error> {
+    let (proxy, mut ports) = Proxy::connect(Endpoint::Socket(socket), PATIENT)?;
+    place_bars(&mut ports[0]);
+    let mut data = [0; 8];
+    let _ = ports[0].mmio_read(0xfeb0_0000, &mut data);
+    let _ = ports[0].pio_read(0xc000, &mut data[..4]);
+    proxy.detach()
+}
+
+#[test]
+fn impossible_devices_are_refused() {
+    type Edit = fn(&mut Script);
+    let edits: [(&str, Edit); 9] = [
+        ("no PCI device", |script| script.flags = DeviceFlags::RESET),
+        ("no config space", |script| script.regions = 7),
+        ("256 or 4096", |script| script.sizes[7] = 0x80),
+        ("no power of two", |script| script.sizes[1] = 0x300),
+        ("no power of two", |script| script.sizes[2] = 1 << 40),
+        ("reserved type", |script| script.header[0x14] = 2),
+        ("64-bit BAR", |script| script.header[0x14] = 4),
+        ("not type 0", |script| script.header[0x0e] = 1),
+        ("speaks vfio-user 0.2", |script| script.minor = 2),
+    ];
+    for (reason, edit) in edits {
+        let mut script = Script::default();
+        edit(&mut script);
+        let (fake, attached) = attach(script, PATIENT);
+        let error = attached.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error} for {reason}");
+        fake.seen();
+    }
+}
+
+#[test]
+fn options_are_checked() {
+    for options in [
+        ProxyOptions {
+            vcpus: 0,
+            ..PATIENT
+        },
+        ProxyOptions {
+            deadline: Duration::ZERO,
+            ..PATIENT
+        },
+    ] {
+        let (_fake, attached) = attach(Script::default(), options);
+        assert!(matches!(attached, Err(Error::Option { .. })));
+    }
+}
+
+#[test]
+fn a_death_that_no_access_finds_is_still_an_event() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (fake, socket) = FakeEmulator::start(Script::default());
+    drop((ours, theirs));
+    let (mut proxy, ports) =
+        Proxy::connect(Endpoint::Socket(socket.try_clone().unwrap()), PATIENT).unwrap();
+    // The client's end shut down for writing: the fake sees its end, leaves, and closes its own.
+    rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).unwrap();
+    fake.seen();
+    poll(&mut [PollFd::new(&proxy.event_fd(), PollFlags::IN)], None).unwrap();
+    assert_eq!(proxy.take_event(), Some(Event::Exited(None)));
+    assert!(ports[0].is_dead());
+}
+
+#[test]
+fn accesses_after_death_do_not_wait() {
+    let (fake, attached) = attach(Script::default(), PATIENT);
+    let (proxy, mut ports) = attached.unwrap();
+    place_bars(&mut ports[0]);
+    proxy.detach().unwrap();
+    fake.seen();
+    let mut data = [0; 8];
+    for _ in 0..100_000 {
+        assert!(ports[0].mmio_read(0xfeb0_0000, &mut data));
+        assert!(ports[0].mmio_write(0xfeb0_0000, &data));
+    }
+    assert_eq!(data, [0xff; 8]);
+    assert_eq!(ports[0].counters().dead_accesses, 200_000);
+}
