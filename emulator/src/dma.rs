@@ -24,7 +24,7 @@ use std::sync::Arc;
 use mapping::GuestMemory;
 pub use segment::Segment;
 
-/// The most regions that a gate holds.
+/// The most regions that a gate holds. Each keeps its file's descriptor open.
 pub const MAX_REGIONS: usize = 512;
 
 /// Why guest RAM could not be reached.

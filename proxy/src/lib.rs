@@ -59,12 +59,17 @@ mod error;
 mod fake_emulator;
 pub mod guest_memory;
 mod health;
+pub mod in_process;
 mod interrupt;
+#[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+mod kvm;
 mod link;
 mod peer;
 pub mod port;
 mod proxy;
 mod vcpu_port;
+#[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+pub mod vmm;
 mod watch;
 
 pub use counters::Counters;

@@ -118,7 +118,7 @@ impl Proxy {
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
         const STEP: &str = "preparing the connection";
         options.check()?;
-        let health = Arc::new(Health::new(socket.try_clone().step(STEP)?).step(STEP)?);
+        let health = Arc::new(Health::new(Some(socket.try_clone().step(STEP)?)).step(STEP)?);
         let connection = Arc::new(Connection::new(
             socket,
             options.deadline,

@@ -9,7 +9,7 @@ use crate::fake_emulator::{FakeEmulator, Script};
 use crate::port::Port;
 
 fn connection(socket: OwnedFd, deadline: Duration) -> Arc<Connection> {
-    let health = Arc::new(Health::new(socket.try_clone().unwrap()).unwrap());
+    let health = Arc::new(Health::new(Some(socket.try_clone().unwrap())).unwrap());
     Arc::new(Connection::new(socket, deadline, health))
 }
 

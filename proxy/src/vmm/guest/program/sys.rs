@@ -1,0 +1,481 @@
+//! The guest's program in assembly, between two symbols, and its bytes.
+#![expect(unsafe_code, reason = "assembly, and a slice between two symbols")]
+
+use core::arch::global_asm;
+
+use crate::vmm::guest::layout::{
+    CODE, CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS,
+    SETUP_TABLE, control, done_slot, fatal, port, request, second, start_slot, task,
+};
+use crate::vmm::guest::registers::{
+    DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0,
+};
+
+// Registers: a function keeps only what its comment says. EBP is the control block from the start on.
+global_asm!(
+    r#"
+    .pushsection .rodata.outrigger_guest, "a"
+    .balign 16
+    .globl outrigger_guest_begin
+    .globl outrigger_guest_end
+    .code32
+outrigger_guest_begin:
+    .long 50f - outrigger_guest_begin
+    .long 20f - outrigger_guest_begin
+    .long 30f - outrigger_guest_begin
+    .long 40f - outrigger_guest_begin
+
+    // Each vCPU starts here.
+50: mov ebp, {CONTROL}
+    test eax, eax
+    jnz outrigger_guest_second
+    call outrigger_guest_pci
+    call outrigger_guest_pic
+    call outrigger_guest_chip
+    mov edx, {PORT_MARK}
+    out dx, al
+    mov dword ptr [ebp + {READY}], 1
+
+    // The first vCPU: submit what may be submitted, sleep until the interrupt has taken completions, until all is done.
+outrigger_guest_main:
+    cli
+    cmp dword ptr [ebp + {FATAL}], 0
+    jne outrigger_guest_failed
+    mov eax, [ebp + {COMPLETED}]
+    cmp eax, [ebp + {COUNT}]
+    je outrigger_guest_done
+    cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    je 7f
+    call outrigger_guest_submit
+    // Held back by the host alone, no interrupt may come: look again instead of sleeping.
+    mov eax, [ebp + {SUBMITTED}]
+    cmp eax, [ebp + {COUNT}]
+    je 7f
+    cmp eax, [ebp + {LIMIT}]
+    jb 7f
+    sti
+    pause
+    jmp outrigger_guest_main
+7:  sti
+    hlt
+    jmp outrigger_guest_main
+
+outrigger_guest_done:
+    mov eax, {REPORT_DONE}
+    jmp 7f
+outrigger_guest_failed:
+    mov eax, {REPORT_FAILED}
+7:  cli
+    mov edx, {PORT_REPORT}
+    out dx, eax
+2:  hlt
+    jmp 2b
+
+    // The second vCPU.
+outrigger_guest_second:
+    pause
+    cmp dword ptr [ebp + {FATAL}], 0
+    jne outrigger_guest_failed
+    cmp dword ptr [ebp + {READY}], 0
+    je outrigger_guest_second
+    cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    jne 2f
+7:  cmp dword ptr [ebp + {FATAL}], 0
+    jne outrigger_guest_failed
+    call outrigger_guest_submit
+    pause
+    mov eax, [ebp + {SUBMITTED}]
+    cmp eax, [ebp + {COUNT}]
+    jne 7b
+    jmp outrigger_guest_done
+2:  mov esi, [ebp + {BAR_REGISTERS}]
+3:  movzx eax, byte ptr [esi + {ISTAT0}]
+    inc dword ptr [ebp + {POLLS}]
+    cmp dword ptr [ebp + {FATAL}], 0
+    jne outrigger_guest_failed
+    mov eax, [ebp + {COMPLETED}]
+    cmp eax, [ebp + {COUNT}]
+    jne 3b
+    jmp outrigger_guest_done
+
+    // The device's interrupt. The line goes down before the end of interrupt, which resamples it. Interrupts are on
+    // only where the main loop sleeps, so nothing is to be restored and the way back is a jump: no IRET, which KVM
+    // cannot interpret in protected mode.
+20: add esp, 12
+    mov ebp, {CONTROL}
+    call outrigger_guest_service
+    mov al, 0x20
+    out 0x20, al
+    jmp outrigger_guest_main
+30: add esp, 12
+    jmp outrigger_guest_main
+40: mov ebp, {CONTROL}
+    mov dword ptr [ebp + {FATAL}], {FATAL_EXCEPTION}
+    jmp outrigger_guest_failed
+
+    // Reads why the chip interrupts and takes completions.
+outrigger_guest_service:
+    inc dword ptr [ebp + {INTERRUPTS}]
+    mov esi, [ebp + {BAR_REGISTERS}]
+    movzx eax, byte ptr [esi + {ISTAT0}]
+    test al, {INTF}
+    jz 7f
+    // A signal that the SCRIPTS have not seen yet must survive this write.
+    and al, {SIGP}
+    or al, {INTF}
+    mov [esi + {ISTAT0}], al
+    movzx eax, byte ptr [esi + {ISTAT0}]
+    push eax
+    call outrigger_guest_completions
+    pop eax
+7:  test al, {SIP} + {DIP}
+    jz 2f
+    call outrigger_guest_chip_error
+2:  cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    je 3f
+    call outrigger_guest_submit
+3:  ret
+
+    // Empties the done queue.
+outrigger_guest_completions:
+    mov edi, [ebp + {DONE_POSITION}]
+7:  mov ebx, [edi + {DONE_TASK}]
+    test ebx, ebx
+    jz 2f
+    mov dword ptr [edi + {DONE_TASK}], 0
+    mov edi, [edi + {DONE_NEXT}]
+    movzx eax, byte ptr [ebx + {TASK_STATUS_BYTE}]
+    call outrigger_guest_finish
+    jmp 7b
+2:  mov [ebp + {DONE_POSITION}], edi
+    ret
+
+    // The task EBX is done with status EAX. Keeps EDI.
+outrigger_guest_finish:
+    test eax, eax
+    jz 7f
+    inc dword ptr [ebp + {ERRORS}]
+7:  or eax, {RESULT_DONE}
+    mov edx, [ebx + {TASK_REQUEST}]
+    mov [edx + {REQUEST_RESULT}], eax
+    mov ecx, [ebp + {FREE_TAIL}]
+    mov eax, ecx
+    and eax, {QUEUE_MASK}
+    mov [eax * 4 + {FREE_RING}], ebx
+    inc ecx
+    mov [ebp + {FREE_TAIL}], ecx
+    inc dword ptr [ebp + {COMPLETED}]
+    ret
+
+    // The chip stopped. Nobody at that address: the request has failed and the SCRIPTS go on. Else the run has failed.
+outrigger_guest_chip_error:
+    mov ah, [esi + {SIST0}]
+    shl eax, 16
+    mov al, [esi + {SIST1}]
+    mov ah, [esi + {DSTAT}]
+    // Now EAX is SIST0, ISTAT0, DSTAT, SIST1 from the top.
+    mov [ebp + {ERROR_STATUS}], eax
+    mov ecx, eax
+    and ecx, 0xff0000ff
+    cmp ecx, {STO}
+    jne 7f
+    mov ebx, [esi + {DSA}]
+    mov eax, {RESULT_NO_TARGET}
+    call outrigger_guest_finish
+    mov eax, [ebp + {SELECTION_FAILED}]
+    mov [esi + {DSP}], eax
+    ret
+7:  mov eax, [esi + {DSPS}]
+    mov [ebp + {ERROR_DSPS}], eax
+    mov eax, [esi + {DSP}]
+    mov [ebp + {ERROR_DSP}], eax
+    mov dword ptr [ebp + {FATAL}], {FATAL_CHIP}
+    ret
+
+    // Starts requests while there are requests, the host allows them and tasks are free.
+outrigger_guest_submit:
+    mov ecx, [ebp + {SUBMITTED}]
+    cmp ecx, [ebp + {COUNT}]
+    jae 9f
+    cmp ecx, [ebp + {LIMIT}]
+    jae 9f
+    mov eax, [ebp + {FREE_HEAD}]
+    cmp eax, [ebp + {FREE_TAIL}]
+    je 9f
+    mov edx, eax
+    and edx, {QUEUE_MASK}
+    mov ebx, [edx * 4 + {FREE_RING}]
+    inc eax
+    mov [ebp + {FREE_HEAD}], eax
+    mov edx, ecx
+    shl edx, {REQUEST_SHIFT}
+    add edx, {REQUESTS}
+    inc ecx
+    mov [ebp + {SUBMITTED}], ecx
+
+    mov [ebx + {TASK_REQUEST}], edx
+    mov [ebx + {TASK_COMMAND} + 4], edx
+    mov eax, [edx + {REQUEST_FLAGS}]
+    movzx ecx, al
+    shl ecx, 16
+    mov [ebx + {TASK_SELECT}], ecx
+    movzx ecx, ah
+    or cl, 0xc0
+    mov [ebx + {TASK_MESSAGE_BYTES}], cl
+    shr eax, 16
+    movzx ecx, ah
+    mov [ebx + {TASK_COMMAND}], ecx
+    mov byte ptr [ebx + {TASK_STATUS_BYTE}], 0xff
+    push eax
+
+    // ESI is what is left, EDI where it goes, EAX the number of segments.
+    mov esi, [edx + {REQUEST_LENGTH}]
+    mov edi, [edx + {REQUEST_ADDRESS}]
+    mov ecx, [ebp + {SEGMENT_SHIFT}]
+    mov edx, 1
+    shl edx, cl
+    lea eax, [esi + edx - 1]
+    shr eax, cl
+    mov ecx, {SEGMENTS}
+    sub ecx, eax
+    push eax
+    lea ecx, [ebx + ecx * 8 + {TASK_SEGMENTS}]
+7:  test esi, esi
+    jz 3f
+    cmp edx, esi
+    jbe 2f
+    mov edx, esi
+2:  mov [ecx], edx
+    mov [ecx + 4], edi
+    add edi, edx
+    sub esi, edx
+    add ecx, 8
+    jmp 7b
+3:  pop ecx
+    pop eax
+    shl ecx, 3
+    mov esi, [ebp + {OVERRUN}]
+    mov edi, esi
+    jecxz 5f
+    test al, 1
+    jnz 4f
+    mov esi, [ebp + {DATA_IN_END}]
+    sub esi, ecx
+    jmp 5f
+4:  mov edi, [ebp + {DATA_OUT_END}]
+    sub edi, ecx
+5:  mov [ebx + {TASK_DATA_IN}], esi
+    mov [ebx + {TASK_DATA_OUT}], edi
+
+    // The next slot is empty before this one is not.
+    mov esi, [ebp + {START_POSITION}]
+    mov edi, [esi + {SLOT_NEXT}]
+    mov eax, [ebp + {IDLE}]
+    mov [edi + {SLOT_JUMP}], eax
+    mov [esi + {SLOT_TASK}], ebx
+    mov eax, [ebp + {START}]
+    mov [esi + {SLOT_JUMP}], eax
+    mov [ebp + {START_POSITION}], edi
+    mov esi, [ebp + {BAR_REGISTERS}]
+    mov byte ptr [esi + {ISTAT0}], {SIGP}
+    jmp outrigger_guest_submit
+9:  ret
+
+    // Config space: the right device, its BARs, decoding and bus mastering.
+outrigger_guest_pci:
+    xor ecx, ecx
+    call outrigger_guest_config
+    in eax, dx
+    cmp eax, [ebp + {DEVICE_ID}]
+    jne 7f
+    mov ecx, 0x10
+    call outrigger_guest_config
+    mov eax, [ebp + {BAR_IO}]
+    out dx, eax
+    mov ecx, 0x14
+    call outrigger_guest_config
+    mov eax, [ebp + {BAR_REGISTERS}]
+    out dx, eax
+    mov ecx, 0x18
+    call outrigger_guest_config
+    mov eax, [ebp + {BAR_SCRIPTS}]
+    out dx, eax
+    mov ecx, 0x3c
+    call outrigger_guest_config
+    mov al, {LINE}
+    out dx, al
+    mov ecx, 0x04
+    call outrigger_guest_config
+    mov eax, 7
+    out dx, ax
+    ret
+7:  mov dword ptr [ebp + {FATAL}], {FATAL_NO_DEVICE}
+    jmp outrigger_guest_failed
+
+    // Addresses register ECX of device 1; EDX is the data port.
+outrigger_guest_config:
+    lea eax, [ecx + 0x80000800]
+    mov edx, 0xcf8
+    out dx, eax
+    mov edx, 0xcfc
+    ret
+
+    // The interrupt controllers: vectors 0x20 and 0x28, one line open, level-triggered.
+outrigger_guest_pic:
+    mov al, 0x11
+    out 0x20, al
+    out 0xa0, al
+    mov al, 0x20
+    out 0x21, al
+    mov al, 0x28
+    out 0xa1, al
+    mov al, 0x04
+    out 0x21, al
+    mov al, 0x02
+    out 0xa1, al
+    mov al, 0x01
+    out 0x21, al
+    out 0xa1, al
+    mov al, {PIC_MASK}
+    out 0x21, al
+    mov al, 0xff
+    out 0xa1, al
+    mov edx, 0x4d0
+    mov al, {PIC_LEVEL}
+    out dx, al
+    ret
+
+    // The chip: reset, setup, SCRIPTS, start.
+outrigger_guest_chip:
+    mov edx, [ebp + {BAR_REGISTERS}]
+    mov byte ptr [edx + {ISTAT0}], {SRST}
+    mov byte ptr [edx + {ISTAT0}], 0
+    mov esi, {SETUP_TABLE}
+    mov ecx, [ebp + {SETUP_COUNT}]
+7:  jecxz 2f
+    mov eax, [esi]
+    movzx ebx, ah
+    mov [edx + ebx], al
+    add esi, 4
+    dec ecx
+    jmp 7b
+2:  mov esi, {SCRIPTS_IMAGE}
+    mov edi, [ebp + {BAR_SCRIPTS}]
+    mov ecx, [ebp + {SCRIPTS_WORDS}]
+3:  jecxz 4f
+    mov eax, [esi]
+    mov [edi], eax
+    add esi, 4
+    add edi, 4
+    dec ecx
+    jmp 3b
+4:  mov eax, [ebp + {ENTRY}]
+    mov [edx + {DSP}], eax
+    ret
+outrigger_guest_end:
+    .code64
+    .popsection
+    "#,
+    CONTROL = const CONTROL,
+    FREE_RING = const FREE_RING,
+    REQUESTS = const REQUESTS,
+    SCRIPTS_IMAGE = const SCRIPTS_IMAGE,
+    SETUP_TABLE = const SETUP_TABLE,
+    QUEUE_MASK = const QUEUE_SLOTS - 1,
+    SEGMENTS = const SEGMENTS,
+    LINE = const INTERRUPT_LINE,
+    PIC_MASK = const 0xff & !(1_u32 << INTERRUPT_LINE),
+    PIC_LEVEL = const 1_u32 << INTERRUPT_LINE,
+    SETUP_COUNT = const control::SETUP_COUNT,
+    SCRIPTS_WORDS = const control::SCRIPTS_WORDS,
+    BAR_IO = const control::BAR_IO,
+    BAR_REGISTERS = const control::BAR_REGISTERS,
+    BAR_SCRIPTS = const control::BAR_SCRIPTS,
+    DEVICE_ID = const control::DEVICE_ID,
+    ENTRY = const control::ENTRY,
+    START = const control::START,
+    IDLE = const control::IDLE,
+    DATA_IN_END = const control::DATA_IN_END,
+    DATA_OUT_END = const control::DATA_OUT_END,
+    OVERRUN = const control::OVERRUN,
+    SELECTION_FAILED = const control::SELECTION_FAILED,
+    COUNT = const control::COUNT,
+    SEGMENT_SHIFT = const control::SEGMENT_SHIFT,
+    SECOND = const control::SECOND,
+    SECOND_SUBMITS = const second::SUBMITS,
+    LIMIT = const control::LIMIT,
+    SUBMITTED = const control::SUBMITTED,
+    COMPLETED = const control::COMPLETED,
+    ERRORS = const control::ERRORS,
+    INTERRUPTS = const control::INTERRUPTS,
+    FATAL = const control::FATAL,
+    FATAL_CHIP = const fatal::CHIP,
+    FATAL_NO_DEVICE = const fatal::NO_DEVICE,
+    FATAL_EXCEPTION = const fatal::EXCEPTION,
+    START_POSITION = const control::START_POSITION,
+    DONE_POSITION = const control::DONE_POSITION,
+    FREE_HEAD = const control::FREE_HEAD,
+    FREE_TAIL = const control::FREE_TAIL,
+    READY = const control::READY,
+    POLLS = const control::POLLS,
+    ERROR_STATUS = const control::ERROR_STATUS,
+    ERROR_DSPS = const control::ERROR_DSPS,
+    ERROR_DSP = const control::ERROR_DSP,
+    PORT_MARK = const port::MARK,
+    PORT_REPORT = const port::REPORT,
+    REPORT_DONE = const port::REPORT_DONE,
+    REPORT_FAILED = const port::REPORT_FAILED,
+    REQUEST_SHIFT = const request::BYTES.trailing_zeros(),
+    REQUEST_ADDRESS = const request::ADDRESS,
+    REQUEST_LENGTH = const request::LENGTH,
+    REQUEST_FLAGS = const request::FLAGS,
+    REQUEST_RESULT = const request::RESULT,
+    RESULT_DONE = const request::DONE,
+    RESULT_NO_TARGET = const request::NO_TARGET,
+    TASK_SELECT = const task::SELECT,
+    TASK_DATA_IN = const task::DATA_IN,
+    TASK_DATA_OUT = const task::DATA_OUT,
+    TASK_REQUEST = const task::REQUEST,
+    TASK_COMMAND = const task::COMMAND,
+    TASK_MESSAGE_BYTES = const task::MESSAGE_BYTES,
+    TASK_STATUS_BYTE = const task::STATUS_BYTE,
+    TASK_SEGMENTS = const task::SEGMENTS,
+    SLOT_JUMP = const start_slot::JUMP,
+    SLOT_TASK = const start_slot::TASK,
+    SLOT_NEXT = const start_slot::NEXT,
+    DONE_TASK = const done_slot::TASK,
+    DONE_NEXT = const done_slot::NEXT,
+    DSTAT = const DSTAT,
+    DSA = const DSA,
+    ISTAT0 = const ISTAT0,
+    DSP = const DSP,
+    DSPS = const DSPS,
+    SIST0 = const SIST0,
+    SIST1 = const SIST1,
+    STO = const SIST1_STO,
+    INTF = const istat0::INTF,
+    SIP = const istat0::SIP,
+    DIP = const istat0::DIP,
+    SIGP = const istat0::SIGP,
+    SRST = const istat0::SRST,
+);
+
+unsafe extern "C" {
+    /// The program's first byte.
+    safe static outrigger_guest_begin: u8;
+    /// The byte after its last.
+    safe static outrigger_guest_end: u8;
+}
+
+/// The program's bytes.
+pub(super) fn bytes() -> &'static [u8] {
+    let begin = &raw const outrigger_guest_begin;
+    let end = &raw const outrigger_guest_end;
+    let length = end.addr() - begin.addr();
+    // SAFETY: the assembly above places both symbols in one read-only section, with the program's bytes and nothing
+    // else between them; they are part of this executable and never change.
+    unsafe { core::slice::from_raw_parts(begin, length) }
+}
+
+/// The program refers to fixed places only, but the stack and the descriptor tables must not overlap it.
+const _: () = assert!(CODE < crate::vmm::guest::layout::STACK_TOP);

@@ -1,0 +1,170 @@
+//! The machine: RAM, vCPUs, and the device that it drives.
+
+use std::time::Duration;
+
+use super::bus::{DeviceAttachment, GuestBus};
+use super::guest::program::GuestProgram;
+use super::prepare::prepare;
+use super::ram::Ram;
+use super::report::Report;
+use super::run::{self, Observer};
+use super::workload::Workload;
+
+/// Why a machine could not be built or a run not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VmmError {
+    /// Guest RAM could not be made.
+    #[error("guest RAM: {0}")]
+    Ram(String),
+    /// An address is not in guest RAM.
+    #[error("no guest RAM at {0:#x}")]
+    OutsideRam(u64),
+    /// KVM refused something.
+    #[error("KVM, {what}: {reason}")]
+    Kvm {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// A workload that the driver cannot do.
+    #[error("workload: {0}")]
+    Workload(String),
+    /// A thread or a descriptor could not be made.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// What the vCPUs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VcpuKind {
+    /// vCPUs of a virtual machine under KVM.
+    Kvm,
+    /// Threads of the host that run the same driver.
+    Software,
+}
+
+impl VcpuKind {
+    /// KVM where this process may use it, else software.
+    #[must_use]
+    pub fn best() -> Self {
+        if crate::kvm::available() {
+            Self::Kvm
+        } else {
+            Self::Software
+        }
+    }
+}
+
+impl std::fmt::Display for VcpuKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Software => "software",
+        })
+    }
+}
+
+/// How the machine is built.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// What the vCPUs are.
+    pub kind: VcpuKind,
+    /// The host CPU of each vCPU's thread; vCPUs beyond the list are not pinned.
+    pub pins: Vec<usize>,
+    /// After this time a run is stopped.
+    pub time_limit: Duration,
+    /// The first word of the device's config space: device ID, vendor ID.
+    pub device_id: u32,
+}
+
+impl MachineConfig {
+    /// vCPUs of this kind, not pinned, a minute per run, an LSI 53C895A.
+    #[must_use]
+    pub const fn new(kind: VcpuKind) -> Self {
+        Self {
+            kind,
+            pins: Vec::new(),
+            time_limit: Duration::from_secs(60),
+            device_id: 0x0012_1000,
+        }
+    }
+}
+
+/// A machine with one device.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) config: MachineConfig,
+    pub(super) ram: Ram,
+    pub(super) device: DeviceAttachment,
+}
+
+impl Machine {
+    /// A machine with `ram` and `device`, which reaches the same RAM for its DMA.
+    #[must_use]
+    pub const fn new(config: MachineConfig, ram: Ram, device: DeviceAttachment) -> Self {
+        Self {
+            config,
+            ram,
+            device,
+        }
+    }
+
+    /// Its RAM.
+    #[must_use]
+    pub const fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// Boots the guest, which sets the device up and works through `workload`, and waits for its end.
+    ///
+    /// Every run starts a new virtual machine and resets the chip; RAM from
+    /// [`BUFFERS`](super::guest::layout::BUFFERS) on is left as it is.
+    ///
+    /// # Errors
+    /// The run could not be started. What goes wrong later is in the report.
+    pub fn run(&mut self, workload: &Workload) -> Result<Report, VmmError> {
+        self.run_observed(workload, &mut |_, _| ())
+    }
+
+    /// The same, and tells `observer` which requests are done, in their order: each is in exactly one of the ranges
+    /// it sees. With a [window](Workload::window), the guest starts a request only if it is less than the window
+    /// ahead of the first that the observer has not seen.
+    ///
+    /// # Errors
+    /// As for [`Machine::run`].
+    pub fn run_observed(
+        &mut self,
+        workload: &Workload,
+        observer: Observer<'_>,
+    ) -> Result<Report, VmmError> {
+        self.run_program(&GuestProgram::driver(), workload, observer)
+    }
+
+    pub(super) fn run_program(
+        &mut self,
+        program: &GuestProgram,
+        workload: &Workload,
+        observer: Observer<'_>,
+    ) -> Result<Report, VmmError> {
+        let vcpus = workload.vcpus();
+        if self.device.buses.len() < vcpus {
+            return Err(VmmError::Workload(format!(
+                "{vcpus} vCPUs, but {} ports",
+                self.device.buses.len()
+            )));
+        }
+        let scripts = prepare(&self.ram, workload, program, self.config.device_id)?;
+        run::run(self, program, &scripts, workload, observer)
+    }
+
+    /// Takes the machine apart: the device's buses can be given to another.
+    #[must_use]
+    pub fn into_buses(self) -> Vec<Box<dyn GuestBus>> {
+        self.device.buses
+    }
+}
+
+#[cfg(test)]
+mod tests;
