@@ -16,6 +16,7 @@ use crate::guest_memory;
 const PATIENT: ProxyOptions = ProxyOptions {
     vcpus: 2,
     transport: Transport::Socket,
+    ring_slots: 16,
     deadline: Duration::from_secs(20),
 };
 
