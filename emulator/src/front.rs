@@ -4,6 +4,7 @@
 //! a client that asks for it gets rings in shared memory besides.
 
 mod rate_limit;
+mod ring;
 mod vfio_user;
 
 use std::io;
