@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use outrigger_ring::Geometry;
 use vm_memory::GuestMemoryBackend;
 
 use crate::config_space::ConfigSpace;
@@ -33,6 +34,8 @@ pub enum Endpoint {
 /// How accesses travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// Rings in shared memory.
+    Ring,
     /// Messages on the control connection.
     Socket,
 }
@@ -42,18 +45,22 @@ pub enum Transport {
 pub struct ProxyOptions {
     /// How many vCPUs will have a port: at least 1.
     pub vcpus: u32,
-    /// How accesses shall travel.
+    /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
+    /// [`Proxy::transport`] tells.
     pub transport: Transport,
+    /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
+    pub ring_slots: u32,
     /// How long the emulator may take for one answer: at least 1 ms.
     pub deadline: Duration,
 }
 
 impl Default for ProxyOptions {
-    /// One vCPU, a deadline of 5 seconds.
+    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds.
     fn default() -> Self {
         Self {
             vcpus: 1,
-            transport: Transport::Socket,
+            transport: Transport::Ring,
+            ring_slots: 256,
             deadline: Duration::from_secs(5),
         }
     }
@@ -124,28 +131,42 @@ impl Proxy {
             options.deadline,
             Arc::clone(&health),
         ));
-        control::negotiate(&connection, false)?;
+        let agreement = control::negotiate(&connection, options.transport == Transport::Ring)?;
         let description = control::describe(&connection)?;
         let config = ConfigSpace::new(
             &description.header,
             control::bar_sizes(&description.regions),
         )?;
         let config = Arc::new(Mutex::new(config));
-        let ports = (0..options.vcpus)
-            .map(|_| {
-                let port: Box<dyn Port> = Box::new(SocketPort::new(Arc::clone(&connection)));
-                VcpuPort::new(
-                    port,
-                    Arc::clone(&config),
-                    description.config_size,
-                    Arc::clone(&health),
-                )
-            })
-            .collect();
+        let port = |port: Box<dyn Port>, counters| {
+            let (config, health) = (Arc::clone(&config), Arc::clone(&health));
+            VcpuPort::new(port, counters, config, description.config_size, health)
+        };
+        let (transport, ports) = if agreement.ring {
+            let rings =
+                control::ring::attach(&connection, agreement, options.vcpus, options.ring_slots)?;
+            let ports = rings
+                .into_iter()
+                .map(|ring| {
+                    let counters = ring.counters();
+                    port(Box::new(ring), Some(counters))
+                })
+                .collect();
+            (Transport::Ring, ports)
+        } else {
+            if options.transport == Transport::Ring {
+                tracing::warn!(
+                    "the emulator has no rings: every access is a message on its socket"
+                );
+            }
+            let ports = (0..options.vcpus)
+                .map(|_| port(Box::new(SocketPort::new(Arc::clone(&connection))), None))
+                .collect();
+            (Transport::Socket, ports)
+        };
         let process = emulator.as_ref().map(Emulator::pidfd);
         let watch = Watch::start(connection.socket(), process, Arc::clone(&health))
             .step("starting the watch thread")?;
-        let transport = Transport::Socket;
         let proxy = Self {
             _watch: watch,
             connection,
@@ -328,6 +349,10 @@ impl ProxyOptions {
                 value: 0,
                 mend: "give the emulator at least 1 ms",
             });
+        }
+        if self.transport == Transport::Ring {
+            // Before the emulator is asked for anything.
+            Geometry::new(self.vcpus, self.ring_slots)?;
         }
         Ok(())
     }
