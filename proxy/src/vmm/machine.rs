@@ -9,6 +9,7 @@ use super::ram::Ram;
 use super::report::Report;
 use super::run::{self, Observer};
 use super::workload::Workload;
+use crate::counters::Counters;
 
 /// Why a machine could not be built or a run not be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +116,15 @@ impl Machine {
     #[must_use]
     pub const fn ram(&self) -> &Ram {
         &self.ram
+    }
+
+    /// What all vCPUs' accesses have cost since the machine was built.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.device
+            .buses
+            .iter()
+            .fold(Counters::default(), |sum, bus| sum.plus(bus.counters()))
     }
 
     /// Boots the guest, which sets the device up and works through `workload`, and waits for its end.
