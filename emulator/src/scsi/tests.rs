@@ -3,6 +3,7 @@
 mod abort;
 mod basics;
 mod commands;
+mod data_path;
 mod identification;
 mod mode;
 mod queue;
