@@ -362,4 +362,13 @@ impl Bus {
     pub(crate) fn tasks(&self) -> usize {
         self.tasks.len()
     }
+
+    /// Whether a task has pieces of guest RAM.
+    #[cfg(test)]
+    pub(crate) fn holds_guest_memory(&self, task: TaskId) -> bool {
+        match self.tasks.get(task).map(|task| &task.phase) {
+            Some(Phase::Work { work, .. }) => work.holds_guest_memory(),
+            _ => false,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod abort;
 mod basics;
+mod chaos;
 mod commands;
 mod data_path;
 mod identification;
