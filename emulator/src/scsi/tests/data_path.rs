@@ -11,7 +11,7 @@ const BLOCKS: usize = 256;
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length)
-        .map(|n| u8::try_from((n * 7 ^ n >> 8) & 0xff).unwrap_or(0))
+        .map(|n| u8::try_from(((n * 7) ^ (n >> 8)) & 0xff).unwrap_or(0))
         .collect()
 }
 
