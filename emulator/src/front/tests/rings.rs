@@ -53,6 +53,13 @@ fn offered(server: &mut Server) -> Client {
     client
 }
 
+/// A client with rings that it does not use.
+pub(super) fn attached(server: &mut Server) -> Client {
+    let mut client = offered(server);
+    attach(server, &mut client);
+    client
+}
+
 fn doorbells(first: u32, count: u32) -> Request<'static> {
     Request::RingDoorbells(RingDoorbells { first, count })
 }
