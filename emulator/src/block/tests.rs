@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod decorators;
+mod image;
+mod in_flight;
 mod property;
 
 use std::fs::File;
@@ -128,3 +130,10 @@ fn pattern(length: usize) -> Vec<u8> {
         .map(|i| (i.wrapping_mul(31) ^ (i >> 9)).to_le_bytes()[0])
         .collect()
 }
+
+/// A device and all that is in it go to the worker's thread.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Backend>();
+    is_send::<Gate>();
+};

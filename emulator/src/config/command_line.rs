@@ -1,6 +1,9 @@
 //! The command line as a whole.
 
 use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use super::options::{OptionError, Place, Problem};
 
 /// Runs PCI devices for a virtual machine in a process of their own.
 ///
@@ -31,6 +34,25 @@ pub struct CommandLine {
     /// What to log to stderr: off, error, warn, info, debug or trace, also by module (info,outrigger_emulator::lsi=debug)
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     pub log: String,
+}
+
+impl CommandLine {
+    /// What to log.
+    ///
+    /// # Errors
+    /// The filter is not one.
+    pub fn log_filter(&self) -> Result<EnvFilter, OptionError> {
+        EnvFilter::builder().parse(&self.log).map_err(|error| {
+            let place = Place {
+                option: "--log",
+                text: self.log.clone(),
+            };
+            place.error(Problem::refused(
+                error.to_string(),
+                "give a level, such as info, or module=level",
+            ))
+        })
+    }
 }
 
 /// On or off.

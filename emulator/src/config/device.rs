@@ -120,8 +120,8 @@ impl Disk {
         let lun = options
             .number("lun", 0..=7)?
             .and_then(|lun| u8::try_from(lun).ok());
-        let logical_block_size = block_size(options, "logical_block_size")?;
-        let physical_block_size = block_size(options, "physical_block_size")?;
+        let logical_block_size = block_size(options, "logical_block_size", 4096)?;
+        let physical_block_size = block_size(options, "physical_block_size", 1 << 20)?;
         if let Some(physical) = physical_block_size
             && physical < logical_block_size.unwrap_or(512)
         {
@@ -165,13 +165,14 @@ fn ascii(options: &Options, key: &'static str, most: usize) -> Result<Option<Str
     }
 }
 
-fn block_size(options: &Options, key: &'static str) -> Result<Option<u32>, OptionError> {
+/// A block size up to `most`.
+fn block_size(options: &Options, key: &'static str, most: u32) -> Result<Option<u32>, OptionError> {
     match options.size(key)? {
         None => Ok(None),
         Some(size) => match u32::try_from(size) {
-            Ok(size) if size.is_power_of_two() && (512..=65536).contains(&size) => Ok(Some(size)),
+            Ok(size) if size.is_power_of_two() && (512..=most).contains(&size) => Ok(Some(size)),
             _ => {
-                let expected = "a power of two from 512 to 65536".to_owned();
+                let expected = format!("a power of two from 512 to {most}");
                 Err(options.bad(key, &size.to_string(), expected))
             }
         },

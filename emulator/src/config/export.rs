@@ -27,6 +27,16 @@ pub enum Socket {
     Descriptor(RawFd),
 }
 
+/// As the process announces it.
+impl std::fmt::Display for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Descriptor(number) => write!(f, "descriptor {number}"),
+        }
+    }
+}
+
 /// The longest path of a UNIX socket: what `sun_path` holds, less its final NUL.
 const LONGEST_PATH: usize = 107;
 

@@ -306,7 +306,7 @@ fn bad_devices() {
         ),
         (
             &[LSI, "scsi-hd,drive=disk0,logical_block_size=520"],
-            "logical_block_size cannot be '520'; give a power of two from 512 to 65536",
+            "logical_block_size cannot be '520'; give a power of two from 512 to 4096",
         ),
         (
             &[

@@ -30,6 +30,12 @@ pub(super) struct GuestMemory {
 impl GuestMemory {
     /// Maps `mapping`'s file range, shared; read-only if the device may not write it.
     pub(super) fn new(mapping: Mapping) -> Result<Self, MapError> {
+        let granule = granule(&mapping.fd)?;
+        Self::with_granule(mapping, granule)
+    }
+
+    /// The same, the mapping starting and ending on multiples of `granule` in the file.
+    pub(super) fn with_granule(mapping: Mapping, granule: u64) -> Result<Self, MapError> {
         let Mapping {
             address,
             size,
@@ -49,7 +55,6 @@ impl GuestMemory {
             return Err(bad());
         }
 
-        let granule = granule(&fd)?;
         let file_start = offset - offset % granule;
         let file_end = end.checked_next_multiple_of(granule).ok_or_else(bad)?;
         let whole = usize::try_from(file_end - file_start).map_err(|_| bad())?;
@@ -62,7 +67,7 @@ impl GuestMemory {
             Some(FileOffset::new(File::from(fd), file_start)),
             whole,
             protection,
-            libc::MAP_SHARED | libc::MAP_NORESERVE,
+            libc::MAP_SHARED,
         )
         .map_err(std::io::Error::other)?;
         Ok(Self {

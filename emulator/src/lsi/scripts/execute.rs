@@ -1,0 +1,317 @@
+//! Step 7, execution: instruction after instruction, until the budget, a wait or an interrupt ends it.
+
+mod block_move;
+mod io;
+mod load_store;
+mod memory_move;
+mod register;
+mod transfer_control;
+
+use super::decode::{Instruction, TransferControl};
+use crate::device::Progress;
+use crate::dma::{Fault, Gate};
+use crate::lsi::Lsi;
+use crate::lsi::interrupt::{Dma, Scsi};
+use crate::lsi::phase::{Freed, Line, Phase};
+use crate::lsi::registers::{Dcntl, Scntl2, at};
+use crate::lsi::timers;
+use crate::scsi::Want;
+pub(in crate::lsi) use block_move::Transfer;
+pub(in crate::lsi) use memory_move::Copy;
+
+/// Steps of one run: instructions, and pieces of long ones.
+const BUDGET: u32 = 2048;
+
+/// What the SCRIPTS processor is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::lsi) enum State {
+    /// Stopped: after reset or an interrupt.
+    #[default]
+    Halted,
+    /// The next instruction is at DSP.
+    Running,
+    /// In the middle of an instruction.
+    Pending(Pending),
+}
+
+/// An instruction that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lsi) enum Pending {
+    /// A block move.
+    Move(Transfer),
+    /// A transfer control instruction that waits for a phase.
+    Transfer(TransferControl),
+    /// WAIT DISCONNECT.
+    Disconnect,
+    /// WAIT RESELECT with its alternate address.
+    Reselect(u32),
+    /// WAIT SELECT with its alternate address.
+    Select(u32),
+    /// A memory move.
+    Copy(Copy),
+}
+
+/// Where the byte that WSR announces is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lsi) enum Held {
+    /// In SWIDE.
+    Register,
+    /// Still with the target: the data of a medium may not have been read yet. The next DATA IN move
+    /// fetches it; a script sees no difference.
+    Target,
+}
+
+/// The SCRIPTS processor, beside its registers.
+#[derive(Debug, Default)]
+pub(in crate::lsi) struct Processor {
+    pub(in crate::lsi) state: State,
+    /// The ALU's carry.
+    pub(in crate::lsi) carry: bool,
+    /// With SCNTL2.WSR.
+    pub(in crate::lsi) held: Option<Held>,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The instruction is done.
+    Done,
+    /// It made progress and goes on.
+    Again(Pending),
+    /// It goes on when the bus has changed.
+    Blocked(Pending),
+}
+
+/// An interrupt was posted and stopped SCRIPTS.
+#[derive(Debug)]
+struct Stop;
+
+type Outcome<T = Step> = Result<T, Stop>;
+
+impl Lsi {
+    /// Executes at most a budget's worth of steps.
+    pub(in crate::lsi) fn run_scripts(&mut self, gate: &Gate) -> Progress {
+        for _ in 0..BUDGET {
+            let outcome = match self.processor.state {
+                State::Halted => return Progress::Idle,
+                State::Running => self.execute(gate),
+                State::Pending(pending) => {
+                    self.processor.state = State::Running;
+                    self.resume(gate, pending)
+                }
+            };
+            // A register write of the instruction may have stopped the processor.
+            if outcome.is_err() || matches!(self.processor.state, State::Halted) {
+                self.timers.handshake();
+                return Progress::Idle;
+            }
+            match outcome {
+                Ok(Step::Blocked(pending)) => {
+                    self.processor.state = State::Pending(pending);
+                    self.watch_handshake(pending);
+                    return Progress::Idle;
+                }
+                Ok(Step::Again(pending)) => {
+                    self.timers.handshake();
+                    self.processor.state = State::Pending(pending);
+                }
+                _ => {
+                    if self.registers.dcntl().contains(Dcntl::SSM) {
+                        self.post_dma(Dma::SSI);
+                    }
+                }
+            }
+        }
+        // A script that never looks at the bus must still learn of its selection time-out.
+        if self.link.unanswered {
+            let _: Outcome = self.time_out();
+        }
+        Progress::More
+    }
+
+    fn execute(&mut self, gate: &Gate) -> Outcome {
+        let dsp = self.registers.dword(at::DSP);
+        let first = self.fetch(gate)?;
+        let second = self.fetch(gate)?;
+        self.registers.set_dword(at::DBC, first);
+        self.registers.set_dword(at::DSPS, second);
+        let instruction = Instruction::decode([first, second]);
+        tracing::trace!(dsp, text = %super::disassemble(instruction), "SCRIPTS");
+        match instruction {
+            Instruction::BlockMove(m) => self.start_move(gate, m, dsp),
+            Instruction::Io(i) => self.io(gate, i),
+            Instruction::Register(r) => Ok(self.register_move(r)),
+            Instruction::Transfer(t) => self.transfer_control(t),
+            Instruction::MemoryMove(m) => self.start_copy(gate, m),
+            Instruction::LoadStore(l) => self.load_store(gate, l),
+            Instruction::Illegal(_) => self.illegal(),
+        }
+    }
+
+    fn resume(&mut self, gate: &Gate, pending: Pending) -> Outcome {
+        match pending {
+            Pending::Move(transfer) => self.go_on_moving(gate, transfer),
+            Pending::Transfer(transfer) => self.transfer_control(transfer),
+            Pending::Disconnect => self.wait_disconnect(),
+            Pending::Reselect(alternate) => self.wait_reselect(alternate),
+            Pending::Select(alternate) => self.wait_select(alternate),
+            Pending::Copy(copy) => self.go_on_copying(gate, copy),
+        }
+    }
+
+    /// The next Dword at DSP, which advances.
+    fn fetch(&mut self, gate: &Gate) -> Outcome<u32> {
+        let dsp = self.registers.dword(at::DSP);
+        let address = self.with_selector(at::SFS, dsp);
+        let word = self.read_dword(gate, address);
+        let word = self.checked(word)?;
+        self.registers.set_dword(at::DSP, dsp.wrapping_add(4));
+        Ok(word)
+    }
+
+    /// A 64-bit address: its upper half is in the selector register.
+    fn with_selector(&self, selector: u8, low: u32) -> u64 {
+        u64::from(self.registers.dword(selector)) << 32 | u64::from(low)
+    }
+
+    /// An address relative to DSA, by a signed 24-bit offset.
+    fn dsa_relative(&self, offset: u32) -> u64 {
+        let dsa = self.registers.dword(at::DSA);
+        self.with_selector(at::DRS, dsa.wrapping_add(sign_extend(offset)))
+    }
+
+    /// What memory cannot do is a bus fault.
+    fn checked<T>(&mut self, result: Result<T, Fault>) -> Outcome<T> {
+        result.map_err(|fault| {
+            tracing::debug!(%fault, "bus fault");
+            self.post_dma(Dma::BF);
+            Stop
+        })
+    }
+
+    fn illegal<T>(&mut self) -> Outcome<T> {
+        self.post_dma(Dma::IID);
+        Err(Stop)
+    }
+
+    fn jump(&mut self, relative: bool, operand: u32) {
+        let target = if relative {
+            let next = self.registers.dword(at::DSP);
+            let sum = next.wrapping_add(sign_extend(operand));
+            self.registers.set_dword(at::ADDER, sum);
+            sum
+        } else {
+            operand
+        };
+        self.registers.set_dword(at::DSP, target);
+    }
+
+    /// Nobody has answered the selection.
+    fn time_out<T>(&mut self) -> Outcome<T> {
+        self.link.unanswered = false;
+        self.post_scsi(Scsi::STO);
+        Err(Stop)
+    }
+
+    /// An instruction that depends on the bus looks at it: a selection ends first, and ACK falls.
+    fn observe(&mut self, asked: Option<Phase>, moving: bool) -> Outcome<Line> {
+        if self.link.unanswered {
+            return self.time_out();
+        }
+        self.release_ack()?;
+        if !(moving && asked == Some(Phase::DataIn)) {
+            self.take_last_byte();
+        }
+        let line = self.link.line(&self.bus, asked);
+        if line == Line::Free && self.link.connected() {
+            // The task is gone: its target lets go.
+            self.link.free();
+            self.became_free(Freed::Abrupt)?;
+        }
+        Ok(line)
+    }
+
+    /// ACK falls after a message, and the target acts on it.
+    fn release_ack(&mut self) -> Outcome<()> {
+        match self.link.release(&mut self.bus) {
+            Some(freed) => self.became_free(freed),
+            None => Ok(()),
+        }
+    }
+
+    /// The bus is free now; UDC if nothing announced it and SCNTL2.SDU says that it must not be.
+    fn became_free(&mut self, freed: Freed) -> Outcome<()> {
+        if self.processor.held == Some(Held::Target) {
+            self.processor.held = None;
+            self.registers.set_scntl2(Scntl2::WSR, false);
+        }
+        self.registers
+            .set_byte(at::SSTAT2, crate::lsi::registers::SSTAT2_LDSC);
+        let unexpected = self.registers.scntl2().contains(Scntl2::SDU);
+        self.registers.set_scntl2(Scntl2::SDU, false);
+        if freed == Freed::Abrupt && unexpected {
+            self.post_scsi(Scsi::UDC);
+            return Err(Stop);
+        }
+        Ok(())
+    }
+
+    /// A wide target sends its last word whole: if only the byte that WSR announces is left, it has sent it.
+    fn take_last_byte(&mut self) {
+        if self.processor.held != Some(Held::Target) {
+            return;
+        }
+        let Some(task) = self.link.connection().and_then(|c| c.task()) else {
+            return;
+        };
+        if self.bus.want(task) != Want::DataIn(1) {
+            return;
+        }
+        let mut byte = [0];
+        if self.bus.transfer_bytes(task, &mut byte) == 1 {
+            self.registers.set_byte(at::SWIDE, byte[0]);
+            self.processor.held = Some(Held::Register);
+            if let Some(c) = self.link.connection() {
+                c.odd_in = false;
+            }
+        }
+    }
+
+    /// SCNTL2.WSR is cleared: the byte it announces is dropped.
+    pub(in crate::lsi) fn drop_residue(&mut self) {
+        if self.processor.held.take() == Some(Held::Target)
+            && let Some(task) = self.link.connection().and_then(|c| c.task())
+            && matches!(self.bus.want(task), Want::DataIn(_))
+        {
+            // A medium's byte that has not been read yet stays: it leads the next move instead of vanishing.
+            let _ = self.bus.transfer_bytes(task, &mut [0]);
+            if let Some(c) = self.link.connection() {
+                c.odd_in = false;
+            }
+        }
+    }
+
+    /// HTH runs while a connected target keeps the chip waiting.
+    fn watch_handshake(&mut self, pending: Pending) {
+        let waits = matches!(pending, Pending::Move(_) | Pending::Transfer(_));
+        if !waits || !self.link.connected() {
+            self.timers.handshake();
+            return;
+        }
+        let stime0 = self.registers.byte(at::STIME0);
+        let scale = self.registers.byte(at::STIME1) & 0x10 != 0;
+        let scntl3 = self.registers.byte(at::SCNTL3);
+        self.timers
+            .await_handshake(timers::period(stime0 >> 4, scale, scntl3));
+    }
+}
+
+/// The low 24 bits as a signed number.
+fn sign_extend(offset: u32) -> u32 {
+    let offset = offset & 0x00ff_ffff;
+    if offset & 0x0080_0000 == 0 {
+        offset
+    } else {
+        offset | 0xff00_0000
+    }
+}

@@ -1,0 +1,398 @@
+//! Step 7, block moves: bytes between the SCSI bus and memory (manual, section 5.3).
+//!
+//! The operand is resolved once; then the move goes on as far as the target and the phase allow, and
+//! again when the bus has changed. Data between a medium and guest RAM never pass through here:
+//! the bus is told where they belong.
+
+use super::{Held, Outcome, Pending, Step, Stop};
+use crate::dma::Gate;
+use crate::lsi::Lsi;
+use crate::lsi::interrupt::Scsi;
+use crate::lsi::phase::{Line, Phase};
+use crate::lsi::registers::{Ccntl0, Ccntl1, SCNTL3_EWS, Scntl2, at};
+use crate::lsi::scripts::decode::{Addressing, BlockMove};
+use crate::lsi::scripts::fetch::Place;
+use crate::scsi::Want;
+
+/// Message bytes that a target takes in one go.
+const MESSAGE_PIECE: u32 = 512;
+/// Command bytes that a target takes in one go: SeaBIOS sends 16 whatever the CDB's length.
+const COMMAND_PIECE: u32 = 16;
+
+/// A block move in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lsi) struct Transfer {
+    pub(in crate::lsi) phase: Phase,
+    pub(in crate::lsi) chained: bool,
+    /// Where the next byte belongs.
+    pub(in crate::lsi) address: u64,
+    pub(in crate::lsi) remaining: u32,
+    /// What RBC shows above the count: DCMD, or the table entry's top byte.
+    pub(in crate::lsi) top: u8,
+    /// Something has moved.
+    pub(in crate::lsi) begun: bool,
+}
+
+impl Transfer {
+    fn advance(&mut self, n: u32) {
+        self.address = self.address.wrapping_add(u64::from(n));
+        self.remaining = self.remaining.saturating_sub(n);
+        self.begun = true;
+    }
+}
+
+impl Lsi {
+    pub(super) fn start_move(&mut self, gate: &Gate, m: BlockMove, dsp: u32) -> Outcome {
+        let [_, _, _, command] = self.registers.dword(at::DBC).to_le_bytes();
+        let mut top = command;
+        let mut count = m.count;
+        let mut entry = dsp;
+        let address = match m.addressing {
+            Addressing::Direct if self.registers.ccntl1().contains(Ccntl1::EN64DBMV) => {
+                let upper = self.fetch(gate)?;
+                self.registers.set_dword(at::DBMS, upper);
+                self.with_selector(at::DBMS, m.operand)
+            }
+            Addressing::Direct => self.with_selector(at::SBMS, m.operand),
+            Addressing::Indirect => {
+                let pointer = self.with_selector(at::SBMS, m.operand);
+                let low = self.read_dword(gate, pointer);
+                let low = self.checked(low)?;
+                self.with_selector(at::SBMS, low)
+            }
+            Addressing::Table => {
+                let place = self.dsa_relative(m.operand);
+                let mut bytes = [0; 8];
+                let read = self.read_memory(gate, place, &mut bytes);
+                self.checked(read)?;
+                let [a, b, c, high, low @ ..] = bytes;
+                count = u32::from_le_bytes([a, b, c, 0]);
+                top = high;
+                [entry, _] = halves(place);
+                self.table_address(high, u32::from_le_bytes(low))?
+            }
+        };
+        self.registers.set_dbc(count);
+        // Targets move nothing here: nobody selects the chip.
+        if count == 0 || self.registers.is_target() {
+            return self.illegal();
+        }
+        self.registers.set_dword(at::IA, dsp);
+        self.registers.set_dword(at::ESA, entry);
+        self.set_byte_count(0);
+        let transfer = Transfer {
+            phase: m.phase,
+            chained: !m.opcode,
+            address,
+            remaining: count,
+            top,
+            begun: false,
+        };
+        self.registers.set_scntl2(Scntl2::CHM, transfer.chained);
+        self.show(&transfer);
+        self.go_on_moving(gate, transfer)
+    }
+
+    /// The address of a table entry (section 4.2, CCNTL1): 32 bits, 40 bits, or 64 with a selector.
+    fn table_address(&mut self, high: u8, low: u32) -> Outcome<u64> {
+        let mode = self.registers.ccntl1();
+        if !mode.contains(Ccntl1::EN64TIBMV) {
+            return Ok(self.with_selector(at::SBMS, low));
+        }
+        let upper = if mode.contains(Ccntl1::TIMOD64) {
+            u32::from(high)
+        } else {
+            let selector = match high & 0x1f {
+                n @ 0..=0x0f => at::SCRATCHC + 4 * n,
+                0x10 => at::MMRS,
+                0x11 => at::MMWS,
+                0x12 => at::SFS,
+                0x13 => at::DRS,
+                0x14 => at::SBMS,
+                0x15 => at::DBMS,
+                _ => return self.illegal(),
+            };
+            self.registers.dword(selector)
+        };
+        self.registers.set_dword(at::DBMS, upper);
+        Ok(self.with_selector(at::DBMS, low))
+    }
+
+    /// DBC and DNAD follow the transfer.
+    fn show(&mut self, t: &Transfer) {
+        let [low, high] = halves(t.address);
+        self.registers.set_dbc(t.remaining);
+        self.registers.set_dword(at::DNAD, low);
+        self.registers.set_dword(at::DNAD64, high);
+    }
+
+    fn set_byte_count(&mut self, count: u32) {
+        let top = self.registers.dword(at::SBC) & 0xff00_0000;
+        self.registers.set_dword(at::SBC, top | count & 0x00ff_ffff);
+    }
+
+    /// SBC and, for data, CSBC count what crosses the SCSI bus.
+    fn count(&mut self, phase: Phase, n: u32) {
+        let sbc = self.registers.dword(at::SBC) & 0x00ff_ffff;
+        self.set_byte_count(sbc.wrapping_add(n));
+        if phase.is_data() {
+            let csbc = self.registers.dword(at::CSBC);
+            self.registers.set_dword(at::CSBC, csbc.wrapping_add(n));
+        }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.model.is_wide() && self.registers.byte(at::SCNTL3) & SCNTL3_EWS != 0
+    }
+
+    pub(super) fn go_on_moving(&mut self, gate: &Gate, mut t: Transfer) -> Outcome {
+        // A byte in SWIDE needs no bus.
+        let last = t.phase == Phase::DataIn && t.remaining == 1 && !self.link.unanswered;
+        if last && self.processor.held == Some(Held::Register) {
+            self.unload_swide(gate, &mut t)?;
+            self.show(&t);
+            return Ok(Step::Done);
+        }
+        match self.observe(Some(t.phase), true)? {
+            Line::Free | Line::Quiet => return Ok(Step::Blocked(Pending::Move(t))),
+            Line::Request(phase) if phase != t.phase => return self.mismatch(&t),
+            Line::Request(_) => {}
+        }
+        let outcome = match t.phase {
+            Phase::MessageOut => self.send_messages(gate, &mut t),
+            Phase::MessageIn => self.receive_message(gate, &mut t),
+            Phase::Command => self.send_command(gate, &mut t),
+            Phase::Status => self.receive_status(gate, &mut t),
+            Phase::DataIn => self.data_in(gate, &mut t),
+            Phase::DataOut => self.data_out(gate, &mut t),
+            Phase::ReservedIn | Phase::ReservedOut => Ok(()),
+        };
+        self.show(&t);
+        outcome?;
+        if t.remaining == 0 {
+            Ok(Step::Done)
+        } else {
+            Ok(Step::Again(Pending::Move(t)))
+        }
+    }
+
+    /// The target asks for another phase: the mismatch jump (895A), or the MA interrupt.
+    fn mismatch(&mut self, t: &Transfer) -> Outcome {
+        // A byte in SWIDE counts as received, although it is not in memory.
+        let held = t.phase == Phase::DataIn && self.processor.held == Some(Held::Register);
+        let left = t.remaining - u32::from(held && !t.begun);
+        let [low, high] = halves(t.address);
+        self.registers
+            .set_dword(at::RBC, u32::from(t.top) << 24 | left);
+        self.registers.set_dword(at::UA, low);
+        self.registers.set_dword(at::DNAD64, high);
+        let control = self.registers.ccntl0();
+        if !control.contains(Ccntl0::ENPMJ)
+            || !t.phase.is_data() && !control.contains(Ccntl0::ENNDJ)
+        {
+            self.post_scsi(Scsi::MA);
+            return Err(Stop);
+        }
+        let second = if control.contains(Ccntl0::PMJCTL) {
+            t.phase.is_in()
+        } else {
+            self.registers.scntl2().contains(Scntl2::WSR)
+        };
+        let target = self
+            .registers
+            .dword(if second { at::PMJAD2 } else { at::PMJAD1 });
+        self.registers.set_dword(at::DSP, target);
+        Ok(Step::Done)
+    }
+
+    fn send_messages(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        let n = t.remaining.min(MESSAGE_PIECE);
+        let bytes = self.bytes_out(gate, t, n)?;
+        t.advance(n);
+        self.count(t.phase, n);
+        match self.link.message_out(&mut self.bus, &bytes) {
+            Some(freed) => self.became_free(freed),
+            None => Ok(()),
+        }
+    }
+
+    fn send_command(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        let n = t.remaining.min(COMMAND_PIECE);
+        let bytes = self.bytes_out(gate, t, n)?;
+        t.advance(n);
+        self.count(t.phase, n);
+        self.link.command(&mut self.bus, &bytes);
+        Ok(())
+    }
+
+    fn bytes_out(&mut self, gate: &Gate, t: &Transfer, n: u32) -> Outcome<Vec<u8>> {
+        let mut bytes = vec![0; n as usize];
+        let read = self.read_memory(gate, t.address, &mut bytes);
+        self.checked(read)?;
+        Ok(bytes)
+    }
+
+    fn receive_message(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        while t.remaining > 0
+            && let Some(byte) = self.link.message_in()
+        {
+            self.receive_byte(gate, t, byte)?;
+            if self.link.acknowledging() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_status(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        let task = self.link.connection().and_then(|c| c.task());
+        if let Some(Want::Status(status)) = task.map(|task| self.bus.want(task)) {
+            self.receive_byte(gate, t, status)?;
+            self.link.status_taken();
+        }
+        Ok(())
+    }
+
+    /// An asynchronous byte: SIDL has the last, SFBR the first of a move.
+    fn receive_byte(&mut self, gate: &Gate, t: &mut Transfer, byte: u8) -> Outcome<()> {
+        self.registers.set_byte(at::SIDL, byte);
+        if !t.begun {
+            self.registers.set_byte(at::SFBR, byte);
+        }
+        let written = self.write_memory(gate, t.address, &[byte]);
+        self.checked(written)?;
+        t.advance(1);
+        self.count(t.phase, 1);
+        Ok(())
+    }
+
+    /// The byte in SWIDE leads the next receive.
+    fn unload_swide(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        let byte = self.registers.byte(at::SWIDE);
+        let written = self.write_memory(gate, t.address, &[byte]);
+        self.checked(written)?;
+        t.advance(1);
+        self.processor.held = None;
+        self.registers.set_scntl2(Scntl2::WSR, false);
+        Ok(())
+    }
+
+    fn data_in(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        self.registers.set_scntl2(Scntl2::WSS, false);
+        if self.processor.held == Some(Held::Register) {
+            self.unload_swide(gate, t)?;
+        }
+        self.processor.held = None;
+        self.registers.set_scntl2(Scntl2::WSR, false);
+        let moved = self.move_data(gate, t)?;
+        let left = self.data_left();
+        let wide = self.is_wide();
+        let Some(c) = self.link.connection() else {
+            return Ok(());
+        };
+        c.odd_in ^= moved & 1 == 1;
+        if !wide || !c.odd_in {
+            c.odd_in &= wide;
+            return Ok(());
+        }
+        if left > 0 {
+            // The second byte of the word is the chip's already.
+            if t.remaining == 0 {
+                self.processor.held = Some(Held::Target);
+                self.registers.set_scntl2(Scntl2::WSR, true);
+            }
+            return Ok(());
+        }
+        // The target pads its last word and says so.
+        c.odd_in = false;
+        c.announce_residue();
+        if t.remaining == 0 {
+            self.registers.set_byte(at::SWIDE, 0);
+            self.processor.held = Some(Held::Register);
+            self.registers.set_scntl2(Scntl2::WSR, true);
+        } else {
+            let written = self.write_memory(gate, t.address, &[0]);
+            self.checked(written)?;
+            t.advance(1);
+            self.count(t.phase, 1);
+        }
+        Ok(())
+    }
+
+    fn data_out(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
+        self.processor.held = None;
+        self.registers.set_scntl2(Scntl2::WSR | Scntl2::WSS, false);
+        let moved = self.move_data(gate, t)?;
+        let wide = self.is_wide();
+        let Some(c) = self.link.connection() else {
+            return Ok(());
+        };
+        c.odd_out ^= moved & 1 == 1;
+        c.odd_out &= wide;
+        if t.remaining > 0 || !c.odd_out {
+            return Ok(());
+        }
+        if !t.chained {
+            // The word went out with padding.
+            c.odd_out = false;
+            return Ok(());
+        }
+        // SODL keeps the byte until its partner comes; to the target it makes no difference.
+        let mut byte = [0];
+        let read = self.read_memory(gate, t.address.wrapping_sub(1), &mut byte);
+        self.checked(read)?;
+        self.registers.set_byte(at::SODL, byte[0]);
+        self.registers.set_scntl2(Scntl2::WSS, true);
+        Ok(())
+    }
+
+    /// Bytes that the connected task still wants to move.
+    fn data_left(&mut self) -> u32 {
+        let task = self.link.connection().and_then(|c| c.task());
+        task.map_or(0, |task| match self.bus.want(task) {
+            Want::DataIn(left) | Want::DataOut(left) => left,
+            Want::Status(_) | Want::Wait | Want::Gone => 0,
+        })
+    }
+
+    /// Moves what lies together in memory; returns how much.
+    fn move_data(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<u32> {
+        let Some(task) = self.link.connection().and_then(|c| c.task()) else {
+            return Ok(0);
+        };
+        let wanted = self.data_left().min(t.remaining);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let (place, n) = self.place(t.address, wanted);
+        let moved = match place {
+            Place::Guest => {
+                let result = self.bus.transfer(gate, task, t.address, n);
+                self.checked(result)?;
+                n
+            }
+            Place::Ram(range) => {
+                let bytes = &mut self.ram[range];
+                u32::try_from(self.bus.transfer_bytes(task, bytes)).unwrap_or(n)
+            }
+            Place::Register(_) => {
+                return self.checked(Err(crate::dma::Fault::Unmapped(t.address)));
+            }
+        };
+        t.advance(moved);
+        self.count(t.phase, moved);
+        if let Some(c) = self.link.connection() {
+            c.data_moved();
+        }
+        Ok(moved)
+    }
+}
+
+/// The low and the high Dword.
+fn halves(address: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = address.to_le_bytes();
+    [
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]),
+    ]
+}

@@ -1,0 +1,153 @@
+//! Step 7, I/O instructions: selection, disconnection, reselection, signals (manual, section 5.4).
+//!
+//! No initiator but the chip itself is on the bus, so in the target role nobody ever answers or selects:
+//! RESELECT times out, WAIT SELECT waits until SIGP, DISCONNECT has nothing to disconnect.
+
+use super::{Outcome, Pending, Step};
+use crate::dma::Gate;
+use crate::lsi::Lsi;
+use crate::lsi::phase::Line;
+use crate::lsi::registers::{Dcntl, Istat0, SSID_VALID, Scntl0, Scntl2, at};
+use crate::lsi::scripts::decode::{Io, IoOperation, Signals};
+
+impl Lsi {
+    pub(super) fn io(&mut self, gate: &Gate, i: Io) -> Outcome {
+        let target_role = self.registers.is_target();
+        match i.operation {
+            IoOperation::Select => self.select(gate, i),
+            IoOperation::WaitDisconnect if target_role => Ok(Step::Done),
+            IoOperation::WaitDisconnect => self.wait_disconnect(),
+            IoOperation::WaitReselect => {
+                let alternate = self.alternate(i);
+                if target_role {
+                    self.wait_select(alternate)
+                } else {
+                    self.wait_reselect(alternate)
+                }
+            }
+            IoOperation::Set => self.signals(i.signals, true),
+            IoOperation::Clear => self.signals(i.signals, false),
+        }
+    }
+
+    fn alternate(&self, i: Io) -> u32 {
+        if i.relative {
+            let next = self.registers.dword(at::DSP);
+            next.wrapping_add(super::sign_extend(i.operand))
+        } else {
+            i.operand
+        }
+    }
+
+    fn select(&mut self, gate: &Gate, i: Io) -> Outcome {
+        let id = if i.table {
+            let entry = self.read_dword(gate, self.dsa_relative(i.table_offset));
+            let [_, sxfer, id, scntl3] = self.checked(entry)?.to_le_bytes();
+            self.registers.write_byte(at::SCNTL3, scntl3);
+            self.registers.write_byte(at::SXFER, sxfer);
+            id
+        } else {
+            i.id
+        } & self.model.last_id();
+        self.registers.write_byte(at::SDID, id);
+        let alternate = self.alternate(i);
+        if self.link.unanswered {
+            return self.time_out();
+        }
+        if self.registers.is_target() {
+            self.link.unanswered = true;
+            return Ok(Step::Done);
+        }
+        self.release_ack()?;
+        // Arbitration is lost to a nexus that exists already, or to a target that has been waiting longer.
+        if self.link.connected() || self.reselected() {
+            self.registers.set_dword(at::DSP, alternate);
+            return Ok(Step::Done);
+        }
+        self.link.select(&self.bus, id, i.atn);
+        if self.link.connected() {
+            self.connected();
+        }
+        Ok(Step::Done)
+    }
+
+    /// Lets the next target reselect; whether one did.
+    fn reselected(&mut self) -> bool {
+        let Some(id) = self.link.reselect(&mut self.bus) else {
+            return false;
+        };
+        let ssid = SSID_VALID | id;
+        self.registers.set_byte(at::SSID, ssid);
+        if !self.registers.dcntl().contains(Dcntl::COM) {
+            self.registers.set_byte(at::SFBR, ssid);
+        }
+        self.connected();
+        true
+    }
+
+    /// Section 4.2, SCNTL2.SDU: set by the chip at each connection.
+    fn connected(&mut self) {
+        self.registers.set_scntl2(Scntl2::SDU, true);
+        self.registers.set_byte(at::SSTAT2, 0);
+    }
+
+    pub(super) fn wait_disconnect(&mut self) -> Outcome {
+        match self.observe(None, false)? {
+            Line::Free => Ok(Step::Done),
+            Line::Quiet => Ok(Step::Blocked(Pending::Disconnect)),
+            // Section 4.2, DSTAT.IID: REQ without a disconnect.
+            Line::Request(_) => self.illegal(),
+        }
+    }
+
+    pub(super) fn wait_reselect(&mut self, alternate: u32) -> Outcome {
+        if self.link.unanswered {
+            return self.time_out();
+        }
+        self.release_ack()?;
+        if self.link.connected() || self.reselected() {
+            return Ok(Step::Done);
+        }
+        Ok(self.wait_for_signal(alternate, Pending::Reselect(alternate)))
+    }
+
+    /// A reselection ends it at the alternate address.
+    pub(super) fn wait_select(&mut self, alternate: u32) -> Outcome {
+        if self.link.unanswered {
+            return self.time_out();
+        }
+        if !self.link.connected() && self.reselected() {
+            self.registers.set_dword(at::DSP, alternate);
+            return Ok(Step::Done);
+        }
+        Ok(self.wait_for_signal(alternate, Pending::Select(alternate)))
+    }
+
+    fn wait_for_signal(&mut self, alternate: u32, pending: Pending) -> Step {
+        if self.registers.istat0().contains(Istat0::SIGP) {
+            self.registers.set_dword(at::DSP, alternate);
+            Step::Done
+        } else {
+            Step::Blocked(pending)
+        }
+    }
+
+    fn signals(&mut self, signals: Signals, on: bool) -> Outcome {
+        if signals.carry {
+            self.processor.carry = on;
+        }
+        if signals.target {
+            let role = self.registers.byte(at::SCNTL0) & !Scntl0::TRG.bits();
+            let role = role | if on { Scntl0::TRG.bits() } else { 0 };
+            self.registers.set_byte(at::SCNTL0, role);
+        }
+        if signals.atn && self.link.connected() {
+            self.link.atn = on;
+        }
+        // ATN first: a target that sees ACK fall looks at ATN.
+        if signals.ack && !on {
+            self.release_ack()?;
+        }
+        Ok(Step::Done)
+    }
+}

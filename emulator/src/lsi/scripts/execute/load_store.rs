@@ -1,0 +1,46 @@
+//! Step 7, LOAD and STORE: one to four bytes between registers and memory (manual, section 5.8).
+
+use super::{Outcome, Step};
+use crate::dma::Gate;
+use crate::lsi::register_access::Origin;
+use crate::lsi::registers::at;
+use crate::lsi::scripts::decode::LoadStore;
+use crate::lsi::scripts::fetch::Place;
+use crate::lsi::{Lsi, Model};
+
+impl Lsi {
+    pub(super) fn load_store(&mut self, gate: &Gate, l: LoadStore) -> Outcome {
+        let address = match (l.dsa_relative, l.load) {
+            (true, _) => self.dsa_relative(l.operand),
+            (false, true) => self.with_selector(at::MMRS, l.operand),
+            (false, false) => self.with_selector(at::MMWS, l.operand),
+        };
+        // Section 4.2, DSTAT.IID: within one Dword, equally aligned, and not the chip's own registers.
+        let within = (l.register & 3) + l.count <= 4;
+        let aligned = address.to_le_bytes()[0] & 3 == l.register & 3;
+        let (place, _) = self.place(address, u32::from(l.count));
+        let own = matches!(place, Place::Register(_));
+        if self.model == Model::Lsi53c810 || !within || !aligned || own {
+            return self.illegal();
+        }
+        let mut bytes = [0; 4];
+        let Some(bytes) = bytes.get_mut(..usize::from(l.count)) else {
+            return self.illegal();
+        };
+        let registers = l.register..=u8::MAX;
+        if l.load {
+            let read = self.read_memory(gate, address, bytes);
+            self.checked(read)?;
+            for (register, &byte) in registers.zip(&*bytes) {
+                self.write_register(register, byte, Origin::Scripts);
+            }
+        } else {
+            for (register, byte) in registers.zip(&mut *bytes) {
+                *byte = self.read_register(register, Origin::Scripts);
+            }
+            let written = self.write_memory(gate, address, bytes);
+            self.checked(written)?;
+        }
+        Ok(Step::Done)
+    }
+}
