@@ -22,7 +22,6 @@ use crate::front::{Export, FIRST_FRONT_TOKEN};
 use crate::pci::Function;
 pub use process::{Failure, serve};
 use spin::Spin;
-pub use spin::wake_cost;
 
 /// Somebody wants the worker to stop.
 const STOP: Token = Token(0);
@@ -111,7 +110,8 @@ impl Worker {
 
     /// Serves until somebody asks it to stop or an inherited client has gone. No DMA is in flight when it returns.
     ///
-    /// `wake_cost` is the longest that polling the rings before a sleep can pay; zero: never poll.
+    /// `wake_cost` is the longest that polling the rings before a sleep can pay ([`outrigger_ring::wake_cost`]); zero:
+    /// never poll.
     ///
     /// # Errors
     /// If waiting fails: there is no serving without it.

@@ -2,12 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use outrigger_emulator::assembly::Opened;
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
-use outrigger_emulator::event_loop::{serve, wake_cost};
+use outrigger_emulator::event_loop::serve;
 use outrigger_emulator::sandbox;
 use outrigger_emulator::signals::Signals;
 use tracing_subscriber::EnvFilter;
@@ -52,7 +51,7 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
 
     // Without paths, but with threads and io_uring.
     let workers = opened.start()?;
-    let wake_cost = wake_cost().unwrap_or(Duration::ZERO);
+    let wake_cost = outrigger_ring::wake_cost();
     let close = || match sandboxed {
         true => sandbox::limit_system_calls().context("sandbox"),
         false => Ok(()),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::device::Device;
+use crate::lsi::{Lsi, Model};
 use crate::scsi::Bus;
 
 /// A controller as `--device` names it.
@@ -20,12 +21,12 @@ pub static CONTROLLERS: [ControllerDriver; 2] = [
     ControllerDriver {
         name: "lsi53c895a",
         highest_target: 15,
-        build: |_bus| unimplemented!(),
+        build: |bus| Box::new(Lsi::new(Model::Lsi53c895a, bus)),
     },
     ControllerDriver {
         name: "lsi53c810",
         highest_target: 7,
-        build: |_bus| unimplemented!(),
+        build: |bus| Box::new(Lsi::new(Model::Lsi53c810, bus)),
     },
 ];
 

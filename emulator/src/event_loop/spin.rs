@@ -1,11 +1,6 @@
 //! How long to poll before sleeping: as long as it has paid lately, and never longer than a wake costs.
 
-use std::io;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use rustix::event::{EventfdFlags, eventfd};
+use std::time::Duration;
 
 /// The adaptive budget.
 ///
@@ -43,61 +38,6 @@ impl Spin {
     }
 }
 
-/// Rounds of the measurement: enough for a median that one hiccup does not move.
-const ROUNDS: usize = 15;
-/// What a wake is believed to cost at most: a measurement on a busy machine says more than polling is worth.
-const DEAREST: Duration = Duration::from_micros(100);
-
-/// What it costs to be woken by another thread, measured; zero if the process may use only one CPU, where polling keeps
-/// the peer from running.
-///
-/// Starts a thread, and waits for its end.
-///
-/// # Errors
-/// If descriptors or the thread cannot be had.
-pub fn wake_cost() -> io::Result<Duration> {
-    if thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
-        return Ok(Duration::ZERO);
-    }
-    let ping = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-    let pong = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-    let echo = thread::Builder::new().name("wake cost".to_owned()).spawn({
-        let (ping, pong) = (Arc::clone(&ping), Arc::clone(&pong));
-        move || {
-            for _ in 0..ROUNDS {
-                wait(&ping)?;
-                ring(&pong)?;
-            }
-            io::Result::Ok(())
-        }
-    })?;
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        ring(&ping)?;
-        wait(&pong)?;
-        rounds.push(start.elapsed());
-    }
-    echo.join()
-        .map_err(|_| io::Error::other("the measuring thread panicked"))??;
-    rounds.sort_unstable();
-    // A round is two wakes.
-    Ok(rounds
-        .get(ROUNDS / 2)
-        .map_or(Duration::ZERO, |round| *round / 2)
-        .min(DEAREST))
-}
-
-fn ring(eventfd: &rustix::fd::OwnedFd) -> io::Result<()> {
-    rustix::io::write(eventfd, &1_u64.to_ne_bytes())?;
-    Ok(())
-}
-
-fn wait(eventfd: &rustix::fd::OwnedFd) -> io::Result<()> {
-    rustix::io::read(eventfd, &mut [0; 8])?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,10 +65,5 @@ mod tests {
             spin.slept(slept);
             assert_eq!(spin.budget(), Duration::ZERO);
         }
-    }
-
-    #[test]
-    fn a_wake_costs_no_more_than_is_believed() {
-        assert!(wake_cost().unwrap() <= DEAREST);
     }
 }

@@ -65,10 +65,15 @@ const ALLOWED: &[i64] = &[
     libc::SYS_brk,
     // Seeds of hash tables.
     libc::SYS_getrandom,
+    // A thread that was started just before: the C library and Rust set it up before its own code runs. (It also
+    // takes its name, by prctl, below.)
+    libc::SYS_rseq,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_gettid,
     // The end of a signal handler, of a thread, of the process.
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
-    libc::SYS_sigaltstack,
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
@@ -153,6 +158,8 @@ fn allow_list() -> Result<Rules, SandboxError> {
         )?);
     }
     rules.insert(libc::SYS_fcntl, commands);
+    let name = u64::from(libc::PR_SET_NAME.unsigned_abs());
+    rules.insert(libc::SYS_prctl, vec![rule(0, SeccompCmpOp::Eq, name)?]);
     // Memory, but none that can be executed.
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
