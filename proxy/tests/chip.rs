@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use outrigger_emulator::block::Backend;
+use outrigger_emulator::block::{Backend, Hold};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Machine, MachineConfig, Ram, Request, SecondVcpu, VcpuKind, Workload};
+use outrigger_proxy::vmm::guest::scripts::code;
+use outrigger_proxy::vmm::{
+    Failure, Machine, MachineConfig, Ram, Request, SecondVcpu, VcpuKind, Workload,
+};
 
 #[path = "chip/device.rs"]
 mod device;
@@ -39,8 +42,12 @@ fn pattern(bytes: usize) -> Vec<u8> {
 
 /// A machine with a disk of these bytes at target 0, its unit attention out of the way.
 fn machine(kind: VcpuKind, disk: Vec<u8>, vcpus: usize) -> (Machine, Device) {
+    machine_on(kind, Backend::memory(disk, false), vcpus)
+}
+
+fn machine_on(kind: VcpuKind, disk: Backend, vcpus: usize) -> (Machine, Device) {
     let ram = Ram::new(RAM).unwrap();
-    let (device, attachment) = Device::new(&ram, vec![Backend::memory(disk, false)], vcpus);
+    let (device, attachment) = Device::new(&ram, vec![disk], vcpus);
     let config = MachineConfig {
         time_limit: Duration::from_secs(50),
         ..MachineConfig::new(kind)
@@ -197,5 +204,87 @@ fn the_steady_state_is_the_drivers_usual() {
             "{report:?}"
         );
         assert_eq!(vcpu.interrupts, 100);
+    }
+}
+
+#[test]
+fn disconnected_tasks_come_back() {
+    for kind in kinds() {
+        for second in [SecondVcpu::None, SecondVcpu::Submits] {
+            let disk = pattern(1 << 20);
+            let memory = Backend::memory(disk.clone(), false);
+            let (slow, _) = Backend::delay(memory, Hold::For(Duration::from_micros(200))).unwrap();
+            let (mut machine, _device) = machine_on(kind, slow, 2);
+            // In segments of a page, 64 tasks at a time.
+            let requests: Vec<_> = (0..128_u32)
+                .map(|index| Request::read(0, index * 16, 16, BUFFERS + index * 0x2000))
+                .collect();
+            let workload = Workload {
+                segment_shift: 12,
+                ..Workload::new(requests, 64).with_second(second)
+            };
+            let report = machine.run(&workload).unwrap();
+            assert!(report.is_good(), "{kind} {second:?}: {report:?}");
+            let mut read = vec![0; disk.len()];
+            machine.ram().read(BUFFERS.into(), &mut read).unwrap();
+            assert!(read == disk);
+        }
+    }
+}
+
+#[test]
+fn a_target_with_less_data_ends_the_phase() {
+    for kind in kinds() {
+        let (mut machine, _device) = machine(kind, vec![0; 1 << 20], 1);
+        machine.ram().write(BUFFERS.into(), &[0xee; 0x200]).unwrap();
+        // 8 bytes come, in segments of 4; then of 16, so that the move itself is cut short.
+        let long = |address| {
+            let capacity = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            Request::data_in(0, &capacity, address, 64)
+        };
+        for (segment_shift, at) in [(2, BUFFERS), (4, BUFFERS + 0x100)] {
+            let workload = Workload {
+                segment_shift,
+                ..Workload::new(vec![long(at), long(at + 0x80)], 1)
+            };
+            let report = machine.run(&workload).unwrap();
+            assert!(report.is_good(), "{kind}: {report:?}");
+            let mut data = [0; 0x10];
+            for at in [at, at + 0x80] {
+                machine.ram().read(at.into(), &mut data).unwrap();
+                assert_eq!(
+                    data[..9],
+                    [0, 0, 0x07, 0xff, 0, 0, 2, 0, 0xee],
+                    "{segment_shift}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_target_with_more_data_stops_the_scripts() {
+    for kind in kinds() {
+        let (mut machine, _device) = machine(kind, vec![0; 1 << 20], 1);
+        let report = machine
+            .run(&Workload::new(
+                vec![Request::data_in(
+                    0,
+                    &[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+                    BUFFERS,
+                    256,
+                )],
+                1,
+            ))
+            .unwrap();
+        let Some(Failure::Chip(error)) = report.failure else {
+            panic!("{:?}", report.failure)
+        };
+        assert_eq!(error.dsps, code::OVERRUN);
+        // Reset by the next run, the chip works again.
+        let report = machine
+            .run(&Workload::new(vec![Request::test_unit_ready(0)], 1))
+            .unwrap();
+        assert_eq!(report.failure, None);
     }
 }
