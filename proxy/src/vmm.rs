@@ -2,7 +2,8 @@
 //!
 //! The demo, the tests and the benchmarks run on it. It exists to work the proxy as a real VMM does, so it is
 //! complete only in that: [`Machine::run`] boots a guest whose driver works through a [`Workload`] and says what
-//! that cost, in a [`Report`]. How the device is reached (ring, socket, in this process) is behind [`GuestBus`].
+//! that cost, in a [`Report`]. How the device is reached (ring, socket, in this process) is
+//! behind its [`VcpuPort`](crate::VcpuPort)s.
 //!
 //! With [`VcpuKind::Kvm`] the driver is a program inside a virtual machine; with [`VcpuKind::Software`] the same
 //! driver, with the same structures in guest RAM and the same SCRIPTS, is a thread. Its interrupt is the same pair
@@ -11,7 +12,6 @@
 pub mod guest;
 
 pub(crate) mod board;
-mod bus;
 mod latency;
 mod machine;
 pub(crate) mod prepare;
@@ -22,9 +22,8 @@ mod software;
 mod workload;
 
 pub(crate) use board::Board;
-pub use bus::{DeviceAttachment, GuestBus};
 pub use latency::LatencyHistogram;
-pub use machine::{Machine, MachineConfig, VcpuKind, VmmError};
+pub use machine::{DeviceAttachment, Machine, MachineConfig, VcpuKind, VmmError};
 pub use ram::Ram;
 pub use report::{Accesses, ChipError, Exits, Failure, Report, VcpuReport};
 pub use run::Observer;

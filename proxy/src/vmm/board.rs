@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bus::GuestBus;
 use super::guest::layout::port;
 use super::report::{Exits, VcpuReport};
+use crate::counters::Counters;
+use crate::vcpu_port::VcpuPort;
 
 mod host_bridge;
 
@@ -17,10 +18,11 @@ pub(super) use host_bridge::HostBridge;
 /// One vCPU's surroundings.
 #[derive(Debug)]
 pub(crate) struct Board {
-    bus: Box<dyn GuestBus>,
+    device: VcpuPort,
     bridge: Arc<HostBridge>,
     counters: VcpuReport,
     switches_before: u64,
+    costs_before: Counters,
     began_work: Option<Instant>,
     reported: Option<u32>,
 }
@@ -29,12 +31,13 @@ pub(crate) struct Board {
 const MESSAGE_LIMIT: usize = 4096;
 
 impl Board {
-    pub(super) fn new(bus: Box<dyn GuestBus>, bridge: Arc<HostBridge>) -> Self {
+    pub(super) fn new(device: VcpuPort, bridge: Arc<HostBridge>) -> Self {
         Self {
-            bus,
+            device,
             bridge,
             counters: VcpuReport::default(),
             switches_before: 0,
+            costs_before: Counters::default(),
             began_work: None,
             reported: None,
         }
@@ -48,16 +51,18 @@ impl Board {
     /// To be called on the vCPU's thread before it runs: counting begins.
     pub(crate) fn begin(&mut self) {
         self.switches_before = context_switches();
+        self.costs_before = self.device.counters();
     }
 
     /// To be called on the vCPU's thread after its end.
     pub(crate) fn end(&mut self) {
         self.counters.context_switches = context_switches().saturating_sub(self.switches_before);
+        self.counters.costs = self.device.counters().since(self.costs_before);
     }
 
-    /// The bus, what was counted, and when the work began.
-    pub(super) fn into_parts(self) -> (Box<dyn GuestBus>, VcpuReport, Option<Instant>) {
-        (self.bus, self.counters, self.began_work)
+    /// The device, what was counted, and when the work began.
+    pub(super) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
+        (self.device, self.counters, self.began_work)
     }
 
     /// Counts an exit to user space.
@@ -68,12 +73,12 @@ impl Board {
     /// An IN instruction.
     pub(crate) fn port_read(&mut self, at: u16, data: &mut [u8]) {
         data.fill(0xff);
-        if let Some(forwarded) = self.bridge.read(self.bus.as_mut(), at, data) {
+        if let Some(forwarded) = self.bridge.read(&mut self.device, at, data) {
             self.counters.accesses.config_reads += u64::from(forwarded);
             return;
         }
         let start = Instant::now();
-        if self.bus.pio_read(at, data) {
+        if self.device.pio_read(at, data) {
             self.counters.accesses.reads += 1;
             self.counters.read_latency.record(start.elapsed());
         }
@@ -95,12 +100,12 @@ impl Board {
             port::MARK => return self.mark(),
             _ => {}
         }
-        if let Some(forwarded) = self.bridge.write(self.bus.as_mut(), at, data) {
+        if let Some(forwarded) = self.bridge.write(&mut self.device, at, data) {
             self.counters.accesses.config_writes += u64::from(forwarded);
             return;
         }
         let start = Instant::now();
-        if self.bus.pio_write(at, data) {
+        if self.device.pio_write(at, data) {
             self.counters.accesses.writes += 1;
             self.counters.write_latency.record(start.elapsed());
         }
@@ -110,7 +115,7 @@ impl Board {
     pub(crate) fn memory_read(&mut self, address: u64, data: &mut [u8]) {
         data.fill(0xff);
         let start = Instant::now();
-        if self.bus.mmio_read(address, data) {
+        if self.device.mmio_read(address, data) {
             self.counters.accesses.reads += 1;
             self.counters.read_latency.record(start.elapsed());
         }
@@ -119,7 +124,7 @@ impl Board {
     /// A write to memory that is not RAM.
     pub(crate) fn memory_write(&mut self, address: u64, data: &[u8]) {
         let start = Instant::now();
-        if self.bus.mmio_write(address, data) {
+        if self.device.mmio_write(address, data) {
             self.counters.accesses.writes += 1;
             self.counters.write_latency.record(start.elapsed());
         }
@@ -132,6 +137,7 @@ impl Board {
         self.counters.setup_accesses = before.accesses;
         self.counters.messages = before.messages;
         self.switches_before = context_switches();
+        self.costs_before = self.device.counters();
         self.began_work = Some(Instant::now());
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::bus::{DeviceAttachment, GuestBus};
 use super::guest::program::GuestProgram;
 use super::prepare::prepare;
 use super::ram::Ram;
 use super::report::Report;
 use super::run::{self, Observer};
 use super::workload::Workload;
-use crate::counters::Counters;
+use crate::interrupt::Intx;
+use crate::vcpu_port::VcpuPort;
 
 /// Why a machine could not be built or a run not be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +93,15 @@ impl MachineConfig {
     }
 }
 
+/// A device as the machine gets it.
+#[derive(Debug)]
+pub struct DeviceAttachment {
+    /// One port per vCPU, in their order.
+    pub ports: Vec<VcpuPort>,
+    /// The device's interrupt.
+    pub interrupt: Intx,
+}
+
 /// A machine with one device.
 #[derive(Debug)]
 pub struct Machine {
@@ -116,15 +125,6 @@ impl Machine {
     #[must_use]
     pub const fn ram(&self) -> &Ram {
         &self.ram
-    }
-
-    /// What all vCPUs' accesses have cost since the machine was built.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.device
-            .buses
-            .iter()
-            .fold(Counters::default(), |sum, bus| sum.plus(bus.counters()))
     }
 
     /// Boots the guest, which sets the device up and works through `workload`, and waits for its end.
@@ -159,20 +159,20 @@ impl Machine {
         observer: Observer<'_>,
     ) -> Result<Report, VmmError> {
         let vcpus = workload.vcpus();
-        if self.device.buses.len() < vcpus {
+        if self.device.ports.len() < vcpus {
             return Err(VmmError::Workload(format!(
                 "{vcpus} vCPUs, but {} ports",
-                self.device.buses.len()
+                self.device.ports.len()
             )));
         }
         let scripts = prepare(&self.ram, workload, program, self.config.device_id)?;
         run::run(self, program, &scripts, workload, observer)
     }
 
-    /// Takes the machine apart: the device's buses can be given to another.
+    /// Takes the machine apart: the device can be given to another.
     #[must_use]
-    pub fn into_buses(self) -> Vec<Box<dyn GuestBus>> {
-        self.device.buses
+    pub fn into_device(self) -> DeviceAttachment {
+        self.device
     }
 }
 

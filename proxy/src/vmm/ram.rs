@@ -1,7 +1,6 @@
 //! Guest RAM: one memfd at address 0, seen by the guest, the host and the device.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use vm_memory::{
@@ -9,6 +8,7 @@ use vm_memory::{
 };
 
 use super::machine::VmmError;
+use crate::guest_memory;
 
 /// Guest RAM. Clones share it.
 #[derive(Clone, Debug)]
@@ -23,18 +23,8 @@ impl Ram {
     /// # Errors
     /// The kernel's, or a size that cannot be.
     pub fn new(bytes: u64) -> Result<Self, VmmError> {
-        let fd = rustix::fs::memfd_create("guest-ram", rustix::fs::MemfdFlags::CLOEXEC)
+        let memory = guest_memory::allocate(&[(0, bytes)])
             .map_err(|error| VmmError::Ram(error.to_string()))?;
-        let file = File::from(fd);
-        file.set_len(bytes)
-            .map_err(|error| VmmError::Ram(error.to_string()))?;
-        let size = usize::try_from(bytes).map_err(|error| VmmError::Ram(error.to_string()))?;
-        let memory = GuestMemoryMmap::from_ranges_with_files([(
-            GuestAddress(0),
-            size,
-            Some(FileOffset::from_arc(Arc::new(file), 0)),
-        )])
-        .map_err(|error| VmmError::Ram(error.to_string()))?;
         Ok(Self { memory, bytes })
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::latency::LatencyHistogram;
+use crate::counters::Counters;
 
 /// Exits of a vCPU from KVM to user space. All zero for a software vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct VcpuReport {
     pub exits: Exits,
     /// Its accesses to the device.
     pub accesses: Accesses,
+    /// What they cost between the processes.
+    pub costs: Counters,
     /// How long reads of BARs kept it in user space.
     pub read_latency: LatencyHistogram,
     /// How long writes to BARs kept it in user space.
@@ -156,6 +159,14 @@ impl Report {
     #[must_use]
     pub fn accesses(&self) -> u64 {
         self.vcpus.iter().map(|vcpu| vcpu.accesses.total()).sum()
+    }
+
+    /// What all vCPUs' accesses cost between the processes, without the setup.
+    #[must_use]
+    pub fn costs(&self) -> Counters {
+        self.vcpus
+            .iter()
+            .fold(Counters::default(), |sum, vcpu| sum.plus(vcpu.costs))
     }
 
     /// How long the vCPUs' accesses to BARs took, reads and writes together.

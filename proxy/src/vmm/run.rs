@@ -74,14 +74,14 @@ pub(super) fn run(
     let (sender, receiver) = channel();
     let begin = Instant::now();
     let mut threads = Vec::new();
-    // The buses of the vCPUs that run; the others stay where they are.
-    let rest = machine.device.buses.split_off(bodies.len());
-    for ((id, body), bus) in bodies
+    // The ports of the vCPUs that run; the others stay where they are.
+    let rest = machine.device.ports.split_off(bodies.len());
+    for ((id, body), port) in bodies
         .into_iter()
         .enumerate()
-        .zip(machine.device.buses.drain(..))
+        .zip(machine.device.ports.drain(..))
     {
-        let board = Board::new(bus, Arc::clone(&bridge));
+        let board = Board::new(port, Arc::clone(&bridge));
         let pin = machine.config.pins.get(id).copied();
         threads.push(spawn(
             id,
@@ -119,12 +119,12 @@ pub(super) fn run(
         if let End::Broken(reason) = end {
             failure.get_or_insert(Failure::Vcpu { vcpu, reason });
         }
-        let (bus, report, began) = board.into_parts();
-        machine.device.buses.push(bus);
+        let (port, report, began) = board.into_parts();
+        machine.device.ports.push(port);
         began_work = began_work.or(began);
         vcpus.push(report);
     }
-    machine.device.buses.extend(rest);
+    machine.device.ports.extend(rest);
     report(
         &machine.ram,
         workload,
@@ -154,8 +154,8 @@ fn bodies(
             let vm = Arc::new(Vm::new(
                 &machine.ram,
                 INTERRUPT_LINE,
-                &device.trigger,
-                &device.resample,
+                device.interrupt.trigger(),
+                device.interrupt.resample(),
             )?);
             (0..workload.vcpus())
                 .zip((STACK_TOP..).step_by(usize::try_from(STACK_BYTES).unwrap_or(1)))
@@ -168,8 +168,8 @@ fn bodies(
                     id,
                     machine.ram.clone(),
                     scripts.clone(),
-                    copy(&device.trigger)?,
-                    copy(&device.resample)?,
+                    copy(device.interrupt.trigger())?,
+                    copy(device.interrupt.resample())?,
                 )))
             })
             .collect(),

@@ -97,9 +97,9 @@ impl SoftwareVcpu {
             if submits {
                 driver.submit()?;
             }
-            let submitted = self.word(control::SUBMITTED)?;
+            // With nothing under way no interrupt will come: the host holds the driver back, so look again.
             let held_back =
-                submits && submitted != count && submitted >= self.word(control::LIMIT)?;
+                submits && self.word(control::SUBMITTED)? == self.word(control::COMPLETED)?;
             if self.wait(&waiter, held_back) {
                 driver.service(submits)?;
                 // The end of interrupt. It fails only if the device has not looked for a very long time.

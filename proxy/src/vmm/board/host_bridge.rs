@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use outrigger_ring::Width;
 
-use crate::vmm::bus::GuestBus;
+use crate::vcpu_port::VcpuPort;
 
 const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
@@ -30,7 +30,7 @@ enum Function {
 
 impl HostBridge {
     /// A read of one of the ports; `None` if `port` is none of them, else whether it went to the device.
-    pub(super) fn read(&self, bus: &mut dyn GuestBus, port: u16, data: &mut [u8]) -> Option<bool> {
+    pub(super) fn read(&self, device: &mut VcpuPort, port: u16, data: &mut [u8]) -> Option<bool> {
         let (function, offset, width) = match self.decode(port, data.len())? {
             Cycle::Address => {
                 data.copy_from_slice(&self.address.load(Ordering::Relaxed).to_le_bytes());
@@ -40,7 +40,7 @@ impl HostBridge {
             Cycle::Config(function, offset, width) => (function, offset, width),
         };
         let value = match function {
-            Function::Device => bus.config_read(offset, width),
+            Function::Device => device.config_read(offset, width),
             Function::Bridge => identity(offset, width),
             Function::None => return Some(false),
         };
@@ -51,7 +51,7 @@ impl HostBridge {
     }
 
     /// A write to one of the ports; `None` if `port` is none of them, else whether it went to the device.
-    pub(super) fn write(&self, bus: &mut dyn GuestBus, port: u16, data: &[u8]) -> Option<bool> {
+    pub(super) fn write(&self, device: &mut VcpuPort, port: u16, data: &[u8]) -> Option<bool> {
         let mut bytes = [0; 8];
         bytes
             .iter_mut()
@@ -65,7 +65,7 @@ impl HostBridge {
                     .store(u32::from_le_bytes([a, b, c, d]), Ordering::Relaxed);
             }
             Cycle::Config(Function::Device, offset, width) => {
-                bus.config_write(offset, width, value);
+                device.config_write(offset, width, value);
                 return Some(true);
             }
             Cycle::Config(..) | Cycle::Nothing => {}

@@ -1,6 +1,10 @@
 use super::*;
-use outrigger_ring::Width;
 use std::sync::Mutex;
+
+use outrigger_ring::{Access, Width};
+
+use crate::in_process;
+use crate::port::{Port, PortError};
 
 /// A device that records what reaches it.
 #[derive(Clone, Debug, Default)]
@@ -14,47 +18,52 @@ impl Recorder {
     }
 }
 
-impl GuestBus for Recorder {
-    fn mmio_read(&mut self, address: u64, data: &mut [u8]) -> bool {
-        self.note(format!("mmio read {address:#x} {}", data.len()));
-        data.fill(0x11);
-        address == 0xfe00_0000
-    }
-
-    fn mmio_write(&mut self, address: u64, data: &[u8]) -> bool {
-        self.note(format!("mmio write {address:#x} {data:x?}"));
-        true
-    }
-
-    fn pio_read(&mut self, port: u16, data: &mut [u8]) -> bool {
-        self.note(format!("port read {port:#x} {}", data.len()));
-        false
-    }
-
-    fn pio_write(&mut self, port: u16, data: &[u8]) -> bool {
-        self.note(format!("port write {port:#x} {data:x?}"));
-        false
-    }
-
-    fn config_read(&mut self, offset: u16, width: Width) -> u64 {
-        self.note(format!("config read {offset:#x} {}", width.bytes()));
-        0x1234_5678 & width.mask()
-    }
-
-    fn config_write(&mut self, offset: u16, width: Width, value: u64) {
+impl Port for Recorder {
+    fn read(&mut self, access: Access) -> Result<u64, PortError> {
         self.note(format!(
-            "config write {offset:#x} {} {value:#x}",
-            width.bytes()
+            "read {} {:#x} {}",
+            access.region,
+            access.offset,
+            access.width.bytes()
         ));
+        Ok(if access.region == 7 && access.offset >= 0x0c {
+            0
+        } else {
+            0x1234_5678
+        })
+    }
+
+    fn post(&mut self, access: Access, value: u64) -> Result<(), PortError> {
+        self.note(format!(
+            "post {} {:#x} {} {value:#x}",
+            access.region,
+            access.offset,
+            access.width.bytes()
+        ));
+        Ok(())
+    }
+
+    fn write(&mut self, access: Access, value: u64) -> Result<(), PortError> {
+        self.note(format!(
+            "write {} {:#x} {} {value:#x}",
+            access.region,
+            access.offset,
+            access.width.bytes()
+        ));
+        Ok(())
     }
 }
 
+/// One memory BAR of 256 bytes, at 0xfe000000.
 fn board() -> (Board, Recorder) {
     let recorder = Recorder::default();
-    (
-        Board::new(Box::new(recorder.clone()), Arc::default()),
-        recorder,
-    )
+    let mut ports =
+        in_process::attach(vec![Box::new(recorder.clone())], [0x100, 0, 0, 0, 0, 0, 0]).unwrap();
+    let mut port = ports.remove(0);
+    port.config_write(0x10, Width::Dword, 0xfe00_0000);
+    port.config_write(0x04, Width::Word, 2);
+    recorder.seen.lock().unwrap().clear();
+    (Board::new(port, Arc::default()), recorder)
 }
 
 fn read<const N: usize>(board: &mut Board, port: u16) -> [u8; N] {
@@ -66,8 +75,8 @@ fn read<const N: usize>(board: &mut Board, port: u16) -> [u8; N] {
 #[test]
 fn config_cycles_reach_the_device() {
     let (mut board, recorder) = board();
-    board.port_write(0xcf8, &0x8000_0804_u32.to_le_bytes());
-    assert_eq!(read::<4>(&mut board, 0xcf8), 0x8000_0804_u32.to_le_bytes());
+    board.port_write(0xcf8, &0x8000_0808_u32.to_le_bytes());
+    assert_eq!(read::<4>(&mut board, 0xcf8), 0x8000_0808_u32.to_le_bytes());
     assert_eq!(read::<4>(&mut board, 0xcfc), 0x1234_5678_u32.to_le_bytes());
     assert_eq!(read::<2>(&mut board, 0xcfe), [0x78, 0x56]);
     board.port_write(0xcfc, &[7, 0]);
@@ -75,10 +84,10 @@ fn config_cycles_reach_the_device() {
     assert_eq!(
         *recorder.seen.lock().unwrap(),
         [
-            "config read 0x4 4",
-            "config read 0x6 2",
-            "config write 0x4 2 0x7",
-            "config write 0x7 1 0x9"
+            "read 7 0x8 4",
+            "read 7 0xa 2",
+            "write 7 0x8 2 0x7",
+            "write 7 0xb 1 0x9"
         ]
     );
     assert_eq!(board.counters.accesses.config_reads, 2);
@@ -123,7 +132,7 @@ fn undecoded_reads_are_all_ones_and_not_counted() {
     assert_eq!(read::<2>(&mut board, 0x3f8), [0xff; 2]);
     let mut data = [0; 4];
     board.memory_read(0xfe00_0000, &mut data);
-    assert_eq!(data, [0x11; 4]);
+    assert_eq!(data, 0x1234_5678_u32.to_le_bytes());
     assert_eq!(board.counters.accesses.reads, 1);
     assert_eq!(board.counters.read_latency.count(), 1);
 }

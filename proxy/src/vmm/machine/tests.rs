@@ -39,7 +39,7 @@ fn run(kind: VcpuKind, workload: &Workload) -> (Report, std::sync::Arc<FakeChip>
     let (device, thread) = chip.attach(workload.vcpus());
     let mut machine = Machine::new(config(kind, LONG), ram, device);
     let report = machine.run(workload).unwrap();
-    assert_eq!(machine.into_buses().len(), workload.vcpus());
+    assert_eq!(machine.into_device().ports.len(), workload.vcpus());
     chip.finish(thread);
     (report, chip)
 }
@@ -224,7 +224,7 @@ fn a_run_that_does_not_end_is_stopped() {
             // The machine can be used again.
             machine.config.time_limit = LONG;
             chip.finish(thread);
-            assert_eq!(machine.into_buses().len(), 2);
+            assert_eq!(machine.into_device().ports.len(), 2);
         }
     }
 }

@@ -47,12 +47,10 @@ outrigger_guest_main:
     cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
     je 7f
     call outrigger_guest_submit
-    // Held back by the host alone, no interrupt may come: look again instead of sleeping.
+    // With nothing under way no interrupt will come: the host holds the driver back, so look again.
     mov eax, [ebp + {SUBMITTED}]
-    cmp eax, [ebp + {COUNT}]
-    je 7f
-    cmp eax, [ebp + {LIMIT}]
-    jb 7f
+    cmp eax, [ebp + {COMPLETED}]
+    jne 7f
     sti
     pause
     jmp outrigger_guest_main

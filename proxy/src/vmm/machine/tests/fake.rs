@@ -4,15 +4,22 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use outrigger_ring::Width;
+use outrigger_ring::Access;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use crate::in_process;
+use crate::interrupt::Intx;
+use crate::port::{Port, PortError};
 use crate::vmm::guest::layout::{
     CONTROL, DONE_QUEUE, START_QUEUE, control, done_slot, request, start_slot, task,
 };
 use crate::vmm::guest::registers::{DSA, DSP, DSTAT, ISTAT0, SIST1, istat0};
-use crate::vmm::{DeviceAttachment, GuestBus, Ram};
+use crate::vmm::{DeviceAttachment, Ram};
+
+const REGISTERS: u8 = 1;
+const SCRIPTS: u8 = 2;
+const CONFIG: u8 = 7;
 
 /// No target answers here.
 pub(super) const EMPTY_TARGET: u8 = 5;
@@ -35,19 +42,20 @@ struct State {
 pub(super) struct FakeChip {
     ram: Ram,
     state: Mutex<State>,
+    /// For the machine.
+    interrupt: Mutex<Option<Intx>>,
     trigger: EventFd,
     resample: EventFd,
     over: EventFd,
-}
-
-pub(super) fn eventfd() -> EventFd {
-    EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).unwrap()
 }
 
 impl FakeChip {
     pub(super) fn new(ram: &Ram) -> Arc<Self> {
         let mut config = [0; 256];
         config[..4].copy_from_slice(&[0x00, 0x10, 0x12, 0x00]);
+        // BAR 0 is an I/O BAR.
+        config[0x10] = 1;
+        let interrupt = Intx::new().unwrap();
         Arc::new(Self {
             ram: ram.clone(),
             state: Mutex::new(State {
@@ -58,24 +66,25 @@ impl FakeChip {
                 done: DONE_QUEUE,
                 log: Vec::new(),
             }),
-            trigger: eventfd(),
-            resample: eventfd(),
-            over: eventfd(),
+            trigger: interrupt.trigger().try_clone().unwrap(),
+            resample: interrupt.resample().try_clone().unwrap(),
+            over: EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).unwrap(),
+            interrupt: Mutex::new(Some(interrupt)),
         })
     }
 
     /// The device for a machine, and the thread that answers ends of interrupt; see [`FakeChip::finish`].
     pub(super) fn attach(self: &Arc<Self>, vcpus: usize) -> (DeviceAttachment, JoinHandle<()>) {
-        let buses = (0..vcpus).map(|vcpu| -> Box<dyn GuestBus> {
-            Box::new(FakeBus {
+        let ports = (0..vcpus).map(|vcpu| -> Box<dyn Port> {
+            Box::new(FakePort {
                 chip: Arc::clone(self),
                 vcpu,
             })
         });
+        let sizes = [0x100, 0x400, 0x2000, 0, 0, 0, 0];
         let device = DeviceAttachment {
-            buses: buses.collect(),
-            trigger: self.trigger.try_clone().unwrap(),
-            resample: self.resample.try_clone().unwrap(),
+            ports: in_process::attach(ports.collect(), sizes).unwrap(),
+            interrupt: self.interrupt.lock().unwrap().take().unwrap(),
         };
         let chip = Arc::clone(self);
         (
@@ -162,17 +171,8 @@ impl FakeChip {
         }
     }
 
-    fn write(&self, vcpu: usize, address: u64, data: &[u8]) -> bool {
-        let mut state = self.state.lock().unwrap();
-        if let Some(at) = address.checked_sub(0xfe00_2000).filter(|&at| at < 0x2000) {
-            let at = usize::try_from(at).unwrap();
-            state.scripts[at..at + data.len()].copy_from_slice(data);
-            return true;
-        }
-        let Some(register) = address.checked_sub(0xfe00_0000).filter(|&at| at < 0x100) else {
-            return false;
-        };
-        let register = u8::try_from(register).unwrap();
+    fn write(&self, state: &mut State, vcpu: usize, at: usize, data: &[u8]) {
+        let register = u8::try_from(at).unwrap();
         state
             .log
             .push(format!("{vcpu}: {register:#04x} = {data:02x?}"));
@@ -181,7 +181,7 @@ impl FakeChip {
                 let place = &mut state.registers[usize::from(ISTAT0)];
                 *place &= !(value & istat0::INTF);
                 if value & istat0::SIGP != 0 {
-                    self.signalled(&mut state);
+                    self.signalled(state);
                 }
             }
             (DSP, _) => {
@@ -197,65 +197,62 @@ impl FakeChip {
                     let start = state.start;
                     state.start = self.ram.load(start + start_slot::NEXT).unwrap();
                 }
-                self.signalled(&mut state);
+                self.signalled(state);
             }
             _ => state.registers[usize::from(register)..][..data.len()].copy_from_slice(data),
         }
-        self.settle(&state);
-        true
-    }
-
-    fn read(&self, address: u64, data: &mut [u8]) -> bool {
-        let mut state = self.state.lock().unwrap();
-        let Some(at) = address.checked_sub(0xfe00_0000).filter(|&at| at < 0x100) else {
-            return false;
-        };
-        let at = usize::try_from(at).unwrap();
-        data.copy_from_slice(&state.registers[at..at + data.len()]);
-        if at == usize::from(SIST1) {
-            state.registers[at] = 0;
-        }
-        true
+        self.settle(state);
     }
 }
 
 #[derive(Debug)]
-struct FakeBus {
+struct FakePort {
     chip: Arc<FakeChip>,
     vcpu: usize,
 }
 
-impl GuestBus for FakeBus {
-    fn mmio_read(&mut self, address: u64, data: &mut [u8]) -> bool {
-        self.chip.read(address, data)
-    }
-
-    fn mmio_write(&mut self, address: u64, data: &[u8]) -> bool {
-        self.chip.write(self.vcpu, address, data)
-    }
-
-    fn pio_read(&mut self, _: u16, _: &mut [u8]) -> bool {
-        false
-    }
-
-    fn pio_write(&mut self, _: u16, _: &[u8]) -> bool {
-        false
-    }
-
-    fn config_read(&mut self, offset: u16, width: Width) -> u64 {
-        let state = self.chip.state.lock().unwrap();
-        let bytes: [u8; 8] = state.config[usize::from(offset)..][..8].try_into().unwrap();
-        u64::from_le_bytes(bytes) & width.mask()
-    }
-
-    fn config_write(&mut self, offset: u16, width: Width, value: u64) {
+impl Port for FakePort {
+    fn read(&mut self, access: Access) -> Result<u64, PortError> {
+        let at = usize::try_from(access.offset).unwrap();
         let mut state = self.chip.state.lock().unwrap();
-        state.log.push(format!(
-            "config {offset:#04x} {} = {value:#x}",
-            width.bytes()
-        ));
-        let at = usize::from(offset);
-        state.config[at..at + usize::from(width.bytes())]
-            .copy_from_slice(&value.to_le_bytes()[..usize::from(width.bytes())]);
+        let mut value = [0; 8];
+        let len = usize::from(access.width.bytes());
+        match access.region {
+            REGISTERS => {
+                value[..len].copy_from_slice(&state.registers[at..at + len]);
+                if at == usize::from(SIST1) {
+                    state.registers[at] = 0;
+                }
+            }
+            CONFIG => value[..len].copy_from_slice(&state.config[at..at + len]),
+            region => panic!("a read of region {region}"),
+        }
+        Ok(u64::from_le_bytes(value))
+    }
+
+    fn post(&mut self, access: Access, value: u64) -> Result<(), PortError> {
+        let at = usize::try_from(access.offset).unwrap();
+        let data = &value.to_le_bytes()[..usize::from(access.width.bytes())];
+        let mut state = self.chip.state.lock().unwrap();
+        match access.region {
+            REGISTERS => self.chip.write(&mut state, self.vcpu, at, data),
+            SCRIPTS => state.scripts[at..at + data.len()].copy_from_slice(data),
+            region => panic!("a posted write to region {region}"),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, access: Access, value: u64) -> Result<(), PortError> {
+        assert_eq!(access.region, CONFIG);
+        let mut state = self.chip.state.lock().unwrap();
+        let (offset, len) = (
+            usize::try_from(access.offset).unwrap(),
+            usize::from(access.width.bytes()),
+        );
+        state
+            .log
+            .push(format!("config {offset:#04x} {len} = {value:#x}"));
+        state.config[offset..offset + len].copy_from_slice(&value.to_le_bytes()[..len]);
+        Ok(())
     }
 }
