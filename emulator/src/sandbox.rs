@@ -82,6 +82,8 @@ pub fn leave_the_host() -> Result<Surroundings, SandboxError> {
             source: source.into(),
         }
     };
+    // Libraries ask the kernel for some constants once, when they are first needed: by then they could not.
+    let _ = rustix::param::page_size();
     rustix::thread::set_no_new_privs(true).map_err(process("no_new_privs"))?;
     // A core dump would hold guest RAM.
     let none = Rlimit {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -163,6 +163,29 @@ fn identity(socket: &mut UnixStream) -> u32 {
     u32::from_le_bytes(reply[16..20].try_into().unwrap())
 }
 
+/// Hands over a page of guest RAM at address 0, as DMA_MAP does.
+fn map_guest_ram(socket: &mut UnixStream) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+    let ram = rustix::fs::memfd_create("ram", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&ram, 4096).unwrap();
+    let mut payload = [32_u32, 3].map(u32::to_le_bytes).concat();
+    payload.extend([0_u64, 0, 4096].map(u64::to_le_bytes).concat());
+    let bytes = message(3, 2, &payload);
+    let fds = [ram.as_fd()];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+    let parts = [std::io::IoSlice::new(&bytes)];
+    assert_eq!(
+        sendmsg(&*socket, &parts, &mut ancillary, SendFlags::empty()),
+        Ok(bytes.len())
+    );
+    let mut header = [0; 16];
+    socket.read_exact(&mut header).unwrap();
+    assert_eq!(header[8..], [1, 0, 0, 0, 0, 0, 0, 0], "guest RAM is taken");
+}
+
 fn output(arguments: &[String]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
 }
@@ -191,6 +214,7 @@ fn serves_one_client_after_another_and_ends_on_sigterm() {
         for _ in 0..2 {
             let mut client = UnixStream::connect(&path).unwrap();
             assert_eq!(identity(&mut client), 0x0012_1000);
+            map_guest_ram(&mut client);
         }
         // A client that is being served does not hold up the end.
         let mut client = UnixStream::connect(&path).unwrap();
@@ -407,7 +431,7 @@ fn images_that_cannot_be_used() {
 fn an_image_without_permission() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
-    fs::set_permissions(place.path("disk.img"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("disk.img"), fs::Permissions::from_mode(0o0)).unwrap();
     if File::open(place.path("disk.img")).is_ok() {
         // Root may: there is nothing to see.
         return;
