@@ -11,6 +11,9 @@ mod registers;
 pub mod scripts;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 pub use interrupt::{Dma, Scsi};
 pub use phase::Phase;
 

@@ -376,3 +376,30 @@ fn a_range_within_a_larger_granule_ends_where_it_was_asked_to() {
         ]
     );
 }
+
+#[test]
+fn words_are_not_torn() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let gate = fixture::gate(&[(0, PAGE)]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // As a guest's CPU would: all bits of each word flip together.
+            let mut value = 0_u8;
+            while !stop.load(Ordering::Relaxed) {
+                value = !value;
+                gate.write(4, &[value; 12]).unwrap();
+            }
+        });
+        for round in 0..30_000 {
+            // Read to an odd address, so that nothing is aligned by chance.
+            let mut room = [0; 13];
+            let odd = 1 - room.as_ptr().addr() % 2;
+            let bytes = &mut room[odd..][..4 + round % 3 * 4];
+            gate.read(4, bytes).unwrap();
+            let whole = bytes.chunks(4).all(|word| word == [word[0]; 4]);
+            assert!(whole, "{bytes:?}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}

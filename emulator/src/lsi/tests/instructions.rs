@@ -1,0 +1,221 @@
+use super::asm::{
+    alu, alu_sfbr, call, clear, from_sfbr, int, jump, jump_if_carry, jump_if_data, load, load_dsa,
+    move_memory, ret, set, store, store_dsa, to_sfbr,
+};
+use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, TABLE};
+use crate::block::Backend;
+use crate::device::{Progress, Width};
+use crate::lsi::scripts::{Operator, Signals};
+use crate::lsi::{Model, at};
+
+#[test]
+fn snoop_test_of_linux() {
+    let mut rig = Rig::new();
+    rig.poke32(TABLE + 0x20, &[1]);
+    rig.w32(at::TEMP, 2);
+    rig.w32(at::DSA, TABLE);
+    rig.script(&[
+        load_dsa(at::SCRATCHA, 4, 0x20),
+        store_dsa(at::TEMP, 4, 0x20),
+        load_dsa(at::TEMP, 4, 0x20),
+        int(99),
+    ]);
+    rig.assert_int(99);
+    assert_eq!(rig.r32(at::SCRATCHA), 1);
+    assert_eq!(rig.peek32(TABLE + 0x20), 2);
+    assert_eq!(rig.r32(at::DSP), SCRIPT + 4 * 8);
+}
+
+#[test]
+fn dsa_offsets_are_signed() {
+    let mut rig = Rig::new();
+    rig.poke32(TABLE - 4, &[0xcafe_f00d]);
+    rig.w32(at::DSA, TABLE);
+    rig.script(&[load_dsa(at::SCRATCHA, 4, 0x00ff_fffc), int(1)]);
+    rig.assert_int(1);
+    assert_eq!(rig.r32(at::SCRATCHA), 0xcafe_f00d);
+}
+
+#[test]
+fn loads_that_the_chip_refuses() {
+    for words in [
+        load(at::SCRATCHA, 4, TABLE + 1),
+        load(at::SCRATCHA + 2, 4, TABLE + 2),
+        load(at::SCRATCHA, 4, REGISTERS + 0x34),
+        store(at::SCRATCHA, 4, REGISTERS + 0x2c),
+    ] {
+        let mut rig = Rig::new();
+        rig.script(&[words]);
+        assert_eq!(rig.interrupts(), (DIP, 0x01, 0), "{words:x?}");
+    }
+    // The 53C810 has neither LOAD nor STORE.
+    let mut rig = Rig::with(Model::Lsi53c810, Backend::memory(vec![0; 512], false));
+    rig.script(&[load(at::SCRATCHA, 4, TABLE)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
+}
+
+#[test]
+fn scripts_ram_serves_fetches_and_data() {
+    let mut rig = Rig::new();
+    let words = [
+        load(at::SCRATCHA, 4, SCRIPTS_RAM + 0x40),
+        store(at::SCRATCHA, 4, SCRIPTS_RAM + 0x44),
+        int(1),
+    ];
+    for (i, word) in (0..).zip(words.as_flattened()) {
+        rig.write(2, 4 * i, Width::Dword, u64::from(*word));
+    }
+    rig.write(2, 0x40, Width::Dword, 0x0102_0304);
+    rig.w32(at::DSP, SCRIPTS_RAM);
+    rig.run();
+    rig.assert_int(1);
+    assert_eq!(rig.lsi.ram[0x44..0x48], [4, 3, 2, 1]);
+}
+
+#[test]
+fn the_alu_on_registers_and_sfbr() {
+    let mut rig = Rig::new();
+    rig.w8(at::SCRATCHA, 0x41);
+    rig.script(&[
+        to_sfbr(Operator::ShiftLeft, at::SCRATCHA, 0),
+        from_sfbr(Operator::Or, at::SCRATCHA + 1, 0x01),
+        alu_sfbr(Operator::Xor, at::SCRATCHA),
+        alu(Operator::Move, 0x9c, 0x5a),
+        jump_if_data(0x80, 0x0f, SCRIPT + 6 * 8),
+        int(1),
+        int(2),
+    ]);
+    rig.assert_int(2);
+    assert_eq!(rig.r32(at::SCRATCHA), 0x83c3);
+    assert_eq!(rig.r8(at::SFBR), 0x82);
+    // SCRATCHR needs address bit 7.
+    assert_eq!(rig.r8(0x9c), 0x5a);
+    // The host cannot write SFBR.
+    rig.w8(at::SFBR, 1);
+    assert_eq!(rig.r8(at::SFBR), 0x82);
+}
+
+#[test]
+fn carry_is_set_cleared_and_tested() {
+    let mut rig = Rig::new();
+    let carry = Signals {
+        carry: true,
+        ..Signals::default()
+    };
+    rig.script(&[
+        set(carry),
+        jump_if_carry(SCRIPT + 3 * 8),
+        int(1),
+        clear(carry),
+        jump_if_carry(SCRIPT + 6 * 8),
+        int(2),
+        int(3),
+    ]);
+    rig.assert_int(2);
+}
+
+#[test]
+fn calls_return_through_temp() {
+    let mut rig = Rig::new();
+    rig.script(&[call(SCRIPT + 3 * 8), int(1), int(2), ret()]);
+    rig.assert_int(1);
+    assert_eq!(rig.r32(at::TEMP), SCRIPT + 8);
+    // Relative, backwards.
+    rig.script(&[
+        jump(SCRIPT + 2 * 8),
+        int(4),
+        [0x8088_0000, 0x00ff_fff0],
+        int(5),
+    ]);
+    rig.assert_int(4);
+}
+
+#[test]
+fn a_jump_that_compares_nothing() {
+    let mut rig = Rig::new();
+    // NOP is a jump on false without comparisons.
+    rig.script(&[[0x8000_0000, 0], int(1)]);
+    rig.assert_int(1);
+}
+
+#[test]
+fn both_comparisons_must_agree() {
+    // SFBR is 0 and the latched phase is DATA OUT: both true here.
+    for (word, taken) in [
+        (0x800e_0000, true),  // IF DATA_OUT AND 0
+        (0x810e_0000, false), // IF DATA_IN AND 0
+        (0x800e_0001, false),
+        (0x8006_0000, false), // IF NOT: both must be false
+        (0x8106_0000, false),
+        (0x8106_0001, true),
+    ] {
+        let mut rig = Rig::new();
+        rig.script(&[[word, SCRIPT + 16], int(1), int(2)]);
+        rig.assert_int(if taken { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn memory_moves_in_pieces() {
+    let mut rig = Rig::new();
+    let bytes: Vec<u8> = (0..20_000_u32).map(|i| i.to_le_bytes()[0] ^ 0x5a).collect();
+    rig.poke(DATA, &bytes);
+    rig.script(&[
+        move_memory(20_000, DATA),
+        [DATA + 0x8000, int(1)[0]],
+        [1, 0],
+    ]);
+    rig.assert_int(1);
+    assert_eq!(rig.peek(DATA + 0x8000, 20_000), bytes);
+    // Different alignment.
+    rig.script(&[move_memory(4, DATA), [DATA + 1, 0]]);
+    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
+}
+
+#[test]
+fn memory_moves_reach_the_chips_own_registers() {
+    let mut rig = Rig::with(Model::Lsi53c810, Backend::memory(vec![0; 512], false));
+    rig.poke32(DATA, &[0x1122_3344]);
+    rig.script(&[
+        move_memory(4, DATA),
+        [REGISTERS + 0x34, move_memory(4, 0)[0]],
+        [REGISTERS + 0x34, DATA + 4],
+        int(1),
+    ]);
+    rig.assert_int(1);
+    assert_eq!(rig.r32(at::SCRATCHA), 0x1122_3344);
+    assert_eq!(rig.peek32(DATA + 4), 0x1122_3344);
+}
+
+#[test]
+fn a_script_can_change_itself() {
+    let mut rig = Rig::new();
+    rig.w32(at::SCRATCHA, 42);
+    rig.script(&[store(at::SCRATCHA, 4, SCRIPT + 12), int(1)]);
+    rig.assert_int(42);
+}
+
+#[test]
+fn a_memory_move_over_its_own_dsp_does_not_re_enter_the_chip() {
+    let mut rig = Rig::new();
+    // The move rewrites DSP with its own address, for ever; each run is bounded.
+    rig.poke32(DATA, &[SCRIPT]);
+    rig.poke32(SCRIPT, &[0xc000_0004, DATA, REGISTERS + 0x2c]);
+    rig.w32(at::DSP, SCRIPT);
+    for _ in 0..5 {
+        assert_eq!(rig.run_once(), Progress::More);
+    }
+}
+
+#[test]
+fn sixty_four_bit_selectors_are_part_of_the_address() {
+    let mut rig = Rig::new();
+    rig.w32(at::MMRS, 1);
+    rig.script(&[load(at::SCRATCHA, 4, TABLE)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+    rig.w32(at::MMRS, 0);
+    rig.w32(at::SFS, 1);
+    rig.w32(at::DSP, SCRIPT);
+    rig.run();
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+}
