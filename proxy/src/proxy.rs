@@ -1,12 +1,15 @@
 //! A device in another process, from attach to detach.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outrigger_ring::Geometry;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use vm_memory::GuestMemoryBackend;
 
 use crate::config_space::ConfigSpace;
@@ -96,10 +99,11 @@ impl Proxy {
         endpoint: Endpoint,
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        options.check()?;
         let socket = match endpoint {
             Endpoint::Socket(socket) => socket,
-            Endpoint::Path(path) => match UnixStream::connect(&path) {
-                Ok(socket) => socket.into(),
+            Endpoint::Path(path) => match dial(&path, options.deadline) {
+                Ok(socket) => socket,
                 Err(source) => return Err(Error::Connect { path, source }),
             },
         };
@@ -114,6 +118,7 @@ impl Proxy {
         command: EmulatorCommand,
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        options.check()?;
         let (emulator, socket) = command.spawn()?;
         Self::attach(socket, Some(emulator), options)
     }
@@ -124,7 +129,6 @@ impl Proxy {
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
         const STEP: &str = "preparing the connection";
-        options.check()?;
         let health = Arc::new(Health::new(Some(socket.try_clone().step(STEP)?)).step(STEP)?);
         let connection = Arc::new(Connection::new(
             socket,
@@ -325,6 +329,23 @@ impl Proxy {
                 .step("waiting for the emulator's end")?;
         }
         silent.and(unmapped)
+    }
+}
+
+/// Connects. A listener whose queue is full keeps this waiting, for at most the deadline.
+fn dial(path: &Path, deadline: Duration) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    set_socket_timeout(&socket, Timeout::Send, Some(deadline))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(socket),
+        Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -241,6 +241,31 @@ fn attach_again_after_detach() {
 }
 
 #[test]
+fn a_full_queue_and_a_listener_that_never_answers_end_with_the_deadline() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("busy.sock");
+    let listener = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::STREAM,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let options = ProxyOptions {
+        deadline: Duration::from_millis(20),
+        ..PATIENT
+    };
+    let first = Proxy::connect(Endpoint::Path(path.clone()), options);
+    assert!(matches!(first, Err(Error::Connection { .. })));
+    let second = Proxy::connect(Endpoint::Path(path), options).unwrap_err();
+    let Error::Connect { source, .. } = second else {
+        panic!("{second}")
+    };
+    assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[test]
 fn a_refused_access_aborts_and_the_device_lives() {
     let before = {
         let (fake, attached) = attach(Script::default(), PATIENT);
