@@ -1,16 +1,25 @@
 //! The process as its users meet it: what it says, what it answers bad options with, how it ends.
 
+mod process {
+    pub(crate) mod client;
+}
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use outrigger_ring::{Access, Width};
+use process::client::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_outrigger-emulator");
+/// Vendor and device, as config space has them.
+const LSI_895A: u32 = 0x0012_1000;
+const LSI_810: u32 = 0x0001_1000;
 const LSI: &str = "lsi53c895a,id=lsi0";
 const HD: &str = "scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0";
 
@@ -120,72 +129,6 @@ impl Drop for Emulator {
     }
 }
 
-fn message(id: u16, command: u16, payload: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(16 + payload.len()).unwrap();
-    let mut bytes = Vec::new();
-    bytes.extend(id.to_le_bytes());
-    bytes.extend(command.to_le_bytes());
-    bytes.extend(size.to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(payload);
-    bytes
-}
-
-fn exchange(socket: &mut UnixStream, id: u16, command: u16, payload: &[u8]) -> Vec<u8> {
-    socket.write_all(&message(id, command, payload)).unwrap();
-    let mut header = [0; 16];
-    socket.read_exact(&mut header).unwrap();
-    assert_eq!(
-        header[..4],
-        [id.to_le_bytes(), command.to_le_bytes()].concat(),
-        "whose reply"
-    );
-    assert_eq!(
-        header[8..16],
-        [1, 0, 0, 0, 0, 0, 0, 0],
-        "a reply without an error"
-    );
-    let size = u32::from_le_bytes(header[4..8].try_into().unwrap());
-    let mut payload = vec![0; usize::try_from(size).unwrap() - 16];
-    socket.read_exact(&mut payload).unwrap();
-    payload
-}
-
-/// Connects as a VMM does and reads the device's identity from config space.
-fn identity(socket: &mut UnixStream) -> u32 {
-    let mut version = vec![0, 0, 1, 0];
-    version.extend(b"{\"capabilities\":{\"max_msg_fds\":8}}\0");
-    exchange(socket, 1, 1, &version);
-    let mut read = vec![0; 8];
-    read.extend(7_u32.to_le_bytes());
-    read.extend(4_u32.to_le_bytes());
-    let reply = exchange(socket, 2, 9, &read);
-    u32::from_le_bytes(reply[16..20].try_into().unwrap())
-}
-
-/// Hands over a page of guest RAM at address 0, as DMA_MAP does.
-fn map_guest_ram(socket: &mut UnixStream) {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-
-    let ram = rustix::fs::memfd_create("ram", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-    rustix::fs::ftruncate(&ram, 4096).unwrap();
-    let mut payload = [32_u32, 3].map(u32::to_le_bytes).concat();
-    payload.extend([0_u64, 0, 4096].map(u64::to_le_bytes).concat());
-    let bytes = message(3, 2, &payload);
-    let fds = [ram.as_fd()];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
-    let parts = [std::io::IoSlice::new(&bytes)];
-    assert_eq!(
-        sendmsg(&*socket, &parts, &mut ancillary, SendFlags::empty()),
-        Ok(bytes.len())
-    );
-    let mut header = [0; 16];
-    socket.read_exact(&mut header).unwrap();
-    assert_eq!(header[8..], [1, 0, 0, 0, 0, 0, 0, 0], "guest RAM is taken");
-}
-
 fn output(arguments: &[String]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
 }
@@ -212,16 +155,67 @@ fn serves_one_client_after_another_and_ends_on_sigterm() {
         let mut emulator = Emulator::start(&arguments);
         assert_eq!(emulator.line(), format!("listening on {}", path.display()));
         for _ in 0..2 {
-            let mut client = UnixStream::connect(&path).unwrap();
-            assert_eq!(identity(&mut client), 0x0012_1000);
-            map_guest_ram(&mut client);
+            let mut client = Client::connect(&path);
+            assert_eq!(client.identity(), LSI_895A);
+            client.map_guest_ram();
         }
         // A client that is being served does not hold up the end.
-        let mut client = UnixStream::connect(&path).unwrap();
-        assert_eq!(identity(&mut client), 0x0012_1000);
+        let mut client = Client::connect(&path);
+        assert_eq!(client.identity(), LSI_895A);
         emulator.signal(signal);
         emulator.ends_well();
-        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the client is told");
+        assert_eq!(
+            client.socket.read(&mut [0]).unwrap(),
+            0,
+            "the client is told"
+        );
+    }
+}
+
+#[test]
+fn rings_work_in_the_sandbox_and_after_sleeps() {
+    let place = Place::new();
+    let path = place.path("lsi.sock");
+    let mut emulator =
+        Emulator::start(&place.arguments(&place.blockdev(""), &place.export("lsi.sock")));
+    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+    // SCRATCHA of the 53C895A: four bytes that only keep what is written.
+    let scratch = Access {
+        region: 1,
+        offset: 0x34,
+        width: Width::Dword,
+    };
+    for attachment in 1..=2 {
+        let mut client = Client::connect(&path);
+        let mut ring = client.attach_ring();
+        assert_eq!(ring.read(scratch).unwrap(), 0, "reset between clients");
+        for value in attachment..100 {
+            ring.post(scratch, value).unwrap();
+            assert_eq!(ring.read(scratch).unwrap(), value);
+            if value % 10 == 0 {
+                // Over the socket, to which the worker comes when it looks or sleeps.
+                assert_eq!(client.identity(), LSI_895A);
+                wait_until_asleep(&emulator.child);
+            }
+        }
+    }
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// Waits until every thread of the process sleeps.
+fn wait_until_asleep(child: &Child) {
+    let asleep = |task: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        // The state follows the name, which is in parentheses.
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('S'))
+    };
+    while !fs::read_dir(format!("/proc/{}/task", child.id()))
+        .unwrap()
+        .all(asleep)
+    {
+        std::thread::yield_now();
     }
 }
 
@@ -274,8 +268,11 @@ fn two_controllers_in_one_process() {
         emulator.line(),
         format!("listening on {}", second.display())
     );
-    let mut clients = [&first, &second].map(|path| UnixStream::connect(path).unwrap());
-    assert_eq!(clients.each_mut().map(identity), [0x0012_1000, 0x0001_1000]);
+    let mut clients = [&first, &second].map(|path| Client::connect(path));
+    assert_eq!(
+        clients.each_mut().map(Client::identity),
+        [LSI_895A, LSI_810]
+    );
     emulator.signal(Signal::TERM);
     emulator.ends_well();
 }
@@ -300,10 +297,11 @@ fn with_inherited(socket: OwnedFd, arguments: &[String]) -> Emulator {
 fn ends_with_its_inherited_client() {
     let place = Place::new();
     let arguments = place.arguments(&place.blockdev(""), "vfio-user,device=lsi0,fd=7");
-    let (mut client, theirs) = UnixStream::pair().unwrap();
+    let (client, theirs) = UnixStream::pair().unwrap();
     let mut emulator = with_inherited(theirs.into(), &arguments);
     assert_eq!(emulator.line(), "listening on descriptor 7");
-    assert_eq!(identity(&mut client), 0x0012_1000);
+    let mut client = Client::new(client);
+    assert_eq!(client.identity(), LSI_895A);
     drop(client);
     emulator.ends_well();
 }
@@ -316,10 +314,7 @@ fn an_inherited_listener_is_listened_on() {
     let mut emulator = with_inherited(listener.into(), &arguments);
     assert_eq!(emulator.line(), "listening on descriptor 7");
     for _ in 0..2 {
-        assert_eq!(
-            identity(&mut UnixStream::connect(place.path("ours")).unwrap()),
-            0x0012_1000
-        );
+        assert_eq!(Client::connect(&place.path("ours")).identity(), LSI_895A);
     }
     emulator.signal(Signal::TERM);
     emulator.ends_well();
@@ -497,8 +492,8 @@ fn a_stale_socket_is_replaced() {
             format!("listening on {}", place.path("lsi.sock").display())
         );
         assert_eq!(
-            identity(&mut UnixStream::connect(place.path("lsi.sock")).unwrap()),
-            0x0012_1000
+            Client::connect(&place.path("lsi.sock")).identity(),
+            LSI_895A
         );
         emulator.signal(end);
         if end == Signal::TERM {
