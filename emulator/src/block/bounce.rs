@@ -3,8 +3,9 @@
 /// What O_DIRECT may ask of memory at most.
 const ALIGNMENT: usize = 4096;
 
-/// The most that goes through a bounce buffer in one call; a multiple of any O_DIRECT alignment.
-pub(super) const MAX_BOUNCE: usize = 1 << 20;
+/// The most that goes through a bounce buffer in one call; a multiple of any O_DIRECT alignment. Every request in
+/// flight may have one.
+pub(super) const MAX_BOUNCE: usize = 256 << 10;
 
 /// A page-aligned buffer of at most [`MAX_BOUNCE`] bytes.
 #[derive(Debug)]

@@ -3,6 +3,9 @@
 //! What the page cache (or tmpfs) can answer at once is answered in `submit`; the rest goes to an engine, whose
 //! calls move the bytes straight between the file and guest RAM.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;

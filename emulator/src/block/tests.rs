@@ -20,14 +20,14 @@ const RAM_SIZE: u64 = RAM[0].1 + RAM[1].1;
 
 /// Where a test's image lives.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(in crate::block) enum Place {
     /// The build directory: a disk's file system.
     Disk,
     /// tmpfs.
     Memory,
 }
 
-fn image_file(place: Place, bytes: &[u8]) -> File {
+pub(in crate::block) fn image_file(place: Place, bytes: &[u8]) -> File {
     let folder = match place {
         Place::Disk => {
             let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

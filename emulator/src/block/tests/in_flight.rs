@@ -149,20 +149,29 @@ fn regions_may_go_while_their_memory_is_in_flight() {
 
 #[test]
 fn dropping_waits_for_what_is_in_flight() {
-    for (_, mut backend) in backends(&pattern(SIZE)) {
+    for (name, mut backend) in backends(&pattern(SIZE)) {
         let gate = fixture::gate(&RAM);
-        for cookie in 0..64 {
+        for cookie in 0..128 {
             let data = guest(&gate, Direction::ToGuest, &[(cookie * 4096, 4096)]);
-            let _ = backend.submit(Request {
+            let request = Request {
                 cookie,
                 op: Op::Read,
                 offset: cookie * 4096,
                 length: 4096,
                 data,
-            });
+            };
+            let _ = backend.submit(request);
         }
         backend.kick();
-        drop(gate);
         drop(backend);
+        // Whatever was done, nothing is written from here on.
+        let ram = |bytes: &mut Vec<u8>| gate.read(RAM_START, bytes).unwrap();
+        let (mut then, mut now) = (vec![0; 128 * 4096], vec![0; 128 * 4096]);
+        ram(&mut then);
+        for _ in 0..20 {
+            std::thread::yield_now();
+            ram(&mut now);
+            assert!(then == now, "{name}");
+        }
     }
 }
