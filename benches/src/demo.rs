@@ -59,6 +59,7 @@ pub fn run(options: &Options) -> Result<bool> {
     narrator.machines(&attached);
 
     for guest in &mut attached {
+        checks::ready(guest, &narrator, &mut report)?;
         checks::whole_disk(guest, &image, &narrator, &mut report)?;
         checks::scratch(guest, SCRATCH_BYTES, &narrator, &mut report)?;
         checks::two_vcpus(guest, &narrator, &mut report)?;

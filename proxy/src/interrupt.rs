@@ -37,6 +37,17 @@ impl Intx {
         })
     }
 
+    /// The same line once more: both have the same two eventfds behind them.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            trigger: self.trigger.try_clone()?,
+            resample: self.resample.try_clone()?,
+        })
+    }
+
     /// Signalled by the emulator when the line goes up.
     #[must_use]
     pub const fn trigger(&self) -> &EventFd {

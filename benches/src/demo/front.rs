@@ -14,7 +14,7 @@ use outrigger_emulator::pci::Function;
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_proxy::port::Port;
 use outrigger_proxy::vmm::{
-    DeviceAttachment, GuestBus, Machine, MachineConfig, Ram, Report as Run, VcpuKind,
+    DeviceAttachment, Machine, MachineConfig, Ram, Report as Run, VcpuKind,
 };
 use outrigger_proxy::{
     Emulator, EmulatorCommand, Endpoint, Intx, Proxy, ProxyOptions, Transport, VcpuPort, in_process,
@@ -106,19 +106,11 @@ impl Attached {
             Front::VfioUser => remote(Transport::Socket, image, scratch, &ram)?,
             Front::InProcess => local(image, scratch, &ram)?,
         };
-        let buses = ports
-            .into_iter()
-            .map(|port| Box::new(port) as Box<dyn GuestBus>)
-            .collect();
-        let intx = match &device {
-            Device::Remote(_, _, intx) => intx,
+        let interrupt = match &device {
+            Device::Remote(_, _, interrupt) => interrupt,
             Device::Local(device) => device.interrupt(),
         };
-        let attachment = DeviceAttachment {
-            buses,
-            trigger: intx.trigger().try_clone()?,
-            resample: intx.resample().try_clone()?,
-        };
+        let attachment = DeviceAttachment { ports, interrupt: interrupt.try_clone()? };
         Ok(Self {
             front,
             vcpu,

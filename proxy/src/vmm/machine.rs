@@ -8,6 +8,7 @@ use super::ram::Ram;
 use super::report::Report;
 use super::run::{self, Observer};
 use super::workload::Workload;
+use crate::counters::Counters;
 use crate::interrupt::Intx;
 use crate::vcpu_port::VcpuPort;
 
@@ -125,6 +126,13 @@ impl Machine {
     #[must_use]
     pub const fn ram(&self) -> &Ram {
         &self.ram
+    }
+
+    /// What all vCPUs' accesses have cost since attach.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let ports = self.device.ports.iter();
+        ports.fold(Counters::default(), |sum, port| sum.plus(port.counters()))
     }
 
     /// Boots the guest, which sets the device up and works through `workload`, and waits for its end.
