@@ -1,5 +1,8 @@
 //! Step 10, DMA: a client's file range, checked and mapped.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;

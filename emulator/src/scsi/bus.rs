@@ -298,8 +298,10 @@ impl Bus {
 
     /// Hands collected requests to the kernel. Called once at the end of each run.
     pub fn kick(&mut self) {
-        for unit in self.targets.iter_mut().flat_map(|target| &mut target.luns) {
-            if let Some(unit) = &mut unit.unit {
+        for place in 0..self.units.len() {
+            if let Some(&(target, lun)) = self.units.get(place)
+                && let Some(unit) = self.unit(target, lun)
+            {
                 unit.medium_mut().kick();
             }
         }
@@ -328,10 +330,10 @@ impl Bus {
     }
 
     fn attached(&self) -> impl Iterator<Item = &LogicalUnit> {
-        self.targets
-            .iter()
-            .flat_map(|target| &target.luns)
-            .filter_map(|lun| lun.unit.as_ref())
+        self.units.iter().filter_map(|&(target, lun)| {
+            let target = self.targets.get(usize::from(target))?;
+            target.luns.get(usize::from(lun))?.unit.as_ref()
+        })
     }
 
     fn lun(&mut self, nexus: Nexus) -> Option<&mut Lun> {

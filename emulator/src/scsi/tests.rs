@@ -6,6 +6,7 @@ mod chaos;
 mod commands;
 mod data_path;
 mod identification;
+mod image;
 mod mode;
 mod queue;
 

@@ -2,6 +2,7 @@
 
 use super::Rig;
 use crate::block::{Backend, FailRule, Failure, Op};
+use crate::scsi::{Attribute, Want};
 
 /// A pattern that tells places apart.
 fn pattern(length: usize) -> Vec<u8> {
@@ -203,12 +204,32 @@ fn unknown_commands() {
 
 #[test]
 fn a_transfer_longer_than_the_limit() {
-    let mut rig = Rig::blank(8);
-    // Beyond the end comes first here; the limit is for disks that are larger.
-    let cdb = [
-        0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0,
-    ];
-    assert_eq!(rig.sense(&cdb)[12], 0x21);
+    // Never touched, so it takes no memory.
+    let mut rig = Rig::new(Backend::memory(vec![0; (1 << 30) + 512], false));
+    let mut cdb = [0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 1, 0, 0];
+    assert_eq!(rig.sense(&cdb)[12..18], [0x24, 0, 0, 0xc0, 0, 10]);
+    cdb[13] = 0;
+    let task = rig.bus.begin(super::NEXUS, Attribute::Simple, &cdb);
+    assert_eq!(rig.bus.want(task), Want::DataIn(1 << 30));
+    cdb[13] = 2;
+    rig.bus.finish(task);
+    assert_eq!(key_and_code(&rig.sense(&cdb)), (5, 0x21, 0));
+}
+
+#[test]
+fn long_work_gives_way_to_others() {
+    let mut rig = Rig::new(Backend::memory(vec![0; 8 << 20], false));
+    let cdb = [0x8f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0];
+    let task = rig.bus.begin(super::NEXUS, Attribute::Simple, &cdb);
+    let now = std::time::Instant::now();
+    let mut turns = 0;
+    while rig.bus.want(task) == Want::Wait {
+        assert!(rig.bus.deadline().is_some());
+        rig.bus.poll(now);
+        turns += 1;
+    }
+    assert_eq!((turns, rig.bus.deadline()), (8, None));
+    assert_eq!(rig.finish(task).status, 0);
 }
 
 #[test]
