@@ -345,3 +345,24 @@ fn help_teaches_by_example() {
         }
     }
 }
+
+proptest::proptest! {
+    /// Whatever is typed is parsed or refused, in one line.
+    #[test]
+    fn nothing_that_is_typed_panics(text in "\\PC{0,40}|[{},=:\"a-z0-9.\\[\\]\n]{0,40}") {
+        let keyed = ["", "file,filename=", "memory,node-name=d,size=", "scsi-hd,drive=disk0,wwn="];
+        for start in keyed {
+            let text = format!("{start}{text}");
+            for error in [
+                config(&[&text], &[LSI], &[EXPORT]).err(),
+                config(&[FILE], &[LSI, &text], &[EXPORT]).err(),
+                config(&[], &[LSI], &[&text]).err(),
+            ]
+            .into_iter()
+            .flatten()
+            {
+                proptest::prop_assert_eq!(error.to_string().lines().count(), 1);
+            }
+        }
+    }
+}
