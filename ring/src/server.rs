@@ -55,8 +55,8 @@ impl Channel {
 
 /// A session, the answering end: the device worker's. One thread uses it at a time.
 ///
-/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on
-/// [`Server::doorbell`] (or on an event loop that watches it) it calls [`Server::prepare_sleep`].
+/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the doorbell
+/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`].
 /// After an error the session is over: drop it.
 #[derive(Debug)]
 pub struct Server {
