@@ -16,6 +16,13 @@ pub fn of_process(pid: u32) -> u64 {
         .sum()
 }
 
+/// Voluntary and involuntary context switches of thread `tid` of this process so far; 0 once it has ended.
+#[must_use]
+pub fn of_thread(tid: i32) -> u64 {
+    fs::read_to_string(format!("/proc/self/task/{tid}/status"))
+        .map_or(0, |status| switches(&status))
+}
+
 fn switches(status: &str) -> u64 {
     status
         .lines()

@@ -51,7 +51,10 @@ pub fn run(options: &Options) -> Result<bool> {
 
     let mut attached = Front::ALL
         .into_iter()
-        .map(|front| Attached::new(front, &image, &scratch).with_context(|| format!("cannot attach over {front}")))
+        .map(|front| {
+            Attached::new(front, &image, &scratch)
+                .with_context(|| format!("cannot attach over {front}"))
+        })
         .collect::<Result<Vec<_>>>()?;
     narrator.machines(&attached);
 

@@ -53,14 +53,23 @@ impl Image {
     }
 
     fn describe(path: PathBuf, contents: String) -> Result<Self> {
-        let mut file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut file =
+            File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let bytes = file.seek(SeekFrom::End(0))?;
         if bytes == 0 || bytes % 512 != 0 {
-            bail!("--disk {}: {bytes} bytes are no multiple of 512: give a raw disk image", path.display());
+            bail!(
+                "--disk {}: {bytes} bytes are no multiple of 512: give a raw disk image",
+                path.display()
+            );
         }
         file.rewind()?;
         let sha256 = hash(&mut file)?;
-        Ok(Self { path, bytes, contents, sha256 })
+        Ok(Self {
+            path,
+            bytes,
+            contents,
+            sha256,
+        })
     }
 }
 
@@ -81,7 +90,10 @@ fn write_tree(tree: &Path) -> Result<()> {
     for seed in 1..=16_u64 {
         let mut bytes = vec![0; 1 << 20];
         fill(seed, &mut bytes);
-        let name: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         fs::write(tree.join(name), bytes)?;
     }
     Ok(())
@@ -90,16 +102,18 @@ fn write_tree(tree: &Path) -> Result<()> {
 fn make_ext4(path: &Path, tree: &Path) -> Option<()> {
     File::create(path).ok()?.set_len(IMAGE_BYTES).ok()?;
     // Debian keeps mke2fs in a directory that is not on every user's path.
-    ["mke2fs", "/usr/sbin/mke2fs", "/sbin/mke2fs"].iter().find_map(|mke2fs| {
-        let status = Command::new(mke2fs)
-            .args(["-q", "-F", "-t", "ext4", "-d"])
-            .args([tree, path])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success()).then_some(())
-    })
+    ["mke2fs", "/usr/sbin/mke2fs", "/sbin/mke2fs"]
+        .iter()
+        .find_map(|mke2fs| {
+            let status = Command::new(mke2fs)
+                .args(["-q", "-F", "-t", "ext4", "-d"])
+                .args([tree, path])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            status.is_ok_and(|status| status.success()).then_some(())
+        })
 }
 
 fn write_pattern(path: &Path) -> Result<()> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use hdrhistogram::Histogram;
+use outrigger_proxy::vmm::LatencyHistogram;
 use plotters::prelude::*;
 
 /// A line of the plot.
@@ -14,7 +14,7 @@ pub struct Series<'a> {
     /// Its name in the legend.
     pub name: String,
     /// Latencies in nanoseconds.
-    pub latency: &'a Histogram<u64>,
+    pub latency: &'a LatencyHistogram,
 }
 
 /// The percentiles that are drawn: `1 - 10^-x` for x in this range, so that 1 is p90, 2 is p99, 3 is p99.9.
@@ -35,7 +35,8 @@ const COLOURS: [RGBColor; 6] = [
 /// If the file cannot be written.
 pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) -> Result<()> {
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
     }
     let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -71,18 +72,25 @@ pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) ->
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK.mix(0.3))
         .draw()?;
-    area.present().with_context(|| format!("cannot write {}", path.display()))
+    area.present()
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The latency that a share of `1 - 10^-nines` stays under, at least 1 ns.
-fn value_at(latency: &Histogram<u64>, nines: f64) -> f64 {
+fn value_at(latency: &LatencyHistogram, nines: f64) -> f64 {
     let quantile = 1.0 - 10_f64.powf(-nines);
-    to_f64(latency.value_at_quantile(quantile).max(1))
+    to_f64(latency.quantile(quantile).max(1))
 }
 
 fn bounds(series: &[Series<'_>]) -> Range<f64> {
-    let low = series.iter().map(|series| value_at(series.latency, NINES.start)).fold(f64::INFINITY, f64::min);
-    let high = series.iter().map(|series| value_at(series.latency, NINES.end)).fold(1.0, f64::max);
+    let low = series
+        .iter()
+        .map(|series| value_at(series.latency, NINES.start))
+        .fold(f64::INFINITY, f64::min);
+    let high = series
+        .iter()
+        .map(|series| value_at(series.latency, NINES.end))
+        .fold(1.0, f64::max);
     let low = if low.is_finite() { low } else { 1.0 };
     // Room for the legend above the lines.
     10_f64.powf(low.log10().floor())..(high * 20.0).max(low * 10.0)
@@ -108,7 +116,10 @@ fn duration_name(nanoseconds: f64) -> String {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 ns")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "latencies are far below 2^52 ns"
+)]
 fn to_f64(nanoseconds: u64) -> f64 {
     nanoseconds as f64
 }

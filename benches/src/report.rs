@@ -59,12 +59,20 @@ impl Report {
     /// An empty report about this machine.
     #[must_use]
     pub fn new() -> Self {
-        Self { schema: 1, host: Host::here(), checks: Vec::new(), measures: Vec::new() }
+        Self {
+            schema: 1,
+            host: Host::here(),
+            checks: Vec::new(),
+            measures: Vec::new(),
+        }
     }
 
     /// Notes that `name` held or did not.
     pub fn check(&mut self, name: impl Into<String>, ok: bool) {
-        self.checks.push(Check { name: name.into(), ok });
+        self.checks.push(Check {
+            name: name.into(),
+            ok,
+        });
     }
 
     /// Whether all checks held.
@@ -79,7 +87,8 @@ impl Report {
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
         }
         let json = serde_json::to_vec_pretty(self)?;
         fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
@@ -97,13 +106,23 @@ impl Host {
         let model = fs::read_to_string("/proc/cpuinfo")
             .unwrap_or_default()
             .lines()
-            .find_map(|line| line.strip_prefix("model name").and_then(|rest| rest.split_once(':')))
+            .find_map(|line| {
+                line.strip_prefix("model name")
+                    .and_then(|rest| rest.split_once(':'))
+            })
             .map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned());
         Self {
             cpu: model,
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            kvm: fs::File::options().read(true).write(true).open("/dev/kvm").is_ok(),
+            kernel: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            kvm: fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")
+                .is_ok(),
         }
     }
 }

@@ -206,7 +206,8 @@ impl Gate {
         self.bus_master = on;
     }
 
-    /// Copies out of guest RAM; all of it or nothing. Four or eight naturally aligned bytes are one access.
+    /// Copies out of guest RAM; all of it or nothing. Up to 64 bytes are moved in aligned 4-byte words, eight aligned
+    /// bytes as one, where address and length allow it: a word that a CPU works on is never torn.
     ///
     /// # Errors
     /// [`Fault`]; `bytes` is untouched then.
@@ -224,7 +225,8 @@ impl Gate {
         )
     }
 
-    /// Copies into guest RAM; all of it or nothing. Four or eight naturally aligned bytes are one access.
+    /// Copies into guest RAM; all of it or nothing. Up to 64 bytes are moved in aligned 4-byte words, eight aligned
+    /// bytes as one, where address and length allow it: a word that a CPU works on is never torn.
     ///
     /// # Errors
     /// [`Fault`]; guest RAM is untouched then.

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::pci::Function;
 use rate_limit::RateLimit;
+use ring::RingFront;
 use vfio_user::{End, Progress, Session};
 
 /// Tokens below this belong to the event loop, those from here on to the front.
@@ -26,6 +27,7 @@ const LISTENER: Token = Token(FIRST_FRONT_TOKEN);
 const CLIENT: Token = Token(FIRST_FRONT_TOKEN + 1);
 const MASK: Token = Token(FIRST_FRONT_TOKEN + 2);
 const UNMASK: Token = Token(FIRST_FRONT_TOKEN + 3);
+const DOORBELL: Token = Token(FIRST_FRONT_TOKEN + 4);
 
 /// Where clients come from.
 #[derive(Debug)]
@@ -106,6 +108,13 @@ impl Export {
                     session.intx().unmask_signalled();
                 }
             }
+            DOORBELL => {
+                if let Some(ring) = self.ring() {
+                    // In this order: a client rings once for a sleep.
+                    ring.awake();
+                    ring.drain_doorbell();
+                }
+            }
             // A token of an earlier client's.
             _ => {}
         }
@@ -114,14 +123,19 @@ impl Export {
     /// Takes what the rings hold and what an earlier portion left in the socket, a bounded portion. Whether there was
     /// anything: then the worker must not sleep yet.
     pub fn intake(&mut self, function: &mut Function) -> bool {
-        let mut any = false;
+        let Some(registry) = self.registry.take() else {
+            return false;
+        };
+        let mut any = self.more;
         if self.more {
-            any = true;
-            if let Some(registry) = self.registry.take() {
-                self.serve(&registry, function);
-                self.registry = Some(registry);
-            }
+            self.serve(&registry, function);
         }
+        match self.ring().map(|ring| ring.intake(function)) {
+            Some(Ok(found)) => any |= found,
+            Some(Err(error)) => self.end(&registry, function, &error.into()),
+            None => {}
+        }
+        self.registry = Some(registry);
         any
     }
 
@@ -135,16 +149,24 @@ impl Export {
     /// Announces to the rings' clients that the worker is about to sleep. `false`: something has come meanwhile, do
     /// not sleep. After the sleep, or after `false`, call [`Export::awake`].
     pub fn prepare_sleep(&mut self) -> bool {
-        !self.more
+        !self.more && self.ring().is_none_or(|ring| ring.prepare_sleep())
     }
 
     /// The worker is awake: no doorbell is needed.
-    pub fn awake(&mut self) {}
+    pub fn awake(&mut self) {
+        if let Some(ring) = self.ring() {
+            ring.awake();
+        }
+    }
 
-    /// Whether a ring is attached (then polling before sleeping pays).
+    /// Whether a ring is attached whose client runs on another CPU: then polling before sleeping pays.
     #[must_use]
     pub fn has_ring(&self) -> bool {
-        false
+        self.session.as_ref().is_some_and(Session::polling_pays)
+    }
+
+    fn ring(&mut self) -> Option<&mut RingFront> {
+        self.session.as_mut()?.ring()
     }
 
     /// The inherited client has gone: nothing is left to serve.

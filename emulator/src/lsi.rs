@@ -3,7 +3,9 @@
 //! Register accesses (step 6) change the chip's state only; [`Lsi::run`] executes SCRIPTS (step 7), works
 //! the SCSI bus (step 8) and lets the timers expire. Everything that one call does is bounded.
 
+mod connection;
 mod interrupt;
+mod link;
 mod message;
 mod phase;
 mod register_access;
@@ -23,7 +25,7 @@ use std::time::Instant;
 use crate::device::{Bar, BarKind, Context, Device, Identity, Progress, Width};
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Enables, Interrupts};
-use phase::Link;
+use link::Link;
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
 use scripts::{Processor, State};

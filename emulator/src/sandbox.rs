@@ -19,7 +19,7 @@ use rustix::process::{Resource, Rlimit};
 #[non_exhaustive]
 pub enum SandboxError {
     /// A limit or a flag of the process.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Process {
         /// What was to be set.
         what: &'static str,
@@ -27,13 +27,13 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// A capability could not be dropped.
-    #[error("capabilities: {0}")]
+    #[error("capabilities")]
     Capabilities(#[from] caps::errors::CapsError),
     /// The system call filter could not be built.
-    #[error("system call filter: {0}")]
+    #[error("system call filter")]
     Filter(#[from] seccompiler::BackendError),
     /// The kernel did not take the system call filter.
-    #[error("system call filter: {0}")]
+    #[error("system call filter")]
     Install(#[from] seccompiler::Error),
 }
 
@@ -82,6 +82,8 @@ pub fn leave_the_host() -> Result<Surroundings, SandboxError> {
             source: source.into(),
         }
     };
+    // Libraries ask the kernel for some constants once, when they are first needed: by then they could not.
+    let _ = rustix::param::page_size();
     rustix::thread::set_no_new_privs(true).map_err(process("no_new_privs"))?;
     // A core dump would hold guest RAM.
     let none = Rlimit {

@@ -18,6 +18,8 @@ use crate::guest_memory;
 use crate::link::socket::{Answer, Connection};
 use crate::vcpu_port::CONFIG_REGION;
 
+pub(crate) mod ring;
+
 /// vfio-user 0.1.
 const MAJOR: u16 = 0;
 const MINOR: u16 = 1;
@@ -36,7 +38,7 @@ pub(crate) struct Agreement {
     /// The emulator serves rings.
     pub(crate) ring: bool,
     /// Descriptors that the emulator accepts with one message.
-    pub(crate) msg_fds: u32,
+    pub(crate) msg_fds: usize,
 }
 
 /// VERSION: the first exchange.
@@ -73,6 +75,7 @@ pub(crate) fn negotiate(connection: &Connection, offer_ring: bool) -> Result<Agr
         .max_msg_fds
         .unwrap_or(DEFAULT_MSG_FDS)
         .clamp(1, MSG_FDS);
+    let msg_fds = usize::try_from(msg_fds).unwrap_or(1);
     Ok(Agreement {
         ring: ring && offer_ring,
         msg_fds,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use outrigger_ring::SetupError;
 use outrigger_vfio_user::Command;
 
 use crate::config_space::ConfigError;
@@ -60,6 +61,9 @@ pub enum Error {
     /// The device's config space cannot be shadowed.
     #[error("the emulator's device cannot be used: {0}")]
     Config(#[from] ConfigError),
+    /// The rings cannot be set up.
+    #[error("attaching the rings: {0}")]
+    Ring(#[from] SetupError),
     /// The device has no INTx line.
     #[error("the emulator's device has no INTx interrupt")]
     NoInterrupt,

@@ -2,13 +2,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 
 use outrigger_vfio_user::{
     Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo, IrqInfoFlags, IrqSetFlags,
     Message, Received, Receiver, RegionData, RegionFlags, RegionInfo, RegionRange, Reply, Request,
-    Version, Wait, send,
+    RingCapability, Version, Wait, send,
 };
+
+mod ring;
 
 /// What the emulator does with one request instead of answering it.
 #[derive(Clone, Debug)]
@@ -56,6 +59,8 @@ pub(crate) struct Script {
     pub(crate) regions: u32,
     pub(crate) irqs: u32,
     pub(crate) minor: u16,
+    /// It offers rings; with a number, it serves so many accesses over them and then none.
+    pub(crate) ring: Option<Option<usize>>,
 }
 
 impl Default for Script {
@@ -74,6 +79,7 @@ impl Default for Script {
             regions: 9,
             irqs: 5,
             minor: 1,
+            ring: None,
         }
     }
 }
@@ -116,9 +122,32 @@ impl FakeEmulator {
     }
 }
 
+/// What region accesses reach, on either way.
+#[derive(Debug)]
+struct Device {
+    memory: Vec<Vec<u8>>,
+    writes: Vec<(u32, u64, Vec<u8>, bool)>,
+}
+
+impl Device {
+    fn bytes(&mut self, region: u32, offset: u64, count: usize) -> Option<&mut [u8]> {
+        let start = usize::try_from(offset).ok()?;
+        let region = self.memory.get_mut(region as usize)?;
+        region.get_mut(start..start.checked_add(count)?)
+    }
+
+    fn write(&mut self, region: u32, offset: u64, data: &[u8], waits: bool) {
+        self.writes.push((region, offset, data.to_vec(), waits));
+        if let Some(bytes) = self.bytes(region, offset, data.len()) {
+            bytes.copy_from_slice(data);
+        }
+    }
+}
+
 struct Fake {
     script: Script,
-    memory: Vec<Vec<u8>>,
+    device: Arc<Mutex<Device>>,
+    rings: ring::Rings,
     seen: Seen,
 }
 
@@ -130,9 +159,11 @@ fn serve(socket: &UnixStream, script: Script) -> Seen {
         .collect();
     let config = script.header.len().min(memory[7].len());
     memory[7][..config].copy_from_slice(&script.header[..config]);
+    let writes = Vec::new();
     let mut fake = Fake {
         script,
-        memory,
+        device: Arc::new(Mutex::new(Device { memory, writes })),
+        rings: ring::Rings::default(),
         seen: Seen::default(),
     };
     let mut receiver = Receiver::new(1 << 16);
@@ -140,8 +171,8 @@ fn serve(socket: &UnixStream, script: Script) -> Seen {
         let message = Message::new(&bytes).unwrap();
         let number = fake.seen.requests;
         fake.seen.requests += 1;
+        let (reply, reply_fds) = fake.answer(message, &fds);
         fake.seen.fds.extend(fds);
-        let reply = fake.answer(message);
         let fault = fake
             .script
             .fault
@@ -149,25 +180,43 @@ fn serve(socket: &UnixStream, script: Script) -> Seen {
             .filter(|(at, _)| *at == number)
             .map(|(_, fault)| fault);
         let went = match fault {
-            Some(fault) => misbehave(socket, message, reply, fault),
+            Some(fault) => misbehave(socket, message, reply, reply_fds, fault),
             None if message.header().flags.contains(HeaderFlags::NO_REPLY) => true,
-            None => send(socket, &reply, &[]).is_ok(),
+            None => {
+                let fds: Vec<_> = reply_fds.iter().map(AsFd::as_fd).collect();
+                send(socket, &reply, &fds).is_ok()
+            }
         };
         if !went {
             break;
         }
     }
-    fake.seen
+    let Fake {
+        device,
+        rings,
+        mut seen,
+        ..
+    } = fake;
+    drop(rings);
+    seen.writes = std::mem::take(&mut device.lock().unwrap().writes);
+    seen
 }
 
 impl Fake {
-    fn answer(&mut self, message: Message<'_>) -> Vec<u8> {
+    fn answer(&mut self, message: Message<'_>, fds: &[OwnedFd]) -> (Vec<u8>, Vec<OwnedFd>) {
         let id = message.header().id;
         let data;
+        let mut reply_fds = Vec::new();
+        let device = Arc::clone(&self.device);
+        let mut device = device.lock().unwrap();
         let request = Request::parse(message).unwrap();
         let reply = match &request {
             Request::Version(_) => {
-                data = Capabilities::default().emit();
+                let mut capabilities = Capabilities::default();
+                capabilities.max_msg_fds = Some(3);
+                capabilities.outrigger_ring =
+                    self.script.ring.map(|_| RingCapability { version: 1 });
+                data = capabilities.emit();
                 Reply::Version(Version {
                     major: 0,
                     minor: self.script.minor,
@@ -193,7 +242,7 @@ impl Fake {
                 count: 1,
             }),
             Request::RegionRead(range) => {
-                match self.bytes(range.region, range.offset, range.count as usize) {
+                match device.bytes(range.region, range.offset, range.count as usize) {
                     Some(bytes) => {
                         data = bytes.to_vec();
                         Reply::RegionRead(RegionData {
@@ -210,17 +259,12 @@ impl Fake {
             }
             Request::RegionWrite(write) => {
                 let waits = !message.header().flags.contains(HeaderFlags::NO_REPLY);
-                self.seen
-                    .writes
-                    .push((write.region, write.offset, write.data.to_vec(), waits));
                 let RegionData {
                     region,
                     offset,
                     data,
                 } = *write;
-                if let Some(bytes) = self.bytes(region, offset, data.len()) {
-                    bytes.copy_from_slice(data);
-                }
+                device.write(region, offset, data, waits);
                 Reply::RegionWrite(RegionRange {
                     region,
                     offset,
@@ -243,28 +287,38 @@ impl Fake {
                 self.seen.resets += 1;
                 Reply::Done(request.command())
             }
+            Request::RingSetup(setup) if self.script.ring.is_some() => {
+                let (ready, fds) = self.rings.set_up(*setup, fds);
+                reply_fds = fds;
+                Reply::RingReady(ready)
+            }
+            Request::RingDoorbells(doorbells) => {
+                let serves = self.script.ring.flatten();
+                self.rings
+                    .add_doorbells(*doorbells, fds, &self.device, serves);
+                Reply::Done(request.command())
+            }
             other => Reply::Error {
                 command: other.command(),
                 errno: 95,
             },
         };
-        reply.emit(id)
-    }
-
-    fn bytes(&mut self, region: u32, offset: u64, count: usize) -> Option<&mut [u8]> {
-        let start = usize::try_from(offset).ok()?;
-        self.memory
-            .get_mut(region as usize)?
-            .get_mut(start..start.checked_add(count)?)
+        (reply.emit(id), reply_fds)
     }
 }
 
 /// Whether the connection goes on.
-fn misbehave(socket: &UnixStream, request: Message<'_>, reply: Vec<u8>, fault: Fault) -> bool {
+fn misbehave(
+    socket: &UnixStream,
+    request: Message<'_>,
+    reply: Vec<u8>,
+    reply_fds: Vec<OwnedFd>,
+    fault: Fault,
+) -> bool {
     let mut reply = reply;
     let header = request.header();
     let size = |reply: &mut Vec<u8>, size: u32| reply[4..8].copy_from_slice(&size.to_le_bytes());
-    let mut fds = Vec::new();
+    let mut fds: Vec<_> = reply_fds.iter().map(AsFd::as_fd).collect();
     match fault {
         Fault::WrongId => reply[0] ^= 0x80,
         Fault::WrongCommand => reply[2] ^= 1,

@@ -47,7 +47,15 @@ pub fn attach(ports: Vec<Box<dyn Port>>, sizes: [u64; SLOTS]) -> Result<Vec<Vcpu
     }
     let config = Arc::new(Mutex::new(ConfigSpace::new(&header, sizes)?));
     let health = Arc::new(Health::new(None).step(STEP)?);
-    let port = |port| VcpuPort::new(port, Arc::clone(&config), CONFIG_SIZE, Arc::clone(&health));
+    let port = |port| {
+        VcpuPort::new(
+            port,
+            None,
+            Arc::clone(&config),
+            CONFIG_SIZE,
+            Arc::clone(&health),
+        )
+    };
     Ok(ports.into_iter().map(port).collect())
 }
 

@@ -77,7 +77,7 @@ pub use description::{Description, REGIONS, Region};
 pub use error::Error;
 pub use health::Event;
 pub use interrupt::Intx;
-pub use outrigger_ring::{Access, Width};
+pub use outrigger_ring::{Access, Statistics, Width};
 pub use peer::{Emulator, EmulatorCommand, SpawnError};
 pub use proxy::{Endpoint, Proxy, ProxyOptions, Transport};
 pub use vcpu_port::VcpuPort;

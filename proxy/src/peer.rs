@@ -43,7 +43,7 @@ impl EmulatorCommand {
     #[must_use]
     pub fn new(binary: impl AsRef<Path>, device: impl Into<String>) -> Self {
         let mut command = Command::new(binary.as_ref());
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         Self {
             command,
             device: device.into(),
@@ -71,7 +71,7 @@ impl EmulatorCommand {
         self
     }
 
-    /// Starts it. The process inherits standard output and standard error, and one end of a new socket pair; no other
+    /// Starts it. The process inherits standard error and one end of a new socket pair; no other
     /// descriptor. The other end is returned: the connection to attach over.
     ///
     /// # Errors

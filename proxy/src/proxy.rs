@@ -1,11 +1,15 @@
 //! A device in another process, from attach to detach.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use outrigger_ring::Geometry;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use vm_memory::GuestMemoryBackend;
 
 use crate::config_space::ConfigSpace;
@@ -33,6 +37,8 @@ pub enum Endpoint {
 /// How accesses travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// Rings in shared memory.
+    Ring,
     /// Messages on the control connection.
     Socket,
 }
@@ -42,18 +48,22 @@ pub enum Transport {
 pub struct ProxyOptions {
     /// How many vCPUs will have a port: at least 1.
     pub vcpus: u32,
-    /// How accesses shall travel.
+    /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
+    /// [`Proxy::transport`] tells.
     pub transport: Transport,
+    /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
+    pub ring_slots: u32,
     /// How long the emulator may take for one answer: at least 1 ms.
     pub deadline: Duration,
 }
 
 impl Default for ProxyOptions {
-    /// One vCPU, a deadline of 5 seconds.
+    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds.
     fn default() -> Self {
         Self {
             vcpus: 1,
-            transport: Transport::Socket,
+            transport: Transport::Ring,
+            ring_slots: 256,
             deadline: Duration::from_secs(5),
         }
     }
@@ -89,10 +99,11 @@ impl Proxy {
         endpoint: Endpoint,
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        options.check()?;
         let socket = match endpoint {
             Endpoint::Socket(socket) => socket,
-            Endpoint::Path(path) => match UnixStream::connect(&path) {
-                Ok(socket) => socket.into(),
+            Endpoint::Path(path) => match dial(&path, options.deadline) {
+                Ok(socket) => socket,
                 Err(source) => return Err(Error::Connect { path, source }),
             },
         };
@@ -107,6 +118,7 @@ impl Proxy {
         command: EmulatorCommand,
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        options.check()?;
         let (emulator, socket) = command.spawn()?;
         Self::attach(socket, Some(emulator), options)
     }
@@ -117,35 +129,48 @@ impl Proxy {
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
         const STEP: &str = "preparing the connection";
-        options.check()?;
         let health = Arc::new(Health::new(Some(socket.try_clone().step(STEP)?)).step(STEP)?);
         let connection = Arc::new(Connection::new(
             socket,
             options.deadline,
             Arc::clone(&health),
         ));
-        control::negotiate(&connection, false)?;
+        let agreement = control::negotiate(&connection, options.transport == Transport::Ring)?;
         let description = control::describe(&connection)?;
         let config = ConfigSpace::new(
             &description.header,
             control::bar_sizes(&description.regions),
         )?;
         let config = Arc::new(Mutex::new(config));
-        let ports = (0..options.vcpus)
-            .map(|_| {
-                let port: Box<dyn Port> = Box::new(SocketPort::new(Arc::clone(&connection)));
-                VcpuPort::new(
-                    port,
-                    Arc::clone(&config),
-                    description.config_size,
-                    Arc::clone(&health),
-                )
-            })
-            .collect();
+        let port = |port: Box<dyn Port>, counters| {
+            let (config, health) = (Arc::clone(&config), Arc::clone(&health));
+            VcpuPort::new(port, counters, config, description.config_size, health)
+        };
+        let (transport, ports) = if agreement.ring {
+            let rings =
+                control::ring::attach(&connection, agreement, options.vcpus, options.ring_slots)?;
+            let ports = rings
+                .into_iter()
+                .map(|ring| {
+                    let counters = ring.counters();
+                    port(Box::new(ring), Some(counters))
+                })
+                .collect();
+            (Transport::Ring, ports)
+        } else {
+            if options.transport == Transport::Ring {
+                tracing::warn!(
+                    "the emulator has no rings: every access is a message on its socket"
+                );
+            }
+            let ports = (0..options.vcpus)
+                .map(|_| port(Box::new(SocketPort::new(Arc::clone(&connection))), None))
+                .collect();
+            (Transport::Socket, ports)
+        };
         let process = emulator.as_ref().map(Emulator::pidfd);
         let watch = Watch::start(connection.socket(), process, Arc::clone(&health))
             .step("starting the watch thread")?;
-        let transport = Transport::Socket;
         let proxy = Self {
             _watch: watch,
             connection,
@@ -307,6 +332,23 @@ impl Proxy {
     }
 }
 
+/// Connects. A listener whose queue is full keeps this waiting, for at most the deadline.
+fn dial(path: &Path, deadline: Duration) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    set_socket_timeout(&socket, Timeout::Send, Some(deadline))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(socket),
+        Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.health.close();
@@ -328,6 +370,10 @@ impl ProxyOptions {
                 value: 0,
                 mend: "give the emulator at least 1 ms",
             });
+        }
+        if self.transport == Transport::Ring {
+            // Before the emulator is asked for anything.
+            Geometry::new(self.vcpus, self.ring_slots)?;
         }
         Ok(())
     }

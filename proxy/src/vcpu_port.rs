@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use outrigger_ring::{Access, Width};
+use outrigger_ring::{Access, Statistics, Width};
 
 use crate::bars::{ROM, Space};
 use crate::config_space::ConfigSpace;
@@ -32,11 +32,13 @@ pub struct VcpuPort {
     config_size: u16,
     health: Arc<Health>,
     counters: Counters,
+    ring: Option<Arc<outrigger_ring::Counters>>,
 }
 
 impl VcpuPort {
     pub(crate) fn new(
         port: Box<dyn Port>,
+        ring: Option<Arc<outrigger_ring::Counters>>,
         config: Arc<Mutex<ConfigSpace>>,
         config_size: u16,
         health: Arc<Health>,
@@ -52,6 +54,7 @@ impl VcpuPort {
             config_size,
             health,
             counters: Counters::default(),
+            ring,
         }
     }
 
@@ -129,6 +132,12 @@ impl VcpuPort {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What this vCPU's ring has cost beside that: doorbells, spinning and sleeping waits. `None` over a socket.
+    #[must_use]
+    pub fn ring_statistics(&self) -> Option<Statistics> {
+        self.ring.as_ref().map(|counters| counters.snapshot())
     }
 
     /// Whether the device has failed or was detached.

@@ -18,6 +18,9 @@ mod statistics;
 mod sync;
 mod wait;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use client::Client;
 #[cfg(not(loom))]
 pub use doorbell::PeerWatch;

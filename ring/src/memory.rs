@@ -5,10 +5,7 @@
 //! therefore nothing but atomics ever refers to it, and every bit pattern is a valid `u64`. A read-only mapping is reached
 //! through [`PeerLines`] alone, which load relaxed and fence after that: the standard library guarantees relaxed loads of
 //! 64 bits, and no other atomic access, on read-only memory.
-#![cfg_attr(
-    not(loom),
-    expect(unsafe_code, reason = "maps shared memory and refers into it")
-)]
+#![expect(unsafe_code, reason = "maps shared memory and refers into it")]
 
 use crate::message::Body;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -18,7 +15,7 @@ use crate::sync::{AtomicU64, Ordering, fence};
 #[repr(C, align(64))]
 pub(crate) struct Line {
     stamp: AtomicU64,
-    body: [AtomicU64; 7],
+    body: Words,
 }
 
 #[cfg(not(loom))]
@@ -40,8 +37,7 @@ impl Line {
 
     /// The body, each word loaded once.
     pub(crate) fn body(&self) -> Body {
-        let [a, b, c, d, e, f, g] = &self.body;
-        [a, b, c, d, e, f, g].map(|word| word.load(Ordering::Relaxed))
+        self.body.load()
     }
 }
 
@@ -52,15 +48,12 @@ pub(crate) struct OwnLine<'a>(&'a Line);
 impl OwnLine<'_> {
     /// Writes the body; it counts when the stamp is released.
     pub(crate) fn fill(self, body: Body) {
-        for (word, value) in self.0.body.iter().zip(body) {
-            word.store(value, Ordering::Relaxed);
-        }
+        self.0.body.store(body);
     }
 
     /// Writes the first word of the body.
     pub(crate) fn fill_first(self, value: u64) {
-        let [first, ..] = &self.0.body;
-        first.store(value, Ordering::Relaxed);
+        self.0.body.store_first(value);
     }
 
     /// Writes the stamp: everything before it is visible to whoever acquires it.
@@ -115,13 +108,13 @@ impl PeerLines {
 }
 
 #[cfg(not(loom))]
-use mapped::Lines;
-#[cfg(not(loom))]
 pub(crate) use mapped::Mapping;
-#[cfg(loom)]
-use modelled::Lines;
+#[cfg(not(loom))]
+use mapped::{Lines, Words};
 #[cfg(loom)]
 pub(crate) use modelled::Mapping;
+#[cfg(loom)]
+use modelled::{Lines, Words};
 
 #[cfg(not(loom))]
 mod mapped {
@@ -135,6 +128,31 @@ mod mapped {
 
     use super::{Line, OwnLines, PeerLines};
     use crate::layout::LINE;
+    use crate::message::Body;
+    use crate::sync::{AtomicU64, Ordering};
+
+    /// The seven words behind a stamp.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(super) struct Words([AtomicU64; 7]);
+
+    impl Words {
+        pub(super) fn load(&self) -> Body {
+            let [a, b, c, d, e, f, g] = &self.0;
+            [a, b, c, d, e, f, g].map(|word| word.load(Ordering::Relaxed))
+        }
+
+        pub(super) fn store(&self, body: Body) {
+            for (word, value) in self.0.iter().zip(body) {
+                word.store(value, Ordering::Relaxed);
+            }
+        }
+
+        pub(super) fn store_first(&self, value: u64) {
+            let [first, ..] = &self.0;
+            first.store(value, Ordering::Relaxed);
+        }
+    }
 
     /// A memfd, mapped from its start. Unmapped with the last reference.
     #[derive(Debug)]
@@ -251,8 +269,37 @@ mod mapped {
 mod modelled {
     use std::sync::Arc;
 
+    use loom::cell::UnsafeCell;
+
     use super::{Line, OwnLines, PeerLines};
+    use crate::message::Body;
     use crate::sync::AtomicU64;
+
+    /// The seven words behind a stamp. Honest peers never touch them at the same time: loom fails if they do.
+    #[derive(Debug)]
+    pub(super) struct Words(UnsafeCell<Body>);
+
+    // SAFETY: loom tracks each access to the cell and ends the run at a race.
+    unsafe impl Sync for Words {}
+    // SAFETY: plain numbers.
+    unsafe impl Send for Words {}
+
+    impl Words {
+        pub(super) fn load(&self) -> Body {
+            // SAFETY: loom has checked that nobody writes meanwhile.
+            self.0.with(|body| unsafe { *body })
+        }
+
+        pub(super) fn store(&self, body: Body) {
+            // SAFETY: loom has checked that nobody else is here.
+            self.0.with_mut(|to| unsafe { *to = body });
+        }
+
+        pub(super) fn store_first(&self, value: u64) {
+            // SAFETY: as above.
+            self.0.with_mut(|to| unsafe { (*to)[0] = value });
+        }
+    }
 
     /// Lines that loom watches, in the place of a mapping.
     #[derive(Debug)]
@@ -263,10 +310,9 @@ mod modelled {
     impl Mapping {
         /// `count` lines of zeroes.
         pub(crate) fn new(count: usize) -> Arc<Self> {
-            let zero = || AtomicU64::new(0);
             let line = || Line {
-                stamp: zero(),
-                body: std::array::from_fn(|_| zero()),
+                stamp: AtomicU64::new(0),
+                body: Words(UnsafeCell::new([0; 7])),
             };
             Arc::new(Self {
                 lines: (0..count).map(|_| line()).collect(),

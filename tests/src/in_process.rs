@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use outrigger_emulator::device::Progress;
 use outrigger_emulator::pci::Function;
+use outrigger_proxy::Intx;
 use outrigger_proxy::port::{Port, PortError};
 use outrigger_ring::Access;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -22,14 +24,14 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 pub struct InProcess {
     shared: Arc<Shared>,
     stop: EventFd,
-    resample: EventFd,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    trigger: EventFd,
+    intx: Intx,
+    thread_id: AtomicI32,
     /// Tells the second thread that the deadline may have changed.
     kick: EventFd,
 }
@@ -63,17 +65,18 @@ impl InProcess {
                 masked: false,
                 deadline: None,
             }),
-            trigger: EventFd::new(EFD_NONBLOCK)?,
+            intx: Intx::new()?,
+            thread_id: AtomicI32::new(0),
             kick: EventFd::new(EFD_NONBLOCK)?,
         });
-        let (stop, resample) = (EventFd::new(EFD_NONBLOCK)?, EventFd::new(EFD_NONBLOCK)?);
+        let stop = EventFd::new(EFD_NONBLOCK)?;
         let poll = Poll::new()?;
         for (token, fd) in wake
             .iter()
             .map(AsRawFd::as_raw_fd)
             .chain([
                 stop.as_raw_fd(),
-                resample.as_raw_fd(),
+                shared.intx.resample().as_raw_fd(),
                 shared.kick.as_raw_fd(),
             ])
             .enumerate()
@@ -83,18 +86,17 @@ impl InProcess {
         }
         let thread = {
             let shared = Arc::clone(&shared);
-            let (stop, resample) = (stop.try_clone()?, resample.try_clone()?);
+            let stop = stop.try_clone()?;
             std::thread::Builder::new()
                 .name("in-process".to_owned())
                 .spawn(move || {
-                    shared.serve(poll, &stop, &resample);
+                    shared.serve(poll, &stop);
                     drop(wake);
                 })?
         };
         Ok(Self {
             shared,
             stop,
-            resample,
             thread: Some(thread),
         })
     }
@@ -107,12 +109,16 @@ impl InProcess {
         }
     }
 
-    /// The interrupt: the device writes the first, the VMM the second at the end of an interrupt.
-    ///
-    /// # Errors
-    /// If the kernel gives no more descriptors.
-    pub fn interrupt(&self) -> io::Result<(EventFd, EventFd)> {
-        Ok((self.shared.trigger.try_clone()?, self.resample.try_clone()?))
+    /// The device's interrupt line.
+    #[must_use]
+    pub fn interrupt(&self) -> &Intx {
+        &self.shared.intx
+    }
+
+    /// The kernel's id of the second thread; 0 until it has begun.
+    #[must_use]
+    pub fn thread_id(&self) -> i32 {
+        self.shared.thread_id.load(Ordering::Relaxed)
     }
 
     /// Something done to the function itself, between accesses.
@@ -145,7 +151,7 @@ impl Shared {
         let idle = (0..SLICES_PER_ACCESS).any(|_| state.function.run(now) == Progress::Idle);
         if state.function.interrupt() && !state.masked {
             state.masked = true;
-            let _ = self.trigger.write(1);
+            let _ = self.intx.trigger().write(1);
         }
         let deadline = state.function.deadline();
         if !idle || deadline != state.deadline {
@@ -154,7 +160,11 @@ impl Shared {
         }
     }
 
-    fn serve(&self, mut poll: Poll, stop: &EventFd, resample: &EventFd) {
+    fn serve(&self, mut poll: Poll, stop: &EventFd) {
+        self.thread_id.store(
+            rustix::thread::gettid().as_raw_nonzero().get(),
+            Ordering::Relaxed,
+        );
         let mut events = Events::with_capacity(16);
         loop {
             let timeout = {
@@ -171,7 +181,7 @@ impl Shared {
             }
             let _ = self.kick.read();
             let mut state = self.lock();
-            if resample.read().is_ok() {
+            if self.intx.resample().read().is_ok() {
                 state.masked = false;
             }
             self.advance(&mut state);

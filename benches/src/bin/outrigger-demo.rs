@@ -9,7 +9,10 @@ use outrigger_benches::demo::{self, Options};
 /// A guest reads and writes a disk whose controller is emulated in a sandboxed process of its own: over the
 /// shared-memory ring, over the vfio-user socket and, to compare, in the VMM's own process.
 #[derive(Debug, Parser)]
-#[command(name = "outrigger-demo", after_help = "Examples:\n  outrigger-demo\n  outrigger-demo --disk image.raw\n  outrigger-demo --json > demo.json")]
+#[command(
+    name = "outrigger-demo",
+    after_help = "Examples:\n  outrigger-demo\n  outrigger-demo --disk image.raw\n  outrigger-demo --json > demo.json"
+)]
 struct Arguments {
     /// Read this raw disk image (opened read-only) instead of one made for the occasion.
     #[arg(long, value_name = "PATH")]
@@ -29,10 +32,17 @@ fn main() -> ExitCode {
     if let Some(disk) = &arguments.disk
         && let Err(error) = std::fs::File::open(disk)
     {
-        eprintln!("--disk {}: {error}: give a raw disk image that you may read", disk.display());
+        eprintln!(
+            "--disk {}: {error}: give a raw disk image that you may read",
+            disk.display()
+        );
         return ExitCode::from(2);
     }
-    let options = Options { disk: arguments.disk, reports: arguments.reports, json: arguments.json };
+    let options = Options {
+        disk: arguments.disk,
+        reports: arguments.reports,
+        json: arguments.json,
+    };
     match demo::run(&options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

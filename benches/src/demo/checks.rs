@@ -19,7 +19,12 @@ const BUFFER_COUNT: u32 = 16;
 const SECTOR: u32 = 512;
 
 /// Reads the whole disk and compares what arrived with the file's checksum.
-pub(super) fn whole_disk(guest: &mut Attached, image: &Image, narrator: &Narrator, report: &mut Report) -> Result<()> {
+pub(super) fn whole_disk(
+    guest: &mut Attached,
+    image: &Image,
+    narrator: &Narrator,
+    report: &mut Report,
+) -> Result<()> {
     let requests = sequential(image.bytes)?;
     let progress = narrator.progress(&format!("{}: reading the disk", guest.front), image.bytes);
     let mut hasher = Sha256::new();
@@ -27,24 +32,33 @@ pub(super) fn whole_disk(guest: &mut Attached, image: &Image, narrator: &Narrato
     let mut failed = None;
     let lengths: Vec<u32> = requests.iter().map(|request| request.length).collect();
     let workload = Workload::new(requests, 4).with_window(BUFFER_COUNT);
-    let run = guest.machine.run_observed(&workload, &mut |ram: &Ram, done: Range<u32>| {
-        for index in done {
-            let length = lengths.get(index as usize).copied().unwrap_or(0);
-            let bytes = &mut buffer[..length as usize];
-            match ram.read(buffer_address(index).into(), bytes) {
-                Ok(()) => hasher.update(bytes),
-                Err(error) => failed = Some(error),
+    let run = guest
+        .machine
+        .run_observed(&workload, &mut |ram: &Ram, done: Range<u32>| {
+            for index in done {
+                let length = lengths.get(index as usize).copied().unwrap_or(0);
+                let bytes = &mut buffer[..length as usize];
+                match ram.read(buffer_address(index).into(), bytes) {
+                    Ok(()) => hasher.update(bytes),
+                    Err(error) => failed = Some(error),
+                }
+                progress.inc(length.into());
             }
-            progress.inc(length.into());
-        }
-    })?;
+        })?;
     progress.finish_and_clear();
     if let Some(error) = failed {
         return Err(error).context("cannot read the guest's RAM");
     }
     guest.expect_good(&run)?;
     let equal = <[u8; 32]>::from(hasher.finalize()) == image.sha256;
-    narrator.checked(report, format!("{}: sha256 of what arrived by DMA equals the file's", guest.front), equal);
+    narrator.checked(
+        report,
+        format!(
+            "{}: sha256 of what arrived by DMA equals the file's",
+            guest.front
+        ),
+        equal,
+    );
     Ok(())
 }
 
@@ -57,7 +71,12 @@ fn sequential(bytes: u64) -> Result<Vec<Request>> {
             bail!("the disk is larger than 2 TiB: this guest's READ (10) cannot reach its end");
         };
         let address = buffer_address(u32::try_from(requests.len())?);
-        requests.push(Request::read(DISK, lba, u16::try_from(length / SECTOR)?, address));
+        requests.push(Request::read(
+            DISK,
+            lba,
+            u16::try_from(length / SECTOR)?,
+            address,
+        ));
         at += u64::from(length);
     }
     Ok(requests)
@@ -68,7 +87,12 @@ fn buffer_address(index: u32) -> u32 {
 }
 
 /// Writes the scratch disk, flushes, reads it again, and compares.
-pub(super) fn scratch(guest: &mut Attached, bytes: u64, narrator: &Narrator, report: &mut Report) -> Result<()> {
+pub(super) fn scratch(
+    guest: &mut Attached,
+    bytes: u64,
+    narrator: &Narrator,
+    report: &mut Report,
+) -> Result<()> {
     const PIECE: u32 = 64 << 10;
     let pieces = u32::try_from(bytes / u64::from(PIECE))?.min(64);
     let blocks = u16::try_from(PIECE / SECTOR)?;
@@ -76,11 +100,15 @@ pub(super) fn scratch(guest: &mut Attached, bytes: u64, narrator: &Narrator, rep
     fill(u64::from(pieces) + 1 + guest.front as u64, &mut written);
     guest.machine.ram().write(BUFFERS.into(), &written)?;
     let back = BUFFERS + pieces * PIECE;
-    guest.machine.ram().write(back.into(), &vec![0; written.len()])?;
+    guest
+        .machine
+        .ram()
+        .write(back.into(), &vec![0; written.len()])?;
 
     let each = |make: &dyn Fn(u32) -> Request| (0..pieces).map(make).collect::<Vec<_>>();
     let lba = |piece: u32| piece * (PIECE / SECTOR);
-    let mut writes = each(&|piece| Request::write(SCRATCH, lba(piece), blocks, BUFFERS + piece * PIECE));
+    let mut writes =
+        each(&|piece| Request::write(SCRATCH, lba(piece), blocks, BUFFERS + piece * PIECE));
     writes.push(Request::synchronize_cache(SCRATCH));
     let reads = each(&|piece| Request::read(SCRATCH, lba(piece), blocks, back + piece * PIECE));
     for (requests, depth) in [(writes, 8), (reads, 8)] {
@@ -89,16 +117,38 @@ pub(super) fn scratch(guest: &mut Attached, bytes: u64, narrator: &Narrator, rep
     }
     let mut read = vec![0; written.len()];
     guest.machine.ram().read(back.into(), &mut read)?;
-    narrator.checked(report, format!("{}: what was written, flushed and read again is the same", guest.front), read == written);
+    narrator.checked(
+        report,
+        format!(
+            "{}: what was written, flushed and read again is the same",
+            guest.front
+        ),
+        read == written,
+    );
     Ok(())
 }
 
 /// A second vCPU submits through its own port while the first takes the interrupts.
-pub(super) fn two_vcpus(guest: &mut Attached, narrator: &Narrator, report: &mut Report) -> Result<()> {
-    let requests = (0..256).map(|index| Request::read(DISK, index % 8 * 8, 8, BUFFERS + index % 16 * 4096)).collect();
-    let run = guest.machine.run(&Workload::new(requests, 8).with_second(SecondVcpu::Submits))?;
+pub(super) fn two_vcpus(
+    guest: &mut Attached,
+    narrator: &Narrator,
+    report: &mut Report,
+) -> Result<()> {
+    let requests = (0..256)
+        .map(|index| Request::read(DISK, index % 8 * 8, 8, BUFFERS + index % 16 * 4096))
+        .collect();
+    let run = guest
+        .machine
+        .run(&Workload::new(requests, 8).with_second(SecondVcpu::Submits))?;
     let interrupts: u64 = run.vcpus.iter().map(|vcpu| vcpu.interrupts).sum();
     let held = run.is_good() && interrupts > 0;
-    narrator.checked(report, format!("{}: two vCPUs on two ports, interrupts delivered", guest.front), held);
+    narrator.checked(
+        report,
+        format!(
+            "{}: two vCPUs on two ports, interrupts delivered",
+            guest.front
+        ),
+        held,
+    );
     Ok(())
 }

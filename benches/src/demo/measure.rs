@@ -35,14 +35,23 @@ pub(super) struct Sample {
 pub(super) struct Samples(BTreeMap<(Front, u32), Sample>);
 
 /// Reads 4 KiB from random places, at each depth.
-pub(super) fn random_reads(guest: &mut Attached, image: &Image, round: usize, samples: &mut Samples) -> Result<()> {
+pub(super) fn random_reads(
+    guest: &mut Attached,
+    image: &Image,
+    round: usize,
+    samples: &mut Samples,
+) -> Result<()> {
     for depth in DEPTHS {
         let workload = Workload::new(random(image, round, depth), depth);
         let before = guest.counts();
         let run = guest.machine.run(&workload)?;
         guest.expect_good(&run)?;
         let spent = guest.counts().since(before);
-        samples.0.entry((guest.front, depth)).or_default().add(&run, spent);
+        samples
+            .0
+            .entry((guest.front, depth))
+            .or_default()
+            .add(&run, spent);
     }
     Ok(())
 }
@@ -66,13 +75,18 @@ fn random(image: &Image, round: usize, depth: u32) -> Vec<Request> {
 impl Sample {
     #[expect(clippy::cast_precision_loss, reason = "counts of a short run")]
     fn add(&mut self, run: &Run, spent: Counts) {
-        self.iops.push(run.statuses.len() as f64 / run.working.as_secs_f64());
+        self.iops
+            .push(run.statuses.len() as f64 / run.working.as_secs_f64());
         self.latency.merge(&run.latency());
         self.requests += run.statuses.len() as u64;
         self.crossings += spent.crossings;
         self.exits += run.exits();
-        self.context_switches +=
-            spent.context_switches + run.vcpus.iter().map(|vcpu| vcpu.context_switches).sum::<u64>();
+        self.context_switches += spent.context_switches
+            + run
+                .vcpus
+                .iter()
+                .map(|vcpu| vcpu.context_switches)
+                .sum::<u64>();
     }
 
     /// The median of the rounds.
@@ -103,38 +117,57 @@ impl Sample {
 impl Samples {
     /// By front and depth, in the order of the table.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Front, u32, &Sample)> {
-        self.0.iter().map(|(&(front, depth), sample)| (front, depth, sample))
+        self.0
+            .iter()
+            .map(|(&(front, depth), sample)| (front, depth, sample))
     }
 
     /// IOPS over those in the VMM's own process at the same depth.
     pub(super) fn over_in_process(&self, depth: u32, sample: &Sample) -> f64 {
         self.0
             .get(&(Front::InProcess, depth))
-            .map_or(f64::NAN, |in_process| sample.median_iops() / in_process.median_iops())
+            .map_or(f64::NAN, |in_process| {
+                sample.median_iops() / in_process.median_iops()
+            })
     }
 
     /// Puts the figures into the report.
     pub(super) fn report(&self, attached: &[Attached], report: &mut Report) {
-        let vcpu = attached.first().map_or_else(String::new, |guest| guest.vcpu.to_string());
+        let vcpu = attached
+            .first()
+            .map_or_else(String::new, |guest| guest.vcpu.to_string());
         for (front, depth, sample) in self.iter() {
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one access")]
             let latency = |quantile| sample.latency.quantile(quantile) as f64;
             for (name, value, unit) in [
                 ("iops", sample.median_iops(), "1/s"),
-                ("iops_over_in_process", self.over_in_process(depth, sample), "ratio"),
+                (
+                    "iops_over_in_process",
+                    self.over_in_process(depth, sample),
+                    "ratio",
+                ),
                 ("access_ns_p50", latency(0.5), "ns"),
                 ("access_ns_p99", latency(0.99), "ns"),
                 ("access_ns_p999", latency(0.999), "ns"),
                 ("crossings_per_io", sample.crossings_per_io(), "1"),
                 ("exits_per_io", sample.exits_per_io(), "1"),
-                ("context_switches_per_io", sample.context_switches_per_io(), "1"),
+                (
+                    "context_switches_per_io",
+                    sample.context_switches_per_io(),
+                    "1",
+                ),
             ] {
                 let context = BTreeMap::from([
                     ("front", json!(front.to_string())),
                     ("qd", json!(depth)),
                     ("vcpu", json!(vcpu)),
                 ]);
-                report.measures.push(Measure { name, value, unit, context });
+                report.measures.push(Measure {
+                    name,
+                    value,
+                    unit,
+                    context,
+                });
             }
         }
     }

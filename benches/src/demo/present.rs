@@ -32,8 +32,17 @@ impl Narrator {
     }
 
     pub(super) fn disk(&self, image: &Image) {
-        let sha256: String = image.sha256.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        self.say(&format!("disk: {} MiB, {}, sha256 {sha256}…", image.bytes >> 20, image.contents));
+        let sha256: String = image
+            .sha256
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.say(&format!(
+            "disk: {} MiB, {}, sha256 {sha256}…",
+            image.bytes >> 20,
+            image.contents
+        ));
     }
 
     pub(super) fn machines(&self, attached: &[Attached]) {
@@ -41,18 +50,26 @@ impl Narrator {
             self.say(&format!("{}: {}", guest.front, guest.place()));
         }
         match attached.first().map(|guest| guest.vcpu) {
-            Some(VcpuKind::Software) => self.say("guest: no /dev/kvm, so its driver runs as a software vCPU on a thread"),
+            Some(VcpuKind::Software) => {
+                self.say("guest: no /dev/kvm, so its driver runs as a software vCPU on a thread")
+            }
             _ => self.say("guest: a bare-metal driver under KVM"),
         }
     }
 
     pub(super) fn round(&self, round: usize, rounds: usize, front: Front) {
-        self.say(&format!("round {} of {rounds}: 4 KiB random reads over {front}", round + 1));
+        self.say(&format!(
+            "round {} of {rounds}: 4 KiB random reads over {front}",
+            round + 1
+        ));
     }
 
     /// Notes a check and tells of it.
     pub(super) fn checked(&self, report: &mut Report, name: String, held: bool) {
-        self.say(&format!("{} {name}", if held { "ok    " } else { "FAILED" }));
+        self.say(&format!(
+            "{} {name}",
+            if held { "ok    " } else { "FAILED" }
+        ));
         report.check(name, held);
     }
 
@@ -63,7 +80,9 @@ impl Narrator {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(bytes).with_message(what.to_owned());
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        ) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar
@@ -71,21 +90,38 @@ impl Narrator {
 }
 
 /// Prints the table and writes report and plot.
-pub(super) fn finish(narrator: &Narrator, options: &Options, samples: &Samples, report: &Report) -> Result<()> {
+pub(super) fn finish(
+    narrator: &Narrator,
+    options: &Options,
+    samples: &Samples,
+    report: &Report,
+) -> Result<()> {
     let json = options.reports.join("demo.json");
     let svg = options.reports.join("demo.svg");
     report.write(&json)?;
     let series: Vec<Series<'_>> = samples
         .iter()
-        .map(|(front, depth, sample)| Series { name: format!("{front}, QD {depth}"), latency: &sample.latency })
+        .map(|(front, depth, sample)| Series {
+            name: format!("{front}, QD {depth}"),
+            latency: &sample.latency,
+        })
         .collect();
-    latency_by_percentile(&svg, "Serving one guest access, 4 KiB random reads", &series)?;
+    latency_by_percentile(
+        &svg,
+        "Serving one guest access, 4 KiB random reads",
+        &series,
+    )?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(report)?);
     }
     narrator.say(&format!("\n{}", table(samples)));
     narrator.say("access: time in the VMM to serve one register access; CSW: context switches of vCPUs and device together.");
-    let failed: Vec<&str> = report.checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
+    let failed: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| check.name.as_str())
+        .collect();
     match failed.as_slice() {
         [] => narrator.say(&format!("all {} checks held", report.checks.len())),
         failed => narrator.say(&format!("FAILED: {}", failed.join("; "))),
@@ -96,18 +132,20 @@ pub(super) fn finish(narrator: &Narrator, options: &Options, samples: &Samples, 
 
 fn table(samples: &Samples) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "front",
-        "QD",
-        "IOPS",
-        "÷ in-process",
-        "access p50",
-        "p99",
-        "p99.9",
-        "crossings/IO",
-        "exits/IO",
-        "CSW/IO",
-    ]);
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header([
+            "front",
+            "QD",
+            "IOPS",
+            "÷ in-process",
+            "access p50",
+            "p99",
+            "p99.9",
+            "crossings/IO",
+            "exits/IO",
+            "CSW/IO",
+        ]);
     for (front, depth, sample) in samples.iter() {
         let latency = |quantile| microseconds(sample.latency.quantile(quantile));
         table.add_row([

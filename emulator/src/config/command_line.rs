@@ -42,15 +42,13 @@ impl CommandLine {
     /// # Errors
     /// The filter is not one.
     pub fn log_filter(&self) -> Result<EnvFilter, OptionError> {
-        EnvFilter::builder().parse(&self.log).map_err(|error| {
+        EnvFilter::builder().parse(&self.log).map_err(|_| {
             let place = Place {
                 option: "--log",
                 text: self.log.clone(),
             };
-            place.error(Problem::refused(
-                error.to_string(),
-                "give a level, such as info, or module=level",
-            ))
+            let mend = "give off, error, warn, info, debug or trace, or module=level";
+            place.error(Problem::refused("not a filter", mend))
         })
     }
 }

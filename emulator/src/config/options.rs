@@ -46,7 +46,6 @@ pub struct OptionError {
     /// Where.
     pub place: Place,
     /// What.
-    #[source]
     pub problem: Box<Problem>,
 }
 

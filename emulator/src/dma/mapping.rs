@@ -1,5 +1,8 @@
 //! Step 10, DMA: a client's file range, checked and mapped.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -90,19 +93,13 @@ impl GuestMemory {
         let Some(slice) = self.slice(at, bytes.len()) else {
             return 0;
         };
-        // A word that a CPU updates meanwhile is seen whole, not in halves.
-        if let Ok(word) = <&mut [u8; 4]>::try_from(&mut *bytes) {
-            if let Ok(value) = slice.load::<u32>(0, Ordering::Acquire) {
-                *word = value.to_ne_bytes();
-                return 4;
-            }
-        } else if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *bytes)
-            && let Ok(value) = slice.load::<u64>(0, Ordering::Acquire)
-        {
-            *word = value.to_ne_bytes();
-            return 8;
+        let Some(bytes) = bytes.get_mut(..slice.len()) else {
+            return 0;
+        };
+        if !read_words(&slice, bytes) {
+            slice.copy_to(bytes);
         }
-        slice.copy_to(bytes)
+        slice.len()
     }
 
     /// Copies in from byte `at` on; returns how many bytes. The caller knows that the device may write here.
@@ -110,20 +107,63 @@ impl GuestMemory {
         let Some(slice) = self.slice(at, bytes.len()) else {
             return 0;
         };
-        let stored = match (<[u8; 4]>::try_from(bytes), <[u8; 8]>::try_from(bytes)) {
-            (Ok(word), _) => slice
-                .store(u32::from_ne_bytes(word), 0, Ordering::Release)
-                .is_ok(),
-            (_, Ok(word)) => slice
-                .store(u64::from_ne_bytes(word), 0, Ordering::Release)
-                .is_ok(),
-            _ => false,
+        let Some(bytes) = bytes.get(..slice.len()) else {
+            return 0;
         };
-        if !stored {
+        if !write_words(&slice, bytes) {
             slice.copy_from(bytes);
         }
         slice.len()
     }
+}
+
+/// The most bytes that are moved word by word: table entries, instructions, descriptors.
+const MAX_WORDS: usize = 64;
+
+/// Reads whole words, so that one that a CPU updates meanwhile is not seen in halves. `false`, and nothing is read: not
+/// aligned to words, or too long to be a structure of them. `bytes` is as long as `slice`.
+fn read_words(slice: &VolatileSlice<'_>, bytes: &mut [u8]) -> bool {
+    if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *bytes)
+        && let Ok(value) = slice.load::<u64>(0, Ordering::Acquire)
+    {
+        *word = value.to_ne_bytes();
+        return true;
+    }
+    let (words, []) = bytes.as_chunks_mut::<4>() else {
+        return false;
+    };
+    if words.len() * 4 > MAX_WORDS {
+        return false;
+    }
+    // Only the first can fail, where all are misaligned.
+    words.iter_mut().enumerate().all(|(index, word)| {
+        slice
+            .load::<u32>(index * 4, Ordering::Acquire)
+            .map(|value| *word = value.to_ne_bytes())
+            .is_ok()
+    })
+}
+
+/// Writes whole words; see [`read_words`].
+fn write_words(slice: &VolatileSlice<'_>, bytes: &[u8]) -> bool {
+    if let Ok(word) = <[u8; 8]>::try_from(bytes)
+        && slice
+            .store(u64::from_ne_bytes(word), 0, Ordering::Release)
+            .is_ok()
+    {
+        return true;
+    }
+    let (words, []) = bytes.as_chunks::<4>() else {
+        return false;
+    };
+    if words.len() * 4 > MAX_WORDS {
+        return false;
+    }
+    words.iter().enumerate().all(|(index, word)| {
+        slice
+            .store(u32::from_ne_bytes(*word), index * 4, Ordering::Release)
+            .is_ok()
+    })
 }
 
 /// What a mapping of this file starts and ends on: a page, or a huge page on hugetlbfs.

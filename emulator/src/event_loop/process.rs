@@ -17,10 +17,10 @@ use crate::signals::Signals;
 #[non_exhaustive]
 pub enum Failure {
     /// A thread or descriptor could not be had, or waiting failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// A worker failed.
-    #[error("the worker of '{label}' failed: {source}")]
+    #[error("the worker of '{label}' failed")]
     Worker {
         /// Its device.
         label: String,

@@ -4,6 +4,7 @@ mod device;
 mod hostile;
 mod independent_client;
 mod interrupt;
+mod rings;
 mod serving;
 
 use std::io;
@@ -46,7 +47,10 @@ impl Worker {
     fn turn(&mut self, timeout: Duration) {
         let mut timeout = timeout;
         loop {
-            self.poll.poll(&mut self.events, Some(timeout)).unwrap();
+            let idle = self.export.prepare_sleep();
+            let wait = if idle { timeout } else { Duration::ZERO };
+            self.poll.poll(&mut self.events, Some(wait)).unwrap();
+            self.export.awake();
             timeout = Duration::ZERO;
             let tokens: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
             for token in &tokens {
@@ -56,7 +60,7 @@ impl Worker {
             let more = self.export.intake(&mut self.function);
             self.function.run(Instant::now());
             self.export.settle(&mut self.function);
-            if tokens.is_empty() && !more && self.export.prepare_sleep() {
+            if tokens.is_empty() && !more && idle {
                 return;
             }
         }

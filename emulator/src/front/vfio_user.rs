@@ -2,7 +2,7 @@
 //!
 //! `docs/vfio-user.md` says what is served. Here, in the order of a message's way: [`session`] frames and
 //! queues, [`commands`] answers, and one module per subject does the work: [`negotiation`], [`guest_ram`],
-//! [`regions`], [`intx`].
+//! [`regions`], [`intx`], [`ring_setup`].
 //!
 //! # What a client can do
 //! A bad argument in a well-formed message gets an error reply. A malformed message is an [`End`]. No call
@@ -14,6 +14,7 @@ mod guest_ram;
 mod intx;
 mod negotiation;
 mod regions;
+mod ring_setup;
 mod session;
 
 pub(super) use session::{End, Progress, Session};

@@ -32,7 +32,7 @@ impl Lsi {
         match offset {
             at::SCNTL1 => stored & !Scntl1::CON.bits() | self.connected_bit(),
             // Pins that are inputs are pulled up.
-            at::GPREG => stored | self.registers.byte(at::GPCNTL),
+            at::GPREG => stored | self.registers.byte(at::GPCNTL) & 0x1f,
             at::SBCL => self.control_lines(),
             at::DSTAT => {
                 let enables = self.enables();

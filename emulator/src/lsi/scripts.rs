@@ -4,11 +4,12 @@ mod decode;
 mod disassemble;
 mod execute;
 mod fetch;
+mod instruction;
 
-pub use decode::{
+pub use disassemble::disassemble;
+pub(super) use execute::{Processor, State};
+pub use instruction::{
     Addressing, BlockMove, Condition, DataCompare, Instruction, Io, IoOperation, LoadStore,
     MemoryMove, Operator, RegisterMove, RegisterOperation, Signals, TransferControl,
     TransferOperation,
 };
-pub use disassemble::disassemble;
-pub(super) use execute::{Processor, State};

@@ -48,10 +48,15 @@ fn image() -> Vec<u8> {
     let mut bytes = vec![0; BLOCKS * 512];
     for (n, block) in bytes.chunks_mut(512).enumerate() {
         for (i, byte) in block.iter_mut().enumerate() {
-            *byte = ((n * 7 + i) & 0xff) as u8;
+            *byte = (n * 7 + i).to_le_bytes()[0];
         }
     }
     bytes
+}
+
+/// A short row's length.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("short")
 }
 
 fn disk(backend: Backend) -> LogicalUnit {
@@ -99,7 +104,7 @@ impl Rig {
     }
 
     fn r8(&mut self, offset: u8) -> u8 {
-        self.read(offset, Width::Byte) as u8
+        self.read(offset, Width::Byte).to_le_bytes()[0]
     }
 
     fn r32(&mut self, offset: u8) -> u32 {
@@ -176,7 +181,7 @@ impl Rig {
     /// ISTAT0's interrupt bits, then DSTAT and SIST: read in that order, as drivers do.
     fn interrupts(&mut self) -> (u8, u8, u16) {
         let istat = self.r8(at::ISTAT0) & 7;
-        let sist = self.read(at::SIST0, Width::Word) as u16;
+        let sist = u16::try_from(self.read(at::SIST0, Width::Word)).expect("a word");
         let dstat = self.r8(at::DSTAT) & 0x7f;
         (istat, dstat, sist)
     }
@@ -195,7 +200,7 @@ impl Rig {
         let mut words = vec![
             asm::select_atn(0, 0),
             asm::mov(MessageOut, 1, TABLE),
-            asm::mov(Command, cdb.len() as u32, TABLE + 0x10),
+            asm::mov(Command, length(cdb), TABLE + 0x10),
         ];
         if let Some((phase, count)) = data {
             words.push(asm::jump_unless(phase, SCRIPT + 5 * 8));

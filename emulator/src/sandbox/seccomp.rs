@@ -58,6 +58,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_memfd_create,
     libc::SYS_ftruncate,
     libc::SYS_fstat,
+    libc::SYS_fstatfs,
     libc::SYS_munmap,
     // The allocator.
     libc::SYS_mremap,

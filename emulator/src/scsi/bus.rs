@@ -1,5 +1,8 @@
 //! Step 8, SCSI: the bus: tasks between their initiator and the targets, disconnect and reselection.
 
+mod end;
+mod progress;
+
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -9,7 +12,7 @@ use super::sense::Sense;
 use super::target::{LUNS, Lun, Target};
 use super::task::{CHECK_CONDITION, Phase, TASK_SET_FULL, Task, Tasks};
 use super::unit::LogicalUnit;
-use super::{AttachError, Attribute, Management, Nexus, TaskId, Want};
+use super::{AttachError, Attribute, Nexus, TaskId, Want};
 use crate::block::Completion;
 use crate::dma::{Fault, Gate};
 
@@ -113,6 +116,12 @@ impl Bus {
             Phase::Dormant
         };
         let refused = overlapped || full;
+        // The sense data are of the task that has just ended: they are not kept waiting behind others (SAM-2
+        // section 7.3 lets this command be HEAD OF QUEUE implicitly).
+        let attribute = match command {
+            Ok(Command::RequestSense { .. }) => Attribute::HeadOfQueue,
+            _ => attribute,
+        };
         let task = self.tasks.insert(Task {
             nexus,
             operation: cdb.first().copied().unwrap_or(0),
@@ -269,100 +278,6 @@ impl Bus {
         })
     }
 
-    /// Status and COMMAND COMPLETE were accepted: the task ends. A task that has no status yet is aborted.
-    pub fn finish(&mut self, task: TaskId) {
-        let Some((record, lun)) = self.task_and_lun(task) else {
-            return;
-        };
-        let Nexus {
-            target,
-            lun: number,
-            ..
-        } = record.nexus;
-        if let Phase::Ended { sense, .. } = record.phase {
-            lun.sense = sense.or(lun.sense);
-            lun.forget(task);
-            self.tasks.remove(task);
-            self.forget_stale();
-            self.enable(target, number);
-        } else {
-            self.abort(target, number, &[task], false);
-        }
-    }
-
-    /// A task management function. When it returns, no DMA of the tasks concerned happens any more.
-    pub fn manage(&mut self, nexus: Nexus, function: Management) {
-        let Nexus { target, lun, tag } = nexus;
-        match function {
-            Management::AbortTask => {
-                let Some(place) = self.lun(nexus) else { return };
-                let all = place.tasks();
-                let tasks = &self.tasks;
-                let same = |id: &TaskId| tasks.get(*id).is_some_and(|task| task.nexus.tag == tag);
-                let these: Vec<_> = all.into_iter().filter(same).collect();
-                self.abort(target, lun, &these, false);
-            }
-            Management::AbortTaskSet | Management::ClearTaskSet => self.abort_all(target, lun),
-            Management::LogicalUnitReset => self.reset_unit(target, lun, Sense::DEVICE_RESET),
-            Management::TargetReset => {
-                for lun in 0..LUNS {
-                    self.reset_unit(target, lun, Sense::DEVICE_RESET);
-                }
-            }
-        }
-    }
-
-    /// The RST signal: every task gone, unit attention everywhere. No DMA happens after it returns.
-    pub fn reset(&mut self) {
-        for target in (0u8..).take(TARGETS) {
-            for lun in 0..LUNS {
-                self.reset_unit(target, lun, Sense::BUS_RESET);
-            }
-        }
-    }
-
-    fn reset_unit(&mut self, target: u8, lun: u8, attention: Sense) {
-        self.abort_all(target, lun);
-        if let Some(lun) = self.lun(Nexus {
-            target,
-            lun,
-            tag: None,
-        }) {
-            lun.reset(attention);
-        }
-    }
-
-    /// Waits until no transfer to or from guest RAM is in flight; tasks are kept. Guest RAM that a task has been
-    /// told of, but not used yet, is used now.
-    pub fn quiesce(&mut self) {
-        for (target, lun) in self.units.clone() {
-            while self.flush_gathered(target, lun) {
-                self.drain(target, lun, false);
-            }
-        }
-    }
-
-    /// Whether a task of this unit had guest RAM to use.
-    fn flush_gathered(&mut self, target: u8, lun: u8) -> bool {
-        let Some(place) = self.lun(Nexus {
-            target,
-            lun,
-            tag: None,
-        }) else {
-            return false;
-        };
-        let mut any = false;
-        for id in place.tasks() {
-            if let Some(Phase::Work { work, in_flight }) =
-                self.tasks.get_mut(id).map(|task| &mut task.phase)
-            {
-                any |= work.flush_gathered() || (in_flight.is_some() && work.uses_guest_memory());
-                self.proceed(id);
-            }
-        }
-        any
-    }
-
     /// Takes the backends' completions. Bounded; does not wait.
     pub fn poll(&mut self, now: Instant) {
         self.polled = Some(now);
@@ -383,8 +298,10 @@ impl Bus {
 
     /// Hands collected requests to the kernel. Called once at the end of each run.
     pub fn kick(&mut self) {
-        for unit in self.targets.iter_mut().flat_map(|target| &mut target.luns) {
-            if let Some(unit) = &mut unit.unit {
+        for place in 0..self.units.len() {
+            if let Some(&(target, lun)) = self.units.get(place)
+                && let Some(unit) = self.unit(target, lun)
+            {
                 unit.medium_mut().kick();
             }
         }
@@ -413,10 +330,10 @@ impl Bus {
     }
 
     fn attached(&self) -> impl Iterator<Item = &LogicalUnit> {
-        self.targets
-            .iter()
-            .flat_map(|target| &target.luns)
-            .filter_map(|lun| lun.unit.as_ref())
+        self.units.iter().filter_map(|&(target, lun)| {
+            let target = self.targets.get(usize::from(target))?;
+            target.luns.get(usize::from(lun))?.unit.as_ref()
+        })
     }
 
     fn lun(&mut self, nexus: Nexus) -> Option<&mut Lun> {
@@ -442,135 +359,18 @@ impl Bus {
         Some((task, target.lun(nexus.lun)?))
     }
 
-    /// The task has been enabled.
-    fn start(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        if let Some(target) = self.targets.get_mut(usize::from(task.nexus.target)) {
-            task.phase = target.start(task);
-        }
-        self.proceed(id);
-    }
-
-    /// Takes the task as far as it goes without the initiator and without a wait.
-    fn proceed(&mut self, id: TaskId) {
-        let Some((task, lun)) = self.task_and_lun(id) else {
-            return;
-        };
-        match &mut task.phase {
-            Phase::Answer { bytes, at } if *at >= bytes.len() => task.phase = Phase::GOOD,
-            Phase::Parameters { bytes, length } if bytes.len() >= *length => {
-                let bytes = std::mem::take(bytes);
-                task.phase = match (task.command, &mut lun.unit) {
-                    (Ok(command), Some(unit)) => unit.parameters(command, &bytes),
-                    _ => Phase::check(Sense::NO_UNIT),
-                };
-            }
-            _ => {}
-        }
-        let unit = lun.unit.as_mut();
-        let more = unit.is_some_and(|unit| unit.medium_mut().advance(id, &mut task.phase));
-        if more && !self.unfinished.contains(&id) {
-            self.unfinished.push(id);
-        }
-        self.list(id);
-    }
-
-    /// A disconnected task that wants to go on is listed for reselection.
-    fn list(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        if !task.connected && !task.listed && task.phase.want() != Want::Wait {
-            task.listed = true;
-            self.ready.push_back(id);
-        }
-    }
-
-    /// Takes tasks that have ended out of the lists.
-    fn forget_stale(&mut self) {
-        let tasks = &self.tasks;
-        self.ready.retain(|&id| tasks.get(id).is_some());
-        self.unfinished.retain(|&id| tasks.get(id).is_some());
-    }
-
-    /// A member has left the task set: others may run now.
-    fn enable(&mut self, target: u8, lun: u8) {
-        let nexus = Nexus {
-            target,
-            lun,
-            tag: None,
-        };
-        while let Some(task) = self.lun(nexus).and_then(|lun| lun.set.enable_next()) {
-            self.start(task);
-        }
-    }
-
-    fn abort_all(&mut self, target: u8, lun: u8) {
-        let Some(place) = self.lun(Nexus {
-            target,
-            lun,
-            tag: None,
-        }) else {
-            return;
-        };
-        let all = place.tasks();
-        self.abort(target, lun, &all, true);
-    }
-
-    /// Ends tasks of one unit. `cancel` if they are all that it has.
-    fn abort(&mut self, target: u8, lun: u8, these: &[TaskId], cancel: bool) {
-        let mut in_flight = false;
-        for &id in these {
-            let Some(task) = self.tasks.remove(id) else {
-                continue;
-            };
-            in_flight |= matches!(
-                task.phase,
-                Phase::Work {
-                    in_flight: Some(_),
-                    ..
-                }
-            );
-            if let Some(lun) = self.lun(task.nexus) {
-                lun.forget(id);
-            }
-        }
-        self.forget_stale();
-        if in_flight {
-            self.drain(target, lun, cancel);
-        }
-        self.enable(target, lun);
-    }
-
-    /// Waits for the unit's block requests. Those of tasks that have ended have nobody to go to.
-    fn drain(&mut self, target: u8, lun: u8, cancel: bool) {
-        let mut completions = std::mem::take(&mut self.completions);
-        if let Some(unit) = self.unit(target, lun) {
-            unit.medium_mut().drain(cancel, &mut completions);
-        }
-        self.complete(target, lun, completions);
-    }
-
-    fn complete(&mut self, target: u8, lun: u8, mut completions: Vec<Completion>) {
-        for completion in completions.drain(..) {
-            let id = TaskId::from_cookie(completion.cookie);
-            let Some((task, place)) = self.task_and_lun(id) else {
-                continue;
-            };
-            debug_assert_eq!((task.nexus.target, task.nexus.lun), (target, lun));
-            if let Some(unit) = &mut place.unit {
-                unit.medium_mut().complete(&mut task.phase, completion);
-            }
-            self.proceed(id);
-        }
-        self.completions = completions;
-    }
-
     /// How many tasks there are.
     #[cfg(test)]
     pub(crate) fn tasks(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// Whether a task has pieces of guest RAM.
+    #[cfg(test)]
+    pub(crate) fn holds_guest_memory(&self, task: TaskId) -> bool {
+        match self.tasks.get(task).map(|task| &task.phase) {
+            Some(Phase::Work { work, .. }) => work.holds_guest_memory(),
+            _ => false,
+        }
     }
 }

@@ -1,6 +1,14 @@
 //! A bus over test RAM and real backends, driven as an initiator drives it.
 
+mod abort;
 mod basics;
+mod chaos;
+mod commands;
+mod data_path;
+mod identification;
+mod image;
+mod mode;
+mod queue;
 
 use super::{Attribute, Bus, Disk, DiskOptions, Nexus, TaskId, Want};
 use crate::block::Backend;
@@ -72,7 +80,7 @@ impl Rig {
     /// Takes a task that needs no waiting to its end.
     fn finish(&mut self, task: TaskId) -> Outcome {
         let mut data = Vec::new();
-        loop {
+        for _ in 0..10_000 {
             match self.bus.want(task) {
                 Want::DataIn(count) => {
                     self.bus.transfer(&self.dma, task, 0, count).expect("RAM");
@@ -96,6 +104,7 @@ impl Rig {
                 Want::Gone => panic!("the task has gone"),
             }
         }
+        panic!("the task does not end");
     }
 
     /// The data of a command that must succeed.

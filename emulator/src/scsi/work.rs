@@ -120,4 +120,14 @@ impl Work {
     pub(crate) fn uses_guest_memory(&self) -> bool {
         matches!(self, Self::Media(_))
     }
+
+    /// Whether it has pieces of guest RAM.
+    #[cfg(test)]
+    pub(crate) fn holds_guest_memory(&self) -> bool {
+        match self {
+            Self::Media(media) => media.holds_guest_memory(),
+            Self::Compare(compare) => compare.holds_guest_memory(),
+            Self::Sweep(_) => false,
+        }
+    }
 }

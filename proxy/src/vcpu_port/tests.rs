@@ -78,6 +78,7 @@ fn port() -> (VcpuPort, StorePort, Arc<Health>) {
     let store = StorePort::default();
     let mut port = VcpuPort::new(
         Box::new(store.clone()),
+        None,
         Arc::new(Mutex::new(config)),
         0x100,
         Arc::clone(&health),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use outrigger_ring::{ClientSetup, Geometry};
 use outrigger_vfio_user::{Command, Header};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -161,6 +162,13 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
         // Whole little words, as structures have them.
         prop::collection::vec(0_u32..64, 0..20)
             .prop_map(|words| words.iter().flat_map(|word| word.to_le_bytes()).collect()),
+        // RING_SETUP, nearly right.
+        (0_u32..3, 0_u32..4, 4_u32..8).prop_map(|(version, channels, slots)| {
+            [version, channels, 1 << slots, 0]
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect()
+        }),
         // A region access whose count is right.
         (
             0_u64..0x500,
@@ -199,15 +207,25 @@ proptest! {
 
     #[test]
     fn any_messages_and_descriptors_leave_a_server_that_serves(
-        messages in prop::collection::vec((messages(), prop::collection::vec(0_usize..4, 0..4)), 1..40),
+        messages in prop::collection::vec((messages(), prop::collection::vec(0_usize..7, 0..4)), 1..40),
+        rings: bool,
         cut in prop::option::of(1_usize..30),
     ) {
         let mut server = Server::new();
-        let mut client = server.attach();
+        let mut client = if rings { super::rings::attached(&mut server) } else { server.attach() };
+        let setup = ClientSetup::new(Geometry::new(1, 16).unwrap()).unwrap();
         let (file, event) = (memory(0x1000), eventfd());
         let (socket, _peer) = UnixStream::pair().unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
-        let kinds = [file.as_fd(), event.as_fd(), socket.as_fd(), null.as_fd()];
+        let kinds = [
+            file.as_fd(),
+            event.as_fd(),
+            socket.as_fd(),
+            null.as_fd(),
+            setup.requests(),
+            setup.mailboxes(),
+            setup.doorbells()[0],
+        ];
         for (bytes, fds) in &messages {
             let fds: Vec<_> = fds.iter().map(|kind| kinds[*kind]).collect();
             if send(&client.socket, bytes, &fds).is_err() {

@@ -50,6 +50,7 @@ impl Session {
         if let Request::Version(version) = request {
             let agreed = negotiation::answer(version)?;
             self.negotiated = agreed.is_ok();
+            self.ring_agreed = agreed.as_ref().is_ok_and(|agreed| agreed.ring);
             return Ok(agreed.map(|agreed| Answer::new(&agreed.reply(), id)));
         }
         Ok(self.answer_negotiated(registry, id, request, fds, function))
@@ -101,8 +102,17 @@ impl Session {
                 self.intx.device_was_reset();
                 Reply::Done(Command::DEVICE_RESET)
             }
+            Request::RingSetup(setup) if self.ring_agreed => {
+                let (ready, fds) = self.attach_ring(registry, setup, fds)?;
+                let bytes = Reply::RingReady(ready).emit(id);
+                return Ok(Answer { bytes, fds });
+            }
+            Request::RingDoorbells(doorbells) if self.ring_agreed => {
+                self.add_doorbells(registry, *doorbells, fds)?;
+                Reply::Done(Command::RING_DOORBELLS)
+            }
             // GET_REGION_IO_FDS, DMA_READ and DMA_WRITE (the server's to send), REGION_WRITE_MULTI (not offered),
-            // migration, and what nobody knows.
+            // rings without an agreement, migration, and what nobody knows.
             _ => return Err(Errno::OPNOTSUPP),
         };
         Ok(Answer::new(&reply, id))

@@ -15,6 +15,8 @@ const MINOR: u16 = 1;
 pub(super) struct Agreed {
     minor: u16,
     data: Vec<u8>,
+    /// The client offered the rings, and they are confirmed.
+    pub(super) ring: bool,
 }
 
 impl Agreed {
@@ -32,8 +34,8 @@ impl Agreed {
 /// # Errors
 /// [`WireError::VersionData`].
 pub(super) fn answer(version: &Version<'_>) -> Result<Result<Agreed, Errno>, WireError> {
-    // What the client says of itself is checked and then not needed: no reply is longer than the client asked for.
-    let _client = Capabilities::parse(version.data)?;
+    // Its limits are not needed: no reply carries more data than the client asked for, or more than two descriptors.
+    let client = Capabilities::parse(version.data)?;
     if version.major != MAJOR {
         return Ok(Err(Errno::INVAL));
     }
@@ -44,14 +46,20 @@ pub(super) fn answer(version: &Version<'_>) -> Result<Result<Agreed, Errno>, Wir
     capabilities.max_data_xfer_size = Some(MAX_DATA.into());
     capabilities.pgsizes = Some(4096);
     capabilities.max_dma_maps = u32::try_from(MAX_REGIONS).ok();
+    capabilities.outrigger_ring = client
+        .outrigger_ring
+        .filter(|offer| offer.version == outrigger_ring::VERSION);
     Ok(Ok(Agreed {
         minor: version.minor.min(MINOR),
         data: capabilities.emit(),
+        ring: capabilities.outrigger_ring.is_some(),
     }))
 }
 
 #[cfg(test)]
 mod tests {
+    use outrigger_vfio_user::RingCapability;
+
     use super::*;
 
     fn agreed(minor: u16, data: &[u8]) -> Agreed {
@@ -87,6 +95,27 @@ mod tests {
         let agreed = agreed(0, offer);
         assert!(agreed.data.len() <= 180, "{}", agreed.data.len());
         assert_eq!(agreed.data.last(), Some(&0));
+    }
+
+    #[test]
+    fn the_ring_is_confirmed_if_its_version_was_offered() {
+        for (offer, confirmed) in [
+            (&b""[..], None),
+            (b"{}\0", None),
+            (
+                b"{\"capabilities\":{\"outrigger_ring\":{\"version\":2}}}\0",
+                None,
+            ),
+            (
+                b"{\"capabilities\":{\"outrigger_ring\":{\"version\":1}}}\0",
+                Some(RingCapability { version: 1 }),
+            ),
+        ] {
+            let agreed = agreed(1, offer);
+            let reply = Capabilities::parse(&agreed.data).unwrap();
+            assert_eq!(reply.outrigger_ring, confirmed);
+            assert_eq!(agreed.ring, confirmed.is_some());
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use outrigger_vfio_user::{
 use tracing::debug;
 
 use super::super::CLIENT;
+use super::super::ring::RingFront;
 use super::MAX_MESSAGE;
 use super::guest_ram::Unreachable;
 use super::intx::Intx;
@@ -18,6 +19,10 @@ use crate::pci::Function;
 
 /// Messages that are served in one go, before the device and the other fronts get their turn.
 const PORTION: usize = 64;
+
+/// Portions of the rings that are taken before a message: more than the largest rings hold (64 channels of 4096 slots, 256 in a
+/// portion), so only a client that goes on posting meanwhile sees the end of it.
+const DRAIN: usize = 1100;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,9 @@ pub(in crate::front) enum End {
     /// A message is not what its command says.
     #[error("malformed message: {0}")]
     Malformed(#[from] WireError),
+    /// The client broke the ring protocol.
+    #[error("ring: {0}")]
+    Ring(#[from] outrigger_ring::Error),
     /// A reply could not be sent.
     #[error("cannot send: {0}")]
     Send(#[source] io::Error),
@@ -55,6 +63,9 @@ pub(in crate::front) struct Session {
     blocked: bool,
     /// VERSION has been exchanged.
     pub(super) negotiated: bool,
+    /// The rings were part of the agreement.
+    pub(super) ring_agreed: bool,
+    pub(super) ring: Option<RingFront>,
     pub(super) intx: Intx,
     pub(super) unreachable: Unreachable,
 }
@@ -68,6 +79,8 @@ impl Session {
             sender: Sender::new(),
             blocked: false,
             negotiated: false,
+            ring_agreed: false,
+            ring: None,
             intx: Intx::default(),
             unreachable: Unreachable::default(),
         }
@@ -83,6 +96,7 @@ impl Session {
     /// ours would not.
     pub(in crate::front) fn close(mut self, registry: &Registry) {
         self.intx.disable(registry);
+        self.drop_ring(registry);
         if let Err(error) = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd())) {
             debug!(%error, "cannot stop watching the client");
         }
@@ -91,6 +105,16 @@ impl Session {
     /// The client's interrupt.
     pub(in crate::front) fn intx(&mut self) -> &mut Intx {
         &mut self.intx
+    }
+
+    /// The client's rings.
+    pub(in crate::front) fn ring(&mut self) -> Option<&mut RingFront> {
+        self.ring.as_mut()
+    }
+
+    /// Whether polling the rings before a sleep can pay.
+    pub(in crate::front) fn polling_pays(&self) -> bool {
+        self.ring.as_ref().is_some_and(RingFront::polling_pays)
     }
 
     /// Answers what the socket holds, at most [`PORTION`] messages. While replies wait for the client to read
@@ -141,6 +165,19 @@ impl Session {
         Ok(done)
     }
 
+    /// What the client posted before it sent a message takes effect before that message.
+    fn drain_ring(&mut self, function: &mut Function) -> Result<(), End> {
+        let Some(ring) = &mut self.ring else {
+            return Ok(());
+        };
+        for _ in 0..DRAIN {
+            if !ring.intake(function)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Answers one message.
     fn handle(
         &mut self,
@@ -151,6 +188,7 @@ impl Session {
     ) -> Result<(), End> {
         let header = message.header();
         let request = Request::parse(message)?;
+        self.drain_ring(function)?;
         let answer = self.answer(registry, header.id, &request, fds, function)?;
         let (bytes, fds) = match answer {
             Ok(answer) => (answer.bytes, answer.fds),

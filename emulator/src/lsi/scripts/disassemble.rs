@@ -1,6 +1,6 @@
 //! Step 7, disassembly: an instruction in the manual's own assembler, for logs and tests.
 
-use super::decode::{
+use super::instruction::{
     Addressing, Condition, Instruction, Io, IoOperation, Operator, RegisterMove, RegisterOperation,
     Signals, TransferControl, TransferOperation,
 };

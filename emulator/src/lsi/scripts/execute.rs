@@ -7,7 +7,7 @@ mod memory_move;
 mod register;
 mod transfer_control;
 
-use super::decode::{Instruction, TransferControl};
+use super::instruction::{Instruction, TransferControl};
 use crate::device::Progress;
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
@@ -131,8 +131,11 @@ impl Lsi {
 
     fn execute(&mut self, gate: &Gate) -> Outcome {
         let dsp = self.registers.dword(at::DSP);
-        let first = self.fetch(gate)?;
-        let second = self.fetch(gate)?;
+        let mut bytes = [0; 8];
+        let read = self.read_memory(gate, self.with_selector(at::SFS, dsp), &mut bytes);
+        self.checked(read)?;
+        self.registers.set_dword(at::DSP, dsp.wrapping_add(8));
+        let [first, second] = halves(u64::from_le_bytes(bytes));
         self.registers.set_dword(at::DBC, first);
         self.registers.set_dword(at::DSPS, second);
         let instruction = Instruction::decode([first, second]);
@@ -159,7 +162,7 @@ impl Lsi {
         }
     }
 
-    /// The next Dword at DSP, which advances.
+    /// An instruction's third Dword, at DSP, which advances.
     fn fetch(&mut self, gate: &Gate) -> Outcome<u32> {
         let dsp = self.registers.dword(at::DSP);
         let address = self.with_selector(at::SFS, dsp);
@@ -314,4 +317,13 @@ fn sign_extend(offset: u32) -> u32 {
     } else {
         offset | 0xff00_0000
     }
+}
+
+/// The low and the high Dword.
+fn halves(address: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = address.to_le_bytes();
+    [
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]),
+    ]
 }

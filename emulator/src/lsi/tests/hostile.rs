@@ -1,1 +1,347 @@
+use std::time::Duration;
 
+use proptest::prelude::*;
+
+use super::asm::{
+    int, int_unless, jump, load_dsa, mov, mov_table, select_atn, set, wait_disconnect,
+    wait_reselect,
+};
+use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, read10};
+use crate::block::Backend;
+use crate::device::{Progress, Width};
+use crate::lsi::Phase::{self, Command, DataIn, MessageIn, MessageOut, Status};
+use crate::lsi::scripts::Signals;
+use crate::lsi::{Model, at};
+
+/// CVE-2018-18849: a message longer than any buffer.
+#[test]
+fn messages_of_any_length_are_taken_in_bounds() {
+    let mut rig = Rig::new();
+    // An endless row of negotiations: the target gives up.
+    let row: Vec<u8> = [0x01, 0x02, 0x03, 0x01].repeat(4096);
+    rig.poke(DATA, &row);
+    rig.script(&[select_atn(0, 0), mov(MessageOut, 16384, DATA), int(1)]);
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x0004));
+    // The longest message there is, then nothing more.
+    let mut long = vec![0x80, 0x01, 0x00];
+    long.resize(259, 0xff);
+    rig.poke(DATA, &long);
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 259, DATA),
+        int_unless(MessageIn, 1),
+        mov(MessageIn, 1, TABLE),
+        int(2),
+    ]);
+    rig.assert_int(2);
+    assert_eq!(rig.peek(TABLE, 1), [0x07]);
+    rig.w8(at::SCNTL1, 0x08);
+    rig.w8(at::SCNTL1, 0x00);
+    let _ = rig.interrupts();
+    // Unknown messages without end: the target gives up.
+    rig.poke(DATA, &[0x01; 0x8000]);
+    rig.script(&[select_atn(0, 0), mov(MessageOut, 0x8000, DATA), int(3)]);
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x0004));
+}
+
+/// A CDB longer than the COMMAND phase is cut by the target, and a move of 16 MiB is no hazard.
+#[test]
+fn commands_of_any_length_are_taken_in_bounds() {
+    let mut rig = Rig::new();
+    rig.settle();
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(DATA, &[0; 64]);
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 0x00ff_ffff, DATA),
+    ]);
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x80));
+    assert_eq!(rig.r8(at::SSTAT1) & 7, Status.bits());
+}
+
+/// A CDB in pieces is one CDB.
+#[test]
+fn a_short_command_leaves_the_target_asking() {
+    let mut rig = Rig::new();
+    rig.settle();
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(TABLE + 0x10, &read10(1, 1));
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 4, TABLE + 0x10),
+        int_unless(Command, 1),
+        mov(Command, 6, TABLE + 0x14),
+        int_unless(DataIn, 2),
+        int(3),
+    ]);
+    rig.assert_int(3);
+}
+
+/// CVE-2019-12068: endless scripts of empty instructions.
+#[test]
+fn endless_scripts_are_bounded_and_stoppable() {
+    for words in [
+        vec![jump(SCRIPT)],
+        vec![[0, 0], [0, 0], jump(SCRIPT)],
+        vec![[0x8000_0000, 0], jump(SCRIPT)],
+        vec![load_dsa(at::SCRATCHA, 4, 0), jump(SCRIPT)],
+        vec![[0xc000_0000, DATA], [DATA, jump(SCRIPT)[0]], [SCRIPT, 0]],
+    ] {
+        let mut rig = Rig::new();
+        rig.w32(at::DSA, TABLE);
+        rig.poke32(SCRIPT, words.as_flattened());
+        rig.w32(at::DSP, SCRIPT);
+        for _ in 0..3 {
+            assert_eq!(rig.run_once(), Progress::More);
+        }
+        rig.w8(at::ISTAT0, 0x40);
+        assert_eq!(rig.run_once(), Progress::Idle);
+    }
+}
+
+/// A memory move of 16 MiB takes more than one run.
+#[test]
+fn long_memory_moves_yield() {
+    let mut rig = Rig::new();
+    rig.poke32(SCRIPT, &[0xc0ff_ffff, SCRIPTS_RAM, SCRIPTS_RAM]);
+    rig.w32(at::DSP, SCRIPT);
+    assert_eq!(rig.run_once(), Progress::Idle);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+    rig.poke32(SCRIPT, &[0xc001_0000, DATA, DATA + 4, int(1)[0], 1]);
+    rig.w32(at::DSP, SCRIPT);
+    rig.run();
+    rig.assert_int(1);
+}
+
+/// CVE-2023-0330: data that go to the chip's own registers.
+#[test]
+fn data_never_reach_the_chips_own_registers() {
+    let mut rig = Rig::new();
+    rig.settle();
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(TABLE + 0x10, &read10(1, 1));
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 10, TABLE + 0x10),
+        mov(DataIn, 512, REGISTERS),
+    ]);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+    // The same with a table, and with a script there.
+    rig.w32(at::DSA, REGISTERS);
+    rig.script(&[mov_table(DataIn, 0)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+    rig.w32(at::DSP, REGISTERS);
+    rig.run();
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+}
+
+/// A data phase into SCRIPTS RAM, across its end and into nothing.
+#[test]
+fn data_into_scripts_ram_stay_in_it() {
+    let mut rig = Rig::new();
+    rig.settle();
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(TABLE + 0x10, &read10(1, 1));
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 10, TABLE + 0x10),
+        mov(DataIn, 256, SCRIPTS_RAM + 0x100),
+        mov(DataIn, 256, SCRIPTS_RAM + 0x1f80),
+    ]);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+    assert_eq!(rig.lsi.ram[0x100..0x200], super::image()[512..768]);
+    assert_eq!(rig.lsi.ram[0x1f80..], super::image()[768..896]);
+}
+
+/// A SELECT while a nexus is there takes the alternate address and leaves the nexus alone.
+#[test]
+fn a_selection_during_a_nexus_is_lost() {
+    let mut rig = Rig::new();
+    rig.settle();
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(TABLE + 0x10, &read10(1, 1));
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 10, TABLE + 0x10),
+        select_atn(0, SCRIPT + 5 * 8),
+        int(1),
+        mov(DataIn, 512, DATA),
+        int_unless(Status, 2),
+        int(3),
+    ]);
+    rig.assert_int(3);
+    assert_eq!(rig.peek(DATA, 512), super::image()[512..1024]);
+}
+
+/// CVE-2024-6519: a task that ends while its DMA is under way: every way to end one, with the disk still busy.
+#[test]
+fn tasks_that_end_under_dma() {
+    for end in 0..6 {
+        let (mut rig, handle) = Rig::delayed();
+        rig.settle();
+        rig.poke(TABLE, &[0x80, 0x06]);
+        rig.poke(TABLE + 0x10, &read10(1, 1));
+        let atn = set(Signals {
+            atn: true,
+            ..Signals::default()
+        });
+        rig.script(&[
+            select_atn(0, 0),
+            mov(MessageOut, 1, TABLE),
+            mov(Command, 10, TABLE + 0x10),
+            mov(DataIn, 512, DATA),
+            int(1),
+            atn,
+            mov(MessageOut, 1, TABLE + 1),
+            wait_disconnect(),
+            int(2),
+        ]);
+        rig.assert_int(1);
+        assert_eq!(handle.held(), 1);
+        match end {
+            0 => {
+                let dsp = rig.r32(at::DSP);
+                rig.w32(at::DSP, dsp);
+                rig.run();
+                assert_eq!(rig.interrupts(), (SIP, 0, 0x0004));
+            }
+            1 => rig.w8(at::SCNTL1, 0x08),
+            2 => rig.w8(at::ISTAT0, 0x40),
+            3 => rig.w8(at::ISTAT0, 0x80),
+            4 => rig.w32(at::DSP, 0xffff_fff0),
+            _ => {
+                rig.script(&[wait_reselect(SCRIPT)]);
+            }
+        }
+        rig.run();
+        handle.release(4);
+        rig.run();
+        rig.pass(Duration::from_secs(1));
+    }
+}
+
+/// The target's status with nowhere to go.
+#[test]
+fn a_fault_under_a_status_or_message_is_a_bus_fault() {
+    let mut rig = Rig::new();
+    rig.poke(TABLE, &[0x80, 0, 0, 0, 0, 0, 0]);
+    rig.script(&[
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 6, TABLE + 1),
+        mov(Status, 1, 0x8000_0000),
+    ]);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+    rig.w8(at::SCNTL1, 0x08);
+    rig.w8(at::SCNTL1, 0x00);
+    let _ = rig.interrupts();
+    rig.script(&[select_atn(0, 0), mov(MessageOut, 8, 0x8000_0000)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
+}
+
+#[test]
+fn moves_of_nothing_and_moves_as_a_target_are_illegal() {
+    let mut rig = Rig::new();
+    rig.script(&[select_atn(0, 0), mov(MessageOut, 0, TABLE)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
+    let target = Signals {
+        target: true,
+        ..Signals::default()
+    };
+    rig.script(&[set(target), mov(MessageOut, 1, TABLE)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
+    // A target drives the phases itself: it cannot wait for one.
+    rig.script(&[select_atn(0, 0), int_unless(Phase::MessageOut, 1)]);
+    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
+}
+
+/// What a guest may do to the chip.
+#[derive(Clone, Debug)]
+enum Act {
+    Write(u8, u8),
+    Dword(u8, u32),
+    Read(u8),
+    Start(u16),
+    Run,
+    Pass(u8),
+    Master(bool),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => any::<(u8, u8)>().prop_map(|(at, value)| Act::Write(at, value)),
+        2 => (any::<u8>(), address()).prop_map(|(at, value)| Act::Dword(at & 0xfc, value)),
+        2 => any::<u8>().prop_map(Act::Read),
+        4 => any::<u16>().prop_map(Act::Start),
+        4 => Just(Act::Run),
+        1 => any::<u8>().prop_map(Act::Pass),
+        1 => prop::bool::weighted(0.9).prop_map(Act::Master),
+    ]
+}
+
+/// Addresses that lead somewhere, mostly.
+fn address() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        6 => 0_u32..0x4000,
+        1 => (0_u32..0x400).prop_map(|at| REGISTERS + at),
+        1 => (0_u32..0x2000).prop_map(|at| SCRIPTS_RAM + at),
+        1 => any::<u32>(),
+    ]
+}
+
+/// Instructions that do something, mostly.
+fn word() -> impl Strategy<Value = [u32; 2]> {
+    let first = prop_oneof![
+        4 => (0_u32..8, 0_u32..40, 0_u32..4).prop_map(|(phase, count, mode)| {
+            phase << 24 | count | mode << 27
+        }),
+        3 => Just(0x4100_0000_u32),
+        1 => Just(0x4000_0000_u32),
+        4 => (0_u32..5, any::<u16>()).prop_map(|(op, low)| 1 << 30 | op << 27 | u32::from(low)),
+        4 => any::<u32>().prop_map(|bits| 1 << 30 | bits & 0x3fff_ffff),
+        6 => any::<u32>().prop_map(|bits| 2 << 30 | bits & 0x1fbf_ffff),
+        2 => (0_u32..64).prop_map(|count| 3 << 30 | count),
+        2 => any::<u32>().prop_map(|bits| 7 << 29 | bits & 0x13ff_0007),
+        1 => any::<u32>(),
+    ];
+    (first, address()).prop_map(|(first, second)| [first, second])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_guest_does_the_chip_returns(
+        words in proptest::collection::vec(word(), 0..64),
+        cdbs in proptest::collection::vec(any::<u8>(), 0..256),
+        acts in proptest::collection::vec(act(), 0..64),
+        narrow: bool,
+    ) {
+        let model = if narrow { Model::Lsi53c810 } else { Model::Lsi53c895a };
+        let mut rig = Rig::with(model, Backend::memory(vec![0; 1 << 20], false));
+        rig.poke(0x2000, &cdbs);
+        rig.poke32(0, words.as_flattened());
+        for (i, word) in (0..).zip(words.as_flattened()) {
+            rig.write(2, 4 * i, Width::Dword, u64::from(*word));
+        }
+        for act in acts {
+            match act {
+                Act::Write(at, value) => rig.w8(at, value),
+                Act::Dword(at, value) => rig.w32(at, value),
+                Act::Read(at) => { let _ = rig.r8(at); }
+                Act::Start(at) => rig.w32(at::DSP, u32::from(at & 0x1ff)),
+                Act::Run => { let _ = rig.run_once(); }
+                Act::Pass(ms) => {
+                    rig.now += Duration::from_millis(u64::from(ms));
+                    let _ = rig.run_once();
+                }
+                Act::Master(on) => rig.gate.set_bus_master(on),
+            }
+        }
+    }
+}

@@ -1,1 +1,226 @@
+use proptest::prelude::*;
 
+use super::asm::{alu, chmov, int, int_unless, mov, select_atn};
+use super::{DATA, DIP, Rig, SCRIPT, TABLE, image, length, read10, write10};
+use crate::lsi::Phase::{Command, DataIn, DataOut, MessageIn, MessageOut, Status};
+use crate::lsi::at;
+use crate::lsi::scripts::Operator;
+
+const WSR: u8 = 0x01;
+const WSS: u8 = 0x08;
+
+/// Selects, sends the CDB on a wide bus, and goes on with `then`.
+fn wide(rig: &mut Rig, cdb: &[u8], then: &[[u32; 2]]) {
+    rig.w8(at::SCNTL3, 0x08);
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(TABLE + 0x10, cdb);
+    let mut words = vec![
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, length(cdb), TABLE + 0x10),
+    ];
+    words.extend(then);
+    rig.script(&words);
+}
+
+fn settled() -> Rig {
+    let mut rig = Rig::new();
+    rig.settle();
+    rig
+}
+
+#[test]
+fn odd_pieces_of_a_read_join_without_a_gap() {
+    let mut rig = settled();
+    wide(
+        &mut rig,
+        &read10(1, 1),
+        &[
+            chmov(DataIn, 3, DATA),
+            int(1),
+            chmov(DataIn, 2, DATA + 3),
+            int(2),
+            chmov(DataIn, 507, DATA + 5),
+            int(3),
+        ],
+    );
+    for (number, wsr) in [(1, WSR), (2, WSR), (3, 0)] {
+        rig.assert_int(number);
+        assert_eq!(rig.r8(at::SCNTL2) & WSR, wsr, "{number}");
+        if number < 3 {
+            let dsp = rig.r32(at::DSP);
+            rig.w32(at::DSP, dsp);
+            rig.run();
+        }
+    }
+    assert_eq!(rig.peek(DATA, 512), image()[512..1024]);
+}
+
+#[test]
+fn odd_pieces_of_a_write_join_without_a_gap() {
+    let mut rig = settled();
+    let bytes: Vec<u8> = (0..512_u32).map(|i| (i % 253).to_le_bytes()[0]).collect();
+    rig.poke(DATA, &bytes);
+    wide(
+        &mut rig,
+        &write10(5, 1),
+        &[
+            chmov(DataOut, 255, DATA),
+            int(1),
+            mov(DataOut, 257, DATA + 255),
+            int_unless(Status, 2),
+            int(3),
+        ],
+    );
+    rig.assert_int(1);
+    assert_eq!(rig.r8(at::SCNTL2) & WSS, WSS);
+    assert_eq!(rig.r8(at::SODL), bytes[254]);
+    let dsp = rig.r32(at::DSP);
+    rig.w32(at::DSP, dsp);
+    rig.run();
+    rig.assert_int(3);
+    assert_eq!(rig.r8(at::SCNTL2) & WSS, 0);
+}
+
+/// INQUIRY with an odd allocation length: 5 bytes and a pad.
+#[test]
+fn an_odd_end_leaves_the_pad_in_swide_and_is_announced() {
+    let mut rig = settled();
+    rig.poke(DATA, &[0xaa; 8]);
+    wide(
+        &mut rig,
+        &[0x12, 0, 0, 0, 5, 0],
+        &[
+            chmov(DataIn, 5, DATA),
+            int_unless(MessageIn, 1),
+            mov(MessageIn, 2, TABLE + 0x40),
+            int_unless(Status, 2),
+            int(3),
+        ],
+    );
+    rig.assert_int(3);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
+    assert_eq!(rig.peek(TABLE + 0x40, 2), [0x23, 1]);
+    assert_eq!(rig.peek(DATA + 5, 3), [0xaa; 3]);
+    // Writing the flag clears it.
+    rig.script(&[alu(Operator::Or, at::SCNTL2, WSR), int(4)]);
+    rig.assert_int(4);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
+}
+
+#[test]
+fn an_odd_end_with_room_left_delivers_the_pad() {
+    let mut rig = settled();
+    rig.poke(DATA, &[0xaa; 8]);
+    rig.w8(at::CCNTL0, 0x80);
+    rig.w32(at::PMJAD1, SCRIPT + 5 * 8);
+    wide(
+        &mut rig,
+        &[0x12, 0, 0, 0, 5, 0],
+        &[
+            chmov(DataIn, 8, DATA),
+            int(1),
+            mov(MessageIn, 2, TABLE + 0x40),
+            int(2),
+        ],
+    );
+    rig.assert_int(2);
+    assert_eq!(rig.r32(at::RBC) & 0x00ff_ffff, 2);
+    assert_eq!(rig.peek(DATA + 5, 2), [0, 0xaa]);
+    assert_eq!(rig.peek(TABLE + 0x40, 2), [0x23, 1]);
+}
+
+/// The target has one byte more than the script's buffers: it is in SWIDE when the phase changes.
+#[test]
+fn a_last_byte_beyond_the_buffer_is_in_swide() {
+    let mut rig = settled();
+    wide(
+        &mut rig,
+        &[0x12, 0, 0, 0, 36, 0],
+        &[
+            chmov(DataIn, 35, DATA),
+            int_unless(Status, 1),
+            int(2),
+            // WSR needs no bus: the byte comes from SWIDE.
+            chmov(DataIn, 1, DATA + 35),
+            int(3),
+        ],
+    );
+    rig.assert_int(2);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
+    let byte = rig.r8(at::SWIDE);
+    let dsp = rig.r32(at::DSP);
+    rig.w32(at::DSP, dsp);
+    rig.run();
+    rig.assert_int(3);
+    assert_eq!(rig.peek(DATA + 35, 1), [byte]);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
+}
+
+#[test]
+fn a_phase_mismatch_with_wsr_counts_the_byte_as_received() {
+    let mut rig = settled();
+    rig.w8(at::CCNTL0, 0x80);
+    rig.w32(at::PMJAD1, SCRIPT + 6 * 8);
+    rig.w32(at::PMJAD2, SCRIPT + 7 * 8);
+    wide(
+        &mut rig,
+        &[0x12, 0, 0, 0, 36, 0],
+        &[
+            chmov(DataIn, 35, DATA),
+            int_unless(Status, 1),
+            chmov(DataIn, 9, DATA + 64),
+            int(4),
+            int(5),
+        ],
+    );
+    rig.assert_int(5);
+    assert_eq!(rig.r32(at::RBC) & 0x00ff_ffff, 8);
+    assert_eq!(rig.r32(at::UA), DATA + 64);
+}
+
+#[test]
+fn a_narrow_bus_knows_no_residue() {
+    let mut rig = settled();
+    wide(&mut rig, &[0x12, 0, 0, 0, 5, 0], &[int(9)]);
+    rig.assert_int(9);
+    rig.w8(at::SCNTL3, 0);
+    rig.script(&[mov(DataIn, 5, DATA), int_unless(Status, 1), int(2)]);
+    assert_eq!(rig.interrupts(), (DIP, 4, 0));
+    assert_eq!(rig.r32(at::DSPS), 2);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_cut_of_a_read_gives_the_same_bytes(
+        cuts in proptest::collection::btree_set(1_u32..2048, 0..12),
+        is_wide: bool,
+    ) {
+        let mut rig = settled();
+        rig.w8(at::SCNTL3, if is_wide { 8 } else { 0 });
+        let mut bounds: Vec<u32> = cuts.into_iter().collect();
+        bounds.push(2048);
+        let mut words = Vec::new();
+        let mut from = 0;
+        for to in bounds {
+            words.push(chmov(DataIn, to - from, DATA + from));
+            from = to;
+        }
+        words.extend([int_unless(Status, 1), int(2)]);
+        rig.poke(TABLE, &[0x80]);
+        rig.poke(TABLE + 0x10, &read10(16, 4));
+        let mut script = vec![
+            select_atn(0, 0),
+            mov(MessageOut, 1, TABLE),
+            mov(Command, 10, TABLE + 0x10),
+        ];
+        script.extend(words);
+        rig.script(&script);
+        rig.assert_int(2);
+        prop_assert_eq!(&rig.peek(DATA, 2048)[..], &image()[8192..10240]);
+        prop_assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
+    }
+}

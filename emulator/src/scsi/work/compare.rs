@@ -123,6 +123,11 @@ impl Compare {
         self.passing_on |= !self.gathered.is_empty();
         self.passing_on
     }
+
+    #[cfg(test)]
+    pub(crate) fn holds_guest_memory(&self) -> bool {
+        self.piece.is_some() || !self.gathered.is_empty()
+    }
 }
 
 /// Copies from byte `at` of a piece on.

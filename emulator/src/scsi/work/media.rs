@@ -165,4 +165,9 @@ impl Media {
         self.passing_on |= !self.gathered.is_empty();
         self.passing_on
     }
+
+    #[cfg(test)]
+    pub(crate) fn holds_guest_memory(&self) -> bool {
+        !self.gathered.is_empty()
+    }
 }

@@ -4,20 +4,20 @@
 //! again when the bus has changed. Data between a medium and guest RAM never pass through here:
 //! the bus is told where they belong.
 
-use super::{Held, Outcome, Pending, Step, Stop};
+use super::{Held, Outcome, Pending, Step, Stop, halves};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::{Line, Phase};
 use crate::lsi::registers::{Ccntl0, Ccntl1, SCNTL3_EWS, Scntl2, at};
-use crate::lsi::scripts::decode::{Addressing, BlockMove};
 use crate::lsi::scripts::fetch::Place;
+use crate::lsi::scripts::instruction::{Addressing, BlockMove};
 use crate::scsi::Want;
 
 /// Message bytes that a target takes in one go.
-const MESSAGE_PIECE: u32 = 512;
+const MESSAGE_PIECE: usize = 512;
 /// Command bytes that a target takes in one go: SeaBIOS sends 16 whatever the CDB's length.
-const COMMAND_PIECE: u32 = 16;
+const COMMAND_PIECE: usize = 16;
 
 /// A block move in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ impl Transfer {
 
 impl Lsi {
     pub(super) fn start_move(&mut self, gate: &Gate, m: BlockMove, dsp: u32) -> Outcome {
+        // SeaBIOS leaves two empty Dwords where a command has no data, and relies on their doing nothing.
+        if self.registers.dword(at::DBC) == 0 && m.operand == 0 {
+            return Ok(Step::Done);
+        }
         let [_, _, _, command] = self.registers.dword(at::DBC).to_le_bytes();
         let mut top = command;
         let mut count = m.count;
@@ -206,29 +210,35 @@ impl Lsi {
     }
 
     fn send_messages(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        let n = t.remaining.min(MESSAGE_PIECE);
-        let bytes = self.bytes_out(gate, t, n)?;
-        t.advance(n);
-        self.count(t.phase, n);
-        match self.link.message_out(&mut self.bus, &bytes) {
+        let mut buffer = [0; MESSAGE_PIECE];
+        let bytes = self.bytes_out(gate, t, &mut buffer)?;
+        match self.link.message_out(&mut self.bus, bytes) {
             Some(freed) => self.became_free(freed),
             None => Ok(()),
         }
     }
 
     fn send_command(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        let n = t.remaining.min(COMMAND_PIECE);
-        let bytes = self.bytes_out(gate, t, n)?;
-        t.advance(n);
-        self.count(t.phase, n);
-        self.link.command(&mut self.bus, &bytes);
+        let mut buffer = [0; COMMAND_PIECE];
+        let bytes = self.bytes_out(gate, t, &mut buffer)?;
+        self.link.command(&mut self.bus, bytes);
         Ok(())
     }
 
-    fn bytes_out(&mut self, gate: &Gate, t: &Transfer, n: u32) -> Outcome<Vec<u8>> {
-        let mut bytes = vec![0; n as usize];
-        let read = self.read_memory(gate, t.address, &mut bytes);
+    /// The move's next bytes, as many as fit.
+    fn bytes_out<'a>(
+        &mut self,
+        gate: &Gate,
+        t: &mut Transfer,
+        buffer: &'a mut [u8],
+    ) -> Outcome<&'a [u8]> {
+        let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        let n = t.remaining.min(room);
+        let bytes = buffer.get_mut(..n as usize).unwrap_or_default();
+        let read = self.read_memory(gate, t.address, bytes);
         self.checked(read)?;
+        t.advance(n);
+        self.count(t.phase, n);
         Ok(bytes)
     }
 
@@ -386,13 +396,4 @@ impl Lsi {
         }
         Ok(moved)
     }
-}
-
-/// The low and the high Dword.
-fn halves(address: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = address.to_le_bytes();
-    [
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from_le_bytes([e, f, g, h]),
-    ]
 }

@@ -8,7 +8,7 @@ use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::phase::Line;
 use crate::lsi::registers::{Dcntl, Istat0, SSID_VALID, Scntl0, Scntl2, at};
-use crate::lsi::scripts::decode::{Io, IoOperation, Signals};
+use crate::lsi::scripts::instruction::{Io, IoOperation, Signals};
 
 impl Lsi {
     pub(super) fn io(&mut self, gate: &Gate, i: Io) -> Outcome {

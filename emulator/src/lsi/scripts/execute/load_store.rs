@@ -4,8 +4,8 @@ use super::{Outcome, Step};
 use crate::dma::Gate;
 use crate::lsi::register_access::Origin;
 use crate::lsi::registers::at;
-use crate::lsi::scripts::decode::LoadStore;
 use crate::lsi::scripts::fetch::Place;
+use crate::lsi::scripts::instruction::LoadStore;
 use crate::lsi::{Lsi, Model};
 
 impl Lsi {

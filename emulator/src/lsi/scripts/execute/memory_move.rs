@@ -4,7 +4,7 @@ use super::{Outcome, Pending, Step};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::registers::at;
-use crate::lsi::scripts::decode::MemoryMove;
+use crate::lsi::scripts::instruction::MemoryMove;
 
 /// Bytes of one step.
 const PIECE: usize = 4096;

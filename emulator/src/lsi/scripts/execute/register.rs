@@ -4,7 +4,7 @@ use super::Step;
 use crate::lsi::Lsi;
 use crate::lsi::register_access::Origin;
 use crate::lsi::registers::at;
-use crate::lsi::scripts::decode::{Operator, RegisterMove, RegisterOperation};
+use crate::lsi::scripts::instruction::{Operator, RegisterMove, RegisterOperation};
 
 impl Lsi {
     pub(super) fn register_move(&mut self, r: RegisterMove) -> Step {

@@ -5,7 +5,7 @@ use crate::lsi::Lsi;
 use crate::lsi::interrupt::Dma;
 use crate::lsi::phase::Line;
 use crate::lsi::registers::at;
-use crate::lsi::scripts::decode::{Condition, TransferControl, TransferOperation};
+use crate::lsi::scripts::instruction::{Condition, TransferControl, TransferOperation};
 
 impl Lsi {
     pub(super) fn transfer_control(&mut self, t: TransferControl) -> Outcome {

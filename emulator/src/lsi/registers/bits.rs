@@ -1,0 +1,157 @@
+//! Step 6, registers: the bits that mean something to this model of the chip (manual, section 4.2).
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// SCNTL0 (section 4.2): only what changes behaviour here.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Scntl0: u8 {
+        /// Target role.
+        const TRG = 0x01;
+    }
+}
+
+bitflags! {
+    /// SCNTL1.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Scntl1: u8 {
+        /// Connected.
+        const CON = 0x10;
+        /// Assert RST.
+        const RST = 0x08;
+    }
+}
+
+bitflags! {
+    /// SCNTL2.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Scntl2: u8 {
+        /// A disconnect now is unexpected.
+        const SDU = 0x80;
+        /// Chained mode.
+        const CHM = 0x40;
+        /// A byte of a wide send waits for its partner; writing 1 clears it.
+        const WSS = 0x08;
+        /// A byte of a wide receive waits in SWIDE; writing 1 clears it.
+        const WSR = 0x01;
+    }
+}
+
+bitflags! {
+    /// ISTAT0.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Istat0: u8 {
+        /// Abort operation.
+        const ABRT = 0x80;
+        /// Software reset.
+        const SRST = 0x40;
+        /// Signal process.
+        const SIGP = 0x20;
+        /// Semaphore.
+        const SEM = 0x10;
+        /// Connected.
+        const CON = 0x08;
+        /// Interrupt on the fly; writing 1 clears it.
+        const INTF = 0x04;
+        /// SCSI interrupt pending.
+        const SIP = 0x02;
+        /// DMA interrupt pending.
+        const DIP = 0x01;
+    }
+}
+
+bitflags! {
+    /// ISTAT1 (895A).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Istat1: u8 {
+        /// SCRIPTS are running.
+        const SRUN = 0x02;
+        /// Further interrupts do not reach the pin.
+        const SI = 0x01;
+    }
+}
+
+bitflags! {
+    /// CTEST2.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Ctest2: u8 {
+        /// SIGP, cleared by the read.
+        const SIGP = 0x40;
+        /// The I/O BAR decodes.
+        const CIO = 0x20;
+        /// The memory BAR decodes.
+        const CM = 0x10;
+        /// SCRATCHA and SCRATCHB show the BARs.
+        const PCICIE = 0x08;
+        /// Data acknowledge: idle level.
+        const DACK = 0x01;
+    }
+}
+
+bitflags! {
+    /// DMODE.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Dmode: u8 {
+        /// DSP does not start SCRIPTS; DCNTL.STD does.
+        const MAN = 0x01;
+    }
+}
+
+bitflags! {
+    /// DCNTL.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Dcntl: u8 {
+        /// Flush the prefetch unit; reads 0.
+        const PFF = 0x40;
+        /// Single step.
+        const SSM = 0x10;
+        /// Start; reads 0.
+        const STD = 0x04;
+        /// The interrupt pin is off.
+        const IRQD = 0x02;
+        /// IDs go to SSID only, not to SFBR.
+        const COM = 0x01;
+    }
+}
+
+bitflags! {
+    /// CCNTL0 (895A).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Ccntl0: u8 {
+        /// Jump on phase mismatch.
+        const ENPMJ = 0x80;
+        /// Choose the address by direction, not by WSR.
+        const PMJCTL = 0x40;
+        /// Also outside the data phases.
+        const ENNDJ = 0x20;
+    }
+}
+
+bitflags! {
+    /// CCNTL1 (895A).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::lsi) struct Ccntl1: u8 {
+        /// Table entries carry address bits 39 to 32 instead of a selector.
+        const TIMOD64 = 0x04;
+        /// 64-bit table indirect block moves.
+        const EN64TIBMV = 0x02;
+        /// 64-bit direct block moves.
+        const EN64DBMV = 0x01;
+    }
+}
+
+/// SSTAT0.RST: the RST signal.
+pub(in crate::lsi) const SSTAT0_RST: u8 = 0x02;
+/// SSTAT2.LDSC: the last disconnect is newer than the last connect.
+pub(in crate::lsi) const SSTAT2_LDSC: u8 = 0x02;
+/// SSID.VAL.
+pub(in crate::lsi) const SSID_VALID: u8 = 0x80;
+/// DSTAT.DFE: the DMA FIFO is empty, as always here.
+pub(in crate::lsi) const DSTAT_DFE: u8 = 0x80;
+/// STEST1.QEN: the clock quadrupler is powered.
+pub(in crate::lsi) const STEST1_QEN: u8 = 0x08;
+/// STEST4: LVD mode, and the quadrupler's lock.
+pub(in crate::lsi) const STEST4_LVD: u8 = 0xc0;
+pub(in crate::lsi) const STEST4_LOCK: u8 = 0x20;
+/// SCNTL3.EWS: the bus is used 16 bits wide.
+pub(in crate::lsi) const SCNTL3_EWS: u8 = 0x08;

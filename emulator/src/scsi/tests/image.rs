@@ -1,0 +1,121 @@
+//! A disk whose blocks are in a file, many tasks at once, whatever engine moves the bytes.
+
+use std::io::Write;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::{NEXUS, Nexus, Rig};
+use crate::block::{Backend, Engine, FileOptions};
+use crate::scsi::{Attribute, Want};
+
+const BLOCKS: u8 = 64;
+
+fn rig(engine: Engine, direct: bool) -> Option<Rig> {
+    let mut file = tempfile::tempfile().expect("a file");
+    for block in 0..BLOCKS {
+        file.write_all(&[block; 512]).expect("room");
+    }
+    let options = FileOptions {
+        read_only: false,
+        direct,
+        engine,
+    };
+    // Not every kernel and file system has every engine.
+    Backend::file(file, options).ok().map(Rig::new)
+}
+
+impl Rig {
+    /// Takes what the backend says until a task wants reselection.
+    fn wait_for_reselection(&mut self) {
+        self.bus.kick();
+        while !self.bus.wants_reselection() {
+            let fds = self.bus.wake_fds();
+            let mut fds: Vec<_> = fds
+                .iter()
+                .map(|fd| PollFd::new(fd, PollFlags::IN))
+                .collect();
+            rustix::event::poll(&mut fds, None).expect("poll");
+            drop(fds);
+            self.bus.poll(Instant::now());
+            self.bus.kick();
+        }
+    }
+
+    /// Every block by a tagged task of its own, `code` being READ or WRITE (6).
+    fn all_blocks(&mut self, code: u8) {
+        for tag in 0..BLOCKS {
+            let nexus = Nexus {
+                tag: Some(tag),
+                ..NEXUS
+            };
+            let task = self
+                .bus
+                .begin(nexus, Attribute::Simple, &[code, 0, 0, tag, 1, 0]);
+            self.gather(task, tag);
+            self.bus.disconnect(task);
+        }
+        for _ in 0..BLOCKS {
+            self.wait_for_reselection();
+            let (task, _) = self.bus.reselection().expect("a task");
+            assert_eq!(self.bus.want(task), Want::Status(0));
+            self.bus.finish(task);
+        }
+        assert_eq!(self.bus.tasks(), 0);
+    }
+}
+
+#[test]
+fn many_tasks_at_once() {
+    for engine in [Engine::IoUring, Engine::Threads] {
+        for direct in [false, true] {
+            let Some(mut rig) = rig(engine, direct) else {
+                continue;
+            };
+            rig.all_blocks(8);
+            for block in 0..BLOCKS {
+                assert_eq!(rig.block(block), [block; 512]);
+                rig.dma
+                    .write(u64::from(block) * 512, &[!block; 512])
+                    .expect("RAM");
+            }
+            rig.all_blocks(10);
+            rig.dma.write(0, &[0; BLOCKS as usize * 512]).expect("RAM");
+            rig.all_blocks(8);
+            assert!((0..BLOCKS).all(|block| rig.block(block) == [!block; 512]));
+        }
+    }
+}
+
+#[test]
+fn a_reset_with_everything_in_flight() {
+    for engine in [Engine::IoUring, Engine::Threads] {
+        for direct in [false, true] {
+            let Some(mut rig) = rig(engine, direct) else {
+                continue;
+            };
+            for tag in 0..BLOCKS {
+                let nexus = Nexus {
+                    tag: Some(tag),
+                    ..NEXUS
+                };
+                let task = rig
+                    .bus
+                    .begin(nexus, Attribute::Simple, &[8, 0, 0, tag, 1, 0]);
+                rig.gather(task, tag);
+                rig.bus.disconnect(task);
+                if tag == BLOCKS / 2 {
+                    rig.bus.kick();
+                }
+            }
+            rig.bus.reset();
+            let before: Vec<_> = (0..BLOCKS).map(|block| rig.block(block)).collect();
+            rig.bus.poll(Instant::now());
+            rig.bus.kick();
+            let after: Vec<_> = (0..BLOCKS).map(|block| rig.block(block)).collect();
+            assert!(before == after && rig.bus.tasks() == 0);
+            assert_eq!(rig.sense(&[0; 6])[12..14], [0x29, 2]);
+            rig.all_blocks(8);
+        }
+    }
+}

@@ -1,0 +1,546 @@
+//! The process as its users meet it: what it says, what it answers bad options with, how it ends.
+
+mod process {
+    pub(crate) mod client;
+}
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use outrigger_ring::{Access, Width};
+use process::client::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_outrigger-emulator");
+/// Vendor and device, as config space has them.
+const LSI_895A: u32 = 0x0012_1000;
+const LSI_810: u32 = 0x0001_1000;
+const LSI: &str = "lsi53c895a,id=lsi0";
+const HD: &str = "scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0";
+
+/// A directory with an image in it.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        place.image("disk.img", 1 << 20);
+        place
+    }
+
+    fn image(&self, name: &str, bytes: u64) {
+        File::create(self.path(name))
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn blockdev(&self, more: &str) -> String {
+        format!(
+            "file,node-name=disk0,filename={}{more}",
+            self.path("disk.img").display()
+        )
+    }
+
+    fn export(&self, name: &str) -> String {
+        format!("vfio-user,device=lsi0,path={}", self.path(name).display())
+    }
+
+    /// The arguments of one controller with one disk.
+    fn arguments(&self, blockdev: &str, export: &str) -> Vec<String> {
+        [
+            "--blockdev",
+            blockdev,
+            "--device",
+            LSI,
+            "--device",
+            HD,
+            "--export",
+            export,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+}
+
+/// A running emulator; killed if a test fails.
+struct Emulator {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Emulator {
+    fn start(arguments: &[String]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .args(["--log", "info"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The next line of its stdout; empty when it has ended.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its end: success, and nothing more on stdout.
+    fn ends_well(mut self) {
+        let status = self.child.wait().unwrap();
+        let mut errors = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        assert!(status.success(), "{status}: {errors}");
+        assert_eq!(self.line(), "");
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // Gone already, unless the test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn output(arguments: &[String]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().unwrap()
+}
+
+/// Answers with exactly this line, and exit code 2.
+#[track_caller]
+fn refused(arguments: &[String], expected: &str) {
+    let output = output(arguments);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("outrigger-emulator: {expected}\n")
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn serves_one_client_after_another_and_ends_on_sigterm() {
+    for (sandbox, signal) in [("on", Signal::TERM), ("off", Signal::INT)] {
+        let place = Place::new();
+        let path = place.path("lsi.sock");
+        let mut arguments = place.arguments(&place.blockdev(""), &place.export("lsi.sock"));
+        arguments.extend(["--sandbox".to_owned(), sandbox.to_owned()]);
+        let mut emulator = Emulator::start(&arguments);
+        assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+        for _ in 0..2 {
+            let mut client = Client::connect(&path);
+            assert_eq!(client.identity(), LSI_895A);
+            client.map_guest_ram();
+        }
+        // A client that is being served does not hold up the end.
+        let mut client = Client::connect(&path);
+        assert_eq!(client.identity(), LSI_895A);
+        emulator.signal(signal);
+        emulator.ends_well();
+        assert_eq!(
+            client.socket.read(&mut [0]).unwrap(),
+            0,
+            "the client is told"
+        );
+    }
+}
+
+#[test]
+fn rings_work_in_the_sandbox_and_after_sleeps() {
+    let place = Place::new();
+    let path = place.path("lsi.sock");
+    let mut emulator =
+        Emulator::start(&place.arguments(&place.blockdev(""), &place.export("lsi.sock")));
+    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+    // SCRATCHA of the 53C895A: four bytes that only keep what is written.
+    let scratch = Access {
+        region: 1,
+        offset: 0x34,
+        width: Width::Dword,
+    };
+    for attachment in 1..=2 {
+        let mut client = Client::connect(&path);
+        let mut ring = client.attach_ring();
+        assert_eq!(ring.read(scratch).unwrap(), 0, "reset between clients");
+        for value in attachment..100 {
+            ring.post(scratch, value).unwrap();
+            assert_eq!(ring.read(scratch).unwrap(), value);
+            if value % 10 == 0 {
+                // Over the socket, to which the worker comes when it looks or sleeps.
+                assert_eq!(client.identity(), LSI_895A);
+                wait_until_asleep(&emulator.child);
+            }
+        }
+    }
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// Waits until every thread of the process sleeps.
+fn wait_until_asleep(child: &Child) {
+    let asleep = |task: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        // The state follows the name, which is in parentheses.
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('S'))
+    };
+    while !fs::read_dir(format!("/proc/{}/task", child.id()))
+        .unwrap()
+        .all(asleep)
+    {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn every_engine_and_both_forms_start_in_the_sandbox() {
+    for more in [
+        "",
+        ",aio=threads",
+        ",read-only=on",
+        ",aio=threads,read-only=on",
+    ] {
+        let place = Place::new();
+        let arguments = place.arguments(&place.blockdev(more), &place.export("s"));
+        let mut emulator = Emulator::start(&arguments);
+        assert_eq!(
+            emulator.line(),
+            format!("listening on {}", place.path("s").display())
+        );
+        emulator.signal(Signal::TERM);
+        emulator.ends_well();
+    }
+}
+
+#[test]
+fn two_controllers_in_one_process() {
+    let place = Place::new();
+    let (first, second) = (place.path("first"), place.path("second"));
+    let arguments = [
+        "--blockdev",
+        r#"{"driver":"memory","node-name":"a","size":1048576}"#,
+        "--blockdev",
+        "memory,node-name=b,size=64k",
+        "--device",
+        "lsi53c895a,id=one",
+        "--device",
+        "lsi53c810,id=two",
+        "--device",
+        "scsi-hd,bus=one.0,drive=a",
+        "--device",
+        "scsi-hd,bus=two.0,drive=b",
+        "--export",
+        &format!("vfio-user,device=one,path={}", first.display()),
+        "--export",
+        &format!("vfio-user,device=two,path={}", second.display()),
+    ]
+    .map(str::to_owned);
+    let mut emulator = Emulator::start(&arguments);
+    assert_eq!(emulator.line(), format!("listening on {}", first.display()));
+    assert_eq!(
+        emulator.line(),
+        format!("listening on {}", second.display())
+    );
+    let mut clients = [&first, &second].map(|path| Client::connect(path));
+    assert_eq!(
+        clients.each_mut().map(Client::identity),
+        [LSI_895A, LSI_810]
+    );
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// Runs the emulator with `socket` as its descriptor 7.
+fn with_inherited(socket: OwnedFd, arguments: &[String]) -> Emulator {
+    // The shell moves the descriptor: it is the parent that leaves it open.
+    let script = format!("exec {}<&0 0</dev/null; exec \"$0\" \"$@\"", 7);
+    let mut child = Command::new("sh")
+        .args(["-c", &script, PROGRAM])
+        .args(arguments)
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    Emulator { child, stdout }
+}
+
+#[test]
+fn ends_with_its_inherited_client() {
+    let place = Place::new();
+    let arguments = place.arguments(&place.blockdev(""), "vfio-user,device=lsi0,fd=7");
+    let (client, theirs) = UnixStream::pair().unwrap();
+    let mut emulator = with_inherited(theirs.into(), &arguments);
+    assert_eq!(emulator.line(), "listening on descriptor 7");
+    let mut client = Client::new(client);
+    assert_eq!(client.identity(), LSI_895A);
+    drop(client);
+    emulator.ends_well();
+}
+
+#[test]
+fn an_inherited_listener_is_listened_on() {
+    let place = Place::new();
+    let arguments = place.arguments(&place.blockdev(""), "vfio-user,device=lsi0,fd=7");
+    let listener = UnixListener::bind(place.path("ours")).unwrap();
+    let mut emulator = with_inherited(listener.into(), &arguments);
+    assert_eq!(emulator.line(), "listening on descriptor 7");
+    for _ in 0..2 {
+        assert_eq!(Client::connect(&place.path("ours")).identity(), LSI_895A);
+    }
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+#[test]
+fn descriptors_that_cannot_be_served() {
+    let place = Place::new();
+    let export = "vfio-user,device=lsi0,fd=7";
+    let arguments = place.arguments(&place.blockdev(""), export);
+    let mend = "let the parent leave a UNIX stream socket open under that number";
+    let expect = |why: &str| format!("--export {export}: cannot serve descriptor 7: {why}; {mend}");
+    refused(&arguments, &expect("Bad file descriptor (os error 9)"));
+
+    let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unfit: [(OwnedFd, &str); 3] = [
+        (
+            File::open("/dev/null").unwrap().into(),
+            "it is not a socket",
+        ),
+        (datagram.into(), "it is not a stream socket"),
+        (tcp.into(), "it is not a UNIX socket"),
+    ];
+    for (fd, why) in unfit {
+        let mut emulator = with_inherited(fd, &arguments);
+        let mut errors = String::new();
+        emulator
+            .child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        assert_eq!(errors, format!("outrigger-emulator: {}\n", expect(why)));
+        assert_eq!(emulator.child.wait().unwrap().code(), Some(2));
+    }
+}
+
+#[test]
+fn images_that_cannot_be_used() {
+    let place = Place::new();
+    let check = |name: &str, more: &str, expected: &str| {
+        let path = place.path(name);
+        let blockdev = format!("file,node-name=disk0,filename={}{more}", path.display());
+        let expected = expected.replace('@', &format!("'{}'", path.display()));
+        refused(
+            &place.arguments(&blockdev, &place.export("s")),
+            &format!("--blockdev {blockdev}: {expected}"),
+        );
+    };
+    check(
+        "none.img",
+        "",
+        "cannot open @: there is no such file; check filename",
+    );
+    check(
+        "",
+        "",
+        "cannot open @: it is a directory; name a file or block device",
+    );
+    check(
+        "",
+        ",read-only=on",
+        "cannot use @: not a regular file or block device; name a file or block device",
+    );
+    place.image("empty.img", 0);
+    check(
+        "empty.img",
+        "",
+        "cannot use @: the image is empty; give it a size, such as with truncate -s 64M",
+    );
+    place.image("odd.img", 1000);
+    check(
+        "odd.img",
+        "",
+        "cannot use @: the image's size, 1000 bytes, is not a multiple of 512; pad it, such as with truncate -s %512",
+    );
+    assert!(
+        !place.path("s").exists(),
+        "nothing listens where nothing can be served"
+    );
+
+    place.image("odd4k.img", 4096 + 512);
+    let blockdev = format!(
+        "file,node-name=disk0,filename={}",
+        place.path("odd4k.img").display()
+    );
+    let disk = "scsi-hd,drive=disk0,logical_block_size=4096";
+    let arguments = [
+        "--blockdev",
+        &blockdev,
+        "--device",
+        LSI,
+        "--device",
+        disk,
+        "--export",
+        &place.export("s"),
+    ];
+    refused(
+        &arguments.map(str::to_owned),
+        &format!(
+            "--device {disk}: a medium of 4608 bytes is not a whole number of blocks of 4096; choose other values"
+        ),
+    );
+}
+
+#[test]
+fn an_image_without_permission() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    fs::set_permissions(place.path("disk.img"), fs::Permissions::from_mode(0o0)).unwrap();
+    if File::open(place.path("disk.img")).is_ok() {
+        // Root may: there is nothing to see.
+        return;
+    }
+    let path = place.path("disk.img");
+    for (more, expected) in [
+        (
+            "",
+            "no permission to read and write it; change its permissions, or add read-only=on",
+        ),
+        (
+            ",read-only=on",
+            "no permission to read it; change its permissions",
+        ),
+    ] {
+        let blockdev = place.blockdev(more);
+        let expected = format!(
+            "--blockdev {blockdev}: cannot open '{}': {expected}",
+            path.display()
+        );
+        refused(&place.arguments(&blockdev, &place.export("s")), &expected);
+    }
+}
+
+#[test]
+fn socket_paths_that_cannot_be_used() {
+    let place = Place::new();
+    let check = |path: &Path, expected: &str| {
+        let export = format!("vfio-user,device=lsi0,path={}", path.display());
+        refused(
+            &place.arguments(&place.blockdev(""), &export),
+            &format!(
+                "--export {export}: cannot listen on '{}': {expected}",
+                path.display()
+            ),
+        );
+    };
+    check(
+        &place.path("no/such"),
+        "there is no such directory; create it, or choose another path",
+    );
+    check(
+        &place.path("disk.img"),
+        "there is something that is not a socket; choose another path, or remove what is there",
+    );
+    let live = UnixListener::bind(place.path("live")).unwrap();
+    check(
+        &place.path("live"),
+        "another process does; choose another path, or stop that process",
+    );
+    drop(live);
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let place = Place::new();
+    let arguments = place.arguments(&place.blockdev(""), &place.export("lsi.sock"));
+    // The second start finds what a killed process has left, the third what one that ended has left.
+    for end in [Signal::KILL, Signal::TERM, Signal::TERM] {
+        let mut emulator = Emulator::start(&arguments);
+        assert_eq!(
+            emulator.line(),
+            format!("listening on {}", place.path("lsi.sock").display())
+        );
+        assert_eq!(
+            Client::connect(&place.path("lsi.sock")).identity(),
+            LSI_895A
+        );
+        emulator.signal(end);
+        if end == Signal::TERM {
+            emulator.ends_well();
+        } else {
+            emulator.child.wait().unwrap();
+        }
+    }
+}
+
+#[test]
+fn options_are_answered_in_one_line() {
+    let place = Place::new();
+    let arguments = |extra: &[&str]| {
+        let mut all = place.arguments(&place.blockdev(""), &place.export("s"));
+        all.extend(extra.iter().map(|it| (*it).to_owned()));
+        all
+    };
+    refused(
+        &arguments(&["--device", "scsi-hd,drve=disk0"]),
+        "--device scsi-hd,drve=disk0: no key 'drve'; did you mean 'drive'?",
+    );
+    refused(
+        &arguments(&["--colour"]),
+        "unexpected argument '--colour' found; see -h",
+    );
+    refused(
+        &arguments(&["--log", "a=b=c"]),
+        "--log a=b=c: not a filter; give off, error, warn, info, debug or trace, or module=level",
+    );
+    refused(
+        &[],
+        "--device: no controller; add --device lsi53c895a,id=lsi0",
+    );
+
+    let help = output(&["-h".to_owned()]);
+    assert!(help.status.success() && help.stderr.is_empty());
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Examples:"));
+}
+
+#[test]
+fn the_socket_that_a_test_leaves_open_is_not_inherited() {
+    // What the emulator serves is what it was given: a descriptor of this process that is closed on exec is not
+    // there.
+    let place = Place::new();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let export = format!("vfio-user,device=lsi0,fd={}", ours.as_raw_fd());
+    let output = output(&place.arguments(&place.blockdev(""), &export));
+    assert_eq!(output.status.code(), Some(2));
+}
