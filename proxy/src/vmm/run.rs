@@ -15,7 +15,7 @@ use super::guest::layout::{
 };
 use super::guest::program::GuestProgram;
 use super::guest::scripts::Scripts;
-use super::machine::{Machine, VcpuKind, VmmError};
+use super::machine::{Machine, StopHandle, VcpuKind, VmmError};
 use super::ram::Ram;
 use super::report::{ChipError, Failure, Report, VcpuReport};
 use super::software::SoftwareVcpu;
@@ -98,6 +98,7 @@ pub(super) fn run(
         workload,
         observer,
         stop: &stop,
+        asked: machine.stop.clone(),
         seen: 0,
         failure: None,
     };
@@ -218,6 +219,8 @@ struct Supervisor<'a> {
     workload: &'a Workload,
     observer: Observer<'a>,
     stop: &'a Stop,
+    /// The VMM's wish to stop.
+    asked: StopHandle,
     /// Requests that the observer has seen.
     seen: u32,
     failure: Option<Failure>,
@@ -257,6 +260,10 @@ impl Supervisor<'_> {
                     vcpu: 0,
                     reason: error.to_string(),
                 });
+                stopping = true;
+            }
+            if !stopping && self.asked.take() {
+                self.failure.get_or_insert(Failure::Stopped);
                 stopping = true;
             }
             if !stopping && Instant::now() >= deadline && threads.iter().any(|thread| !thread.ended)

@@ -230,6 +230,24 @@ fn a_run_that_does_not_end_is_stopped() {
 }
 
 #[test]
+fn a_run_can_be_stopped() {
+    for kind in kinds() {
+        let ram = Ram::new(RAM).unwrap();
+        let chip = FakeChip::new(&ram);
+        let (device, thread) = chip.attach(1);
+        let mut machine = Machine::new(config(kind, LONG), ram, device);
+        let stop = machine.stop_handle();
+        let requests = vec![request(0), Request::test_unit_ready(SILENT_TARGET)];
+        let report = machine
+            .run_observed(&Workload::new(requests, 1), &mut |_, _| stop.stop())
+            .unwrap();
+        assert_eq!(report.failure, Some(Failure::Stopped));
+        assert_eq!(report.completed, 1);
+        chip.finish(thread);
+    }
+}
+
+#[test]
 fn a_spinning_guest_is_stopped() {
     if !kinds().contains(&VcpuKind::Kvm) {
         return;
