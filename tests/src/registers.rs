@@ -30,7 +30,7 @@ const DONE: u32 = 0xd09e;
 /// Why SCRIPTS stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stop {
-    /// ISTAT0 before the others were read.
+    /// ISTAT0's interrupt bits, before the others were read.
     pub istat0: u8,
     /// DSTAT without the bit that says that the FIFO is empty.
     pub dstat: u8,
@@ -159,13 +159,20 @@ impl Attached {
         self.write(DSP, &SCRIPT.to_le_bytes());
     }
 
-    /// Waits until SCRIPTS stop, and takes the interrupt as a driver does.
+    /// Waits until SCRIPTS stop, and takes the interrupt as a driver does. One without a reason is acknowledged and
+    /// forgotten: an end of interrupt that is seen late repeats an interrupt.
     ///
     /// # Panics
     /// If they do not stop.
     pub fn stop(&mut self) -> Stop {
-        self.wait_for_interrupt();
-        let istat0 = self.byte(ISTAT0);
+        let istat0 = loop {
+            self.wait_for_interrupt();
+            let reasons = self.byte(ISTAT0) & (istat0::INTF | istat0::SIP | istat0::DIP);
+            if reasons != 0 {
+                break reasons;
+            }
+            self.intx.end_of_interrupt().expect("an acknowledgement");
+        };
         let sist0 = self.byte(SIST0);
         let sist1 = self.byte(SIST1);
         let dstat = self.byte(DSTAT) & 0x7f;
