@@ -169,7 +169,12 @@ impl Attached {
         let ram = Ram::new(RAM).expect("guest RAM");
         let mut bus = Bus::new();
         for (target, backend) in (0..).zip(disks) {
-            let disk = Disk::new(backend, DiskOptions::default()).expect("a disk");
+            let options = DiskOptions {
+                // As the emulator's options name it.
+                device_id: format!("lsi0disk{target}"),
+                ..DiskOptions::default()
+            };
+            let disk = Disk::new(backend, options).expect("a disk");
             bus.attach(target, 0, disk.into()).expect("a free place");
         }
         let mut function = Function::new(Box::new(Lsi::new(Model::Lsi53c895a, bus)));
