@@ -247,7 +247,7 @@ impl Device for Lsi {
         for (at, byte) in (offset..).zip(&mut bytes).take(usize::from(width.bytes())) {
             *byte = match bar {
                 2 => self.ram_index(at).map_or(0, |i| self.ram[i]),
-                _ => self.read_register(at.to_le_bytes()[0], Origin::Host),
+                _ => self.read_register(at.to_le_bytes()[0]),
             };
         }
         u64::from_le_bytes(bytes)
