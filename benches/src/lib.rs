@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The demo and the measurements, and what they share: reports, plots, disk images, counters.
+
+pub mod context_switches;
+pub mod demo;
+pub mod image;
+pub mod plot;
+pub mod report;

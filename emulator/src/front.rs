@@ -1,81 +1,240 @@
 //! Step 5, intake: a front turns what a client sends into accesses of a function.
+//!
+//! One [`Export`] serves one function to one client at a time. The socket speaks vfio-user (`docs/vfio-user.md`);
+//! a client that asks for it gets rings in shared memory besides.
+
+mod rate_limit;
+mod ring;
+mod vfio_user;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::net::SocketFlags;
+use tracing::{debug, info, warn};
 
 use crate::pci::Function;
+use rate_limit::RateLimit;
+use ring::RingFront;
+use vfio_user::{End, Progress, Session};
 
 /// Tokens below this belong to the event loop, those from here on to the front.
 pub const FIRST_FRONT_TOKEN: usize = 1024;
 
+const LISTENER: Token = Token(FIRST_FRONT_TOKEN);
+const CLIENT: Token = Token(FIRST_FRONT_TOKEN + 1);
+const MASK: Token = Token(FIRST_FRONT_TOKEN + 2);
+const UNMASK: Token = Token(FIRST_FRONT_TOKEN + 3);
+const DOORBELL: Token = Token(FIRST_FRONT_TOKEN + 4);
+
 /// Where clients come from.
 #[derive(Debug)]
 pub enum Endpoint {
-    /// A listening UNIX stream socket: clients one after another.
+    /// A listening UNIX stream socket: clients one after another. A client that connects while another is
+    /// served waits in the backlog.
     Listening(OwnedFd),
     /// One connected UNIX stream socket, inherited: one client, then the export is over.
     Connected(OwnedFd),
 }
 
 /// A function exported over vfio-user, with the ring where the client asks for it.
+///
+/// When a client goes, or is sent away because it broke the protocol, the function is reset and all guest
+/// RAM unmapped before the next client is served.
 #[derive(Debug)]
-pub struct Export;
+pub struct Export {
+    label: String,
+    /// `None` for an inherited client.
+    listener: Option<OwnedFd>,
+    session: Option<Session>,
+    /// The loop's, for [`Export::intake`]; set by [`Export::register`].
+    registry: Option<Registry>,
+    /// A bounded portion was served and the socket may hold more.
+    more: bool,
+    complaints: RateLimit,
+}
 
 impl Export {
     /// An export on this endpoint (made non-blocking by the caller before the sandbox closes). `label` names it in logs.
     #[must_use]
     pub fn new(endpoint: Endpoint, label: String) -> Self {
-        let _ = (endpoint, label);
-        todo!()
+        let (listener, session) = match endpoint {
+            Endpoint::Listening(socket) => (Some(socket), None),
+            Endpoint::Connected(socket) => (None, Some(Session::new(socket))),
+        };
+        Self {
+            label,
+            listener,
+            session,
+            registry: None,
+            more: false,
+            complaints: RateLimit::default(),
+        }
     }
 
     /// Registers what is to be watched.
     ///
     /// # Errors
     /// What `epoll_ctl` says.
-    pub fn register(&mut self, registry: &mio::Registry) -> io::Result<()> {
-        let _ = registry;
-        todo!()
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        if let Some(listener) = &self.listener {
+            registry.register(
+                &mut SourceFd(&listener.as_raw_fd()),
+                LISTENER,
+                Interest::READABLE,
+            )?;
+        }
+        if let Some(session) = &self.session {
+            session.register(registry)?;
+        }
+        self.registry = Some(registry.try_clone()?);
+        Ok(())
     }
 
     /// An event came for `token`. Serves everything that is there, in bounded portions.
-    pub fn ready(&mut self, registry: &mio::Registry, token: mio::Token, function: &mut Function) {
-        let _ = (registry, token, function);
-        todo!()
+    pub fn ready(&mut self, registry: &Registry, token: Token, function: &mut Function) {
+        match token {
+            LISTENER => self.accept(registry),
+            CLIENT => self.serve(registry, function),
+            MASK => {
+                if let Some(session) = &mut self.session {
+                    session.intx().mask_signalled();
+                }
+            }
+            UNMASK => {
+                if let Some(session) = &mut self.session {
+                    session.intx().unmask_signalled();
+                }
+            }
+            DOORBELL => {
+                if let Some(ring) = self.ring() {
+                    // In this order: a client rings once for a sleep.
+                    ring.awake();
+                    ring.drain_doorbell();
+                }
+            }
+            // A token of an earlier client's.
+            _ => {}
+        }
     }
 
-    /// Takes what the rings hold, a bounded portion. Whether there was anything.
+    /// Takes what the rings hold and what an earlier portion left in the socket, a bounded portion. Whether there was
+    /// anything: then the worker must not sleep yet.
     pub fn intake(&mut self, function: &mut Function) -> bool {
-        let _ = function;
-        todo!()
+        let Some(registry) = self.registry.take() else {
+            return false;
+        };
+        let mut any = self.more;
+        if self.more {
+            self.serve(&registry, function);
+        }
+        match self.ring().map(|ring| ring.intake(function)) {
+            Some(Ok(found)) => any |= found,
+            Some(Err(error)) => self.end(&registry, function, &error.into()),
+            None => {}
+        }
+        self.registry = Some(registry);
+        any
     }
 
     /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`].
     pub fn settle(&mut self, function: &mut Function) {
-        let _ = function;
-        todo!()
+        if let Some(session) = &mut self.session {
+            session.intx().settle(function.interrupt());
+        }
     }
 
     /// Announces to the rings' clients that the worker is about to sleep. `false`: something has come meanwhile, do
     /// not sleep. After the sleep, or after `false`, call [`Export::awake`].
     pub fn prepare_sleep(&mut self) -> bool {
-        todo!()
+        !self.more && self.ring().is_none_or(|ring| ring.prepare_sleep())
     }
 
     /// The worker is awake: no doorbell is needed.
     pub fn awake(&mut self) {
-        todo!()
+        if let Some(ring) = self.ring() {
+            ring.awake();
+        }
     }
 
-    /// Whether a ring is attached (then polling before sleeping pays).
+    /// Whether a ring is attached whose client runs on another CPU: then polling before sleeping pays.
     #[must_use]
     pub fn has_ring(&self) -> bool {
-        todo!()
+        self.session.as_ref().is_some_and(Session::polling_pays)
+    }
+
+    fn ring(&mut self) -> Option<&mut RingFront> {
+        self.session.as_mut()?.ring()
     }
 
     /// The inherited client has gone: nothing is left to serve.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        todo!()
+        self.listener.is_none() && self.session.is_none()
+    }
+
+    /// Takes the next client from the backlog, if there is none now.
+    fn accept(&mut self, registry: &Registry) {
+        let (None, Some(listener)) = (&self.session, &self.listener) else {
+            return;
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match rustix::net::accept_with(listener, flags) {
+            Ok(socket) => {
+                let session = Session::new(socket);
+                match session.register(registry) {
+                    Ok(()) => {
+                        info!(export = self.label, "client connected");
+                        self.session = Some(session);
+                    }
+                    Err(error) => warn!(export = self.label, %error, "cannot watch the client"),
+                }
+            }
+            Err(rustix::io::Errno::AGAIN) => {}
+            Err(error) => {
+                if let Some(unsaid) = self.complaints.allow() {
+                    warn!(export = self.label, %error, unsaid, "cannot accept a client");
+                }
+            }
+        }
+    }
+
+    /// Serves the client a bounded portion.
+    fn serve(&mut self, registry: &Registry, function: &mut Function) {
+        self.more = false;
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        match session.serve(registry, function) {
+            Ok(Progress::Idle) => {}
+            Ok(Progress::More) => self.more = true,
+            Err(end) => self.end(registry, function, &end),
+        }
+    }
+
+    /// The client is gone or has to go.
+    fn end(&mut self, registry: &Registry, function: &mut Function, end: &End) {
+        if let Some(session) = self.session.take() {
+            session.close(registry);
+        }
+        // The order matters: no DMA is on its way once the device has been reset.
+        function.reset();
+        function.unmap_all();
+        match end {
+            End::Closed => info!(export = self.label, "client disconnected"),
+            reason => match self.complaints.allow() {
+                Some(unsaid) => {
+                    warn!(export = self.label, %reason, unsaid, "connection to the client ended");
+                }
+                None => debug!(export = self.label, %reason, "connection to the client ended"),
+            },
+        }
+        // The listener's edge may have passed while this client was served.
+        self.accept(registry);
     }
 }
+
+#[cfg(test)]
+mod tests;

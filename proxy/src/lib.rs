@@ -1,3 +1,83 @@
-//! The VMM's side of an Outrigger device.
+//! The VMM's side of a device that runs in a process of its own.
+//!
+//! A VMM links this library and attaches to an emulator. It keeps its vCPU loop and its guest memory; the device's
+//! code, and what a hostile guest can do to it, is elsewhere. Nothing here knows one device from another: identity,
+//! BARs and interrupt come from the emulator.
+//!
+//! # Quick start
+//! ```no_run
+//! use outrigger_proxy::{EmulatorCommand, Intx, Proxy, ProxyOptions, Width, guest_memory};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Guest RAM that another process can map: 128 MiB from address 0.
+//! let memory = guest_memory::allocate(&[(0, 128 << 20)])?;
+//!
+//! // One emulator, one port for each of two vCPUs.
+//! let command = EmulatorCommand::new("outrigger-emulator", "lsi0")
+//!     .args(["--blockdev", "driver=file,node-name=disk0,filename=disk.img"])
+//!     .args(["--device", "lsi53c895a,id=lsi0"])
+//!     .args(["--device", "scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0"]);
+//! let (mut proxy, mut ports) = Proxy::spawn(command, ProxyOptions { vcpus: 2, ..ProxyOptions::default() })?;
+//! proxy.attach_memory(&memory)?;
+//!
+//! // With KVM: vm.register_irqfd_with_resample(intx.trigger(), intx.resample(), gsi)
+//! let intx = Intx::new()?;
+//! proxy.enable_interrupt(&intx)?;
+//!
+//! // In each vCPU's thread, at its exits:
+//! let port = &mut ports[0];
+//! let vendor = port.config_read(0x00, Width::Word);
+//! let mut data = [0; 4];
+//! if !port.mmio_read(0xfebf_0000, &mut data) {
+//!     // Not this device's address: ask the next one.
+//! }
+//!
+//! // In the VMM's event loop, when `proxy.event_fd()` is readable:
+//! if let Some(event) = proxy.take_event() {
+//!     eprintln!("the device is gone: {event:?}");
+//! }
+//! proxy.detach()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What an emulator can do to the VMM
+//! It can answer wrongly, late or not at all; it can end. All it says about its device is checked at attach, and every
+//! reply when it comes. The guest's addresses are decoded here, from the guest's own writes. Each wait has a
+//! deadline. Whatever goes wrong, the device is dead from then on: reads are all ones, writes are dropped, no vCPU
+//! waits, and the VMM gets one [`Event`]. Guest RAM is shared with the emulator by design: it may write any of it at
+//! any time, as a device with DMA can.
 
+pub mod bars;
+pub mod config_space;
+mod control;
+mod counters;
+pub mod decode;
+mod description;
+mod error;
+#[cfg(test)]
+mod fake_emulator;
+pub mod guest_memory;
+mod health;
+pub mod in_process;
+mod interrupt;
+#[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+mod kvm;
+mod link;
+mod peer;
 pub mod port;
+mod proxy;
+mod vcpu_port;
+#[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+pub mod vmm;
+mod watch;
+
+pub use counters::Counters;
+pub use description::{Description, REGIONS, Region};
+pub use error::Error;
+pub use health::Event;
+pub use interrupt::Intx;
+pub use outrigger_ring::{Access, Statistics, Width};
+pub use peer::{Emulator, EmulatorCommand, SpawnError};
+pub use proxy::{Endpoint, Proxy, ProxyOptions, Transport};
+pub use vcpu_port::VcpuPort;

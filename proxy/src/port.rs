@@ -1,6 +1,8 @@
-//! One vCPU's way to a device: the same interface over the ring, over the socket and in the VMM's own process.
+//! Step 3, port: one vCPU's way to a device, the same interface over the ring, over the socket and in the VMM's own process.
 
 use outrigger_ring::Access;
+
+use crate::health::Event;
 
 /// Why an access did not reach the device. The proxy answers the guest with all ones and drops writes.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,17 @@ pub enum PortError {
     /// The device's process broke the protocol.
     #[error("the device's process broke the protocol: {0}")]
     Corrupt(String),
+}
+
+impl PortError {
+    /// What the VMM is told when this is the first failure.
+    pub(crate) fn to_event(&self) -> Event {
+        match self {
+            Self::TimedOut => Event::TimedOut,
+            Self::PeerGone => Event::Exited(None),
+            Self::Corrupt(reason) => Event::Corrupt(reason.clone()),
+        }
+    }
 }
 
 /// One vCPU's way to a device. Accesses through one port take effect in program order.

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The harness of the end-to-end tests: a device in this process, and one in another.
+
+pub mod in_process;

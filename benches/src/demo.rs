@@ -1,0 +1,81 @@
+//! The demo, in order: make a disk, attach it over each front in turn, check what arrives, measure, and say so.
+
+mod checks;
+mod front;
+mod measure;
+mod present;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::image::Image;
+use crate::report::Report;
+use front::{Attached, Front};
+use measure::Samples;
+use present::Narrator;
+
+/// What the user chose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The user's own image; `None`: make one.
+    pub disk: Option<PathBuf>,
+    /// Where the report and the plot go.
+    pub reports: PathBuf,
+    /// Print JSON instead of text.
+    pub json: bool,
+}
+
+/// Bytes of the scratch disk.
+const SCRATCH_BYTES: u64 = 16 << 20;
+
+/// Each front is measured this many times, in turn, so that the machine's moods hit all of them.
+const ROUNDS: usize = 3;
+
+/// Runs the demo. Whether all checks held.
+///
+/// # Errors
+/// Something could not be set up; a check that fails is no error.
+pub fn run(options: &Options) -> Result<bool> {
+    let narrator = Narrator::new(options.json);
+    let mut report = Report::new();
+    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    narrator.say("making the disk");
+    let image = match &options.disk {
+        Some(path) => Image::open(path)?,
+        None => Image::make(directory.path())?,
+    };
+    narrator.disk(&image);
+    let scratch = directory.path().join("scratch.img");
+    std::fs::File::create(&scratch)?.set_len(SCRATCH_BYTES)?;
+
+    let mut attached = Front::ALL
+        .into_iter()
+        .map(|front| {
+            Attached::new(front, &image, &scratch)
+                .with_context(|| format!("cannot attach over {front}"))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    narrator.machines(&attached);
+
+    for guest in &mut attached {
+        checks::ready(guest, &narrator, &mut report)?;
+        checks::whole_disk(guest, &image, &narrator, &mut report)?;
+        checks::scratch(guest, SCRATCH_BYTES, &narrator, &mut report)?;
+        checks::two_vcpus(guest, &narrator, &mut report)?;
+    }
+    let mut samples = Samples::default();
+    for round in 0..ROUNDS {
+        for guest in &mut attached {
+            narrator.round(round, ROUNDS, guest.front);
+            measure::random_reads(guest, &image, round, &mut samples)?;
+        }
+    }
+    samples.report(&attached, &mut report);
+    for guest in attached {
+        let front = guest.front;
+        report.check(format!("{front}: clean end"), guest.detach()?);
+    }
+    present::finish(&narrator, options, &samples, &report)?;
+    Ok(report.passed())
+}

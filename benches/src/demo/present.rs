@@ -1,0 +1,173 @@
+//! What people see: one line per step, a progress bar at a terminal, the table, the plot.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use outrigger_proxy::vmm::VcpuKind;
+
+use super::Options;
+use super::front::{Attached, Front};
+use super::measure::Samples;
+use crate::image::Image;
+use crate::plot::{Series, latency_by_percentile};
+use crate::report::Report;
+
+/// Tells people what happens, or keeps silent where a machine listens.
+#[derive(Debug)]
+pub(super) struct Narrator {
+    silent: bool,
+}
+
+impl Narrator {
+    pub(super) const fn new(silent: bool) -> Self {
+        Self { silent }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        if !self.silent {
+            println!("{text}");
+        }
+    }
+
+    pub(super) fn disk(&self, image: &Image) {
+        let sha256: String = image
+            .sha256
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.say(&format!(
+            "disk: {} MiB, {}, sha256 {sha256}…",
+            image.bytes >> 20,
+            image.contents
+        ));
+    }
+
+    pub(super) fn machines(&self, attached: &[Attached]) {
+        for guest in attached {
+            self.say(&format!("{}: {}", guest.front, guest.place()));
+        }
+        match attached.first().map(|guest| guest.vcpu) {
+            Some(VcpuKind::Software) => {
+                self.say("guest: no /dev/kvm, so its driver runs as a software vCPU on a thread")
+            }
+            _ => self.say("guest: a bare-metal driver under KVM"),
+        }
+    }
+
+    pub(super) fn round(&self, round: usize, rounds: usize, front: Front) {
+        self.say(&format!(
+            "round {} of {rounds}: 4 KiB random reads over {front}",
+            round + 1
+        ));
+    }
+
+    /// Notes a check and tells of it.
+    pub(super) fn checked(&self, report: &mut Report, name: String, held: bool) {
+        self.say(&format!(
+            "{} {name}",
+            if held { "ok    " } else { "FAILED" }
+        ));
+        report.check(name, held);
+    }
+
+    /// A progress bar over `bytes`; at anything but a terminal, one plain line.
+    pub(super) fn progress(&self, what: &str, bytes: u64) -> ProgressBar {
+        if self.silent || !std::io::stderr().is_terminal() {
+            self.say(what);
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(bytes).with_message(what.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        ) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar
+    }
+}
+
+/// Prints the table and writes report and plot.
+pub(super) fn finish(
+    narrator: &Narrator,
+    options: &Options,
+    samples: &Samples,
+    report: &Report,
+) -> Result<()> {
+    let json = options.reports.join("demo.json");
+    let svg = options.reports.join("demo.svg");
+    report.write(&json)?;
+    let series: Vec<Series<'_>> = samples
+        .iter()
+        .map(|(front, depth, sample)| Series {
+            name: format!("{front}, QD {depth}"),
+            latency: &sample.latency,
+        })
+        .collect();
+    latency_by_percentile(
+        &svg,
+        "Serving one guest access, 4 KiB random reads",
+        &series,
+    )?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+    }
+    narrator.say(&format!("\n{}", table(samples)));
+    narrator.say("access: time in the VMM to serve one register access; CSW: context switches of vCPUs and device together.");
+    let failed: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| check.name.as_str())
+        .collect();
+    match failed.as_slice() {
+        [] => narrator.say(&format!("all {} checks held", report.checks.len())),
+        failed => narrator.say(&format!("FAILED: {}", failed.join("; "))),
+    }
+    narrator.say(&format!("wrote {} and {}", json.display(), svg.display()));
+    Ok(())
+}
+
+fn table(samples: &Samples) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header([
+            "front",
+            "QD",
+            "IOPS",
+            "÷ in-process",
+            "access p50",
+            "p99",
+            "p99.9",
+            "crossings/IO",
+            "exits/IO",
+            "CSW/IO",
+        ]);
+    for (front, depth, sample) in samples.iter() {
+        let latency = |quantile| microseconds(sample.latency.quantile(quantile));
+        table.add_row([
+            front.to_string(),
+            depth.to_string(),
+            format!("{:.0}", sample.median_iops()),
+            format!("{:.2}", samples.over_in_process(depth, sample)),
+            latency(0.5),
+            latency(0.99),
+            latency(0.999),
+            format!("{:.2}", sample.crossings_per_io()),
+            format!("{:.2}", sample.exits_per_io()),
+            format!("{:.2}", sample.context_switches_per_io()),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of one access")]
+fn microseconds(nanoseconds: u64) -> String {
+    format!("{:.2} µs", nanoseconds as f64 / 1000.0)
+}

@@ -1,0 +1,125 @@
+//! Access latency by percentile, one line per front, as an SVG.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use outrigger_proxy::vmm::LatencyHistogram;
+use plotters::prelude::*;
+
+/// A line of the plot.
+#[derive(Debug)]
+pub struct Series<'a> {
+    /// Its name in the legend.
+    pub name: String,
+    /// Latencies in nanoseconds.
+    pub latency: &'a LatencyHistogram,
+}
+
+/// The percentiles that are drawn: `1 - 10^-x` for x in this range, so that 1 is p90, 2 is p99, 3 is p99.9.
+const NINES: Range<f64> = 0.0..4.0;
+const STEPS: u32 = 80;
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(204, 121, 167),
+];
+
+/// Draws the series to `path`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, ("sans-serif", 20))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(72)
+        .build_cartesian_2d(NINES, bounds(series).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("share of accesses served faster")
+        .y_desc("time to serve an access")
+        .x_labels(5)
+        .x_label_formatter(&|nines| percentile_name(*nines))
+        .y_label_formatter(&|nanoseconds| duration_name(*nanoseconds))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
+        let points = (0..=STEPS).map(|step| {
+            let nines = f64::from(step) / f64::from(STEPS) * NINES.end;
+            (nines, value_at(series.latency, nines))
+        });
+        let colour = *colour;
+        chart
+            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
+            .label(&series.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.9))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    area.present()
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The latency that a share of `1 - 10^-nines` stays under, at least 1 ns.
+fn value_at(latency: &LatencyHistogram, nines: f64) -> f64 {
+    let quantile = 1.0 - 10_f64.powf(-nines);
+    to_f64(latency.quantile(quantile).max(1))
+}
+
+fn bounds(series: &[Series<'_>]) -> Range<f64> {
+    let low = series
+        .iter()
+        .map(|series| value_at(series.latency, NINES.start))
+        .fold(f64::INFINITY, f64::min);
+    let high = series
+        .iter()
+        .map(|series| value_at(series.latency, NINES.end))
+        .fold(1.0, f64::max);
+    let low = if low.is_finite() { low } else { 1.0 };
+    // Room for the legend above the lines.
+    10_f64.powf(low.log10().floor())..(high * 20.0).max(low * 10.0)
+}
+
+fn percentile_name(nines: f64) -> String {
+    match nines {
+        n if n < 0.5 => "min".to_owned(),
+        n if n < 1.5 => "p90".to_owned(),
+        n if n < 2.5 => "p99".to_owned(),
+        n if n < 3.5 => "p99.9".to_owned(),
+        _ => "p99.99".to_owned(),
+    }
+}
+
+fn duration_name(nanoseconds: f64) -> String {
+    if nanoseconds < 1e3 {
+        format!("{nanoseconds:.0} ns")
+    } else if nanoseconds < 1e6 {
+        format!("{:.0} µs", nanoseconds / 1e3)
+    } else {
+        format!("{:.0} ms", nanoseconds / 1e6)
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "latencies are far below 2^52 ns"
+)]
+fn to_f64(nanoseconds: u64) -> f64 {
+    nanoseconds as f64
+}

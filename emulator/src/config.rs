@@ -1,0 +1,134 @@
+//! What the command line asks for, in QEMU's option language, checked as a whole before anything is opened.
+//!
+//! [`CommandLine`] splits the arguments, [`options`] parses each `key=value,…` list (or its JSON form), the modules beside
+//! it turn one list each into a typed value, and [`Config`] checks that the names fit together.
+
+pub mod blockdev;
+mod command_line;
+pub mod device;
+pub mod export;
+mod nearest;
+pub mod options;
+
+use std::collections::BTreeMap;
+
+pub use blockdev::Blockdev;
+pub use command_line::{Answer, CommandLine, Switch};
+pub use device::{Controller, Disk};
+pub use export::Export;
+pub use options::{OptionError, Place, Problem};
+
+use device::Device;
+use options::Options;
+
+/// All that was asked for. Every name in it stands for something in it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Block nodes, each used by at most one disk.
+    pub blockdevs: Vec<Blockdev>,
+    /// Controllers, at least one.
+    pub controllers: Vec<Controller>,
+    /// Disks, each with a place of its own on a controller's bus.
+    pub disks: Vec<Disk>,
+    /// Exports, at least one; each controller has at most one.
+    pub exports: Vec<Export>,
+}
+
+impl Config {
+    /// Parses and checks the three kinds of lists.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the order of the command line within each kind.
+    pub fn new(
+        blockdevs: &[String],
+        devices: &[String],
+        exports: &[String],
+    ) -> Result<Self, OptionError> {
+        let blockdevs = parse_all("--blockdev", "driver", blockdevs, Blockdev::parse)?;
+        let devices = parse_all("--device", "driver", devices, Device::parse)?;
+        let exports = parse_all("--export", "type", exports, Export::parse)?;
+        let (mut controllers, mut disks) = (Vec::new(), Vec::new());
+        for device in devices {
+            match device {
+                Device::Controller(controller) => controllers.push(controller),
+                Device::Disk(disk) => disks.push(disk),
+            }
+        }
+
+        let mut nodes = BTreeMap::new();
+        for node in &blockdevs {
+            if nodes.insert(&node.node_name, None).is_some() {
+                return Err(node.place.error(Problem::Taken {
+                    key: "node-name",
+                    value: node.node_name.clone(),
+                }));
+            }
+        }
+        let mut ids = BTreeMap::new();
+        for (place, id) in (controllers.iter().map(|it| (&it.place, &it.id))).chain(
+            disks
+                .iter()
+                .filter_map(|it| Some((&it.place, it.id.as_ref()?))),
+        ) {
+            if ids.insert(id, ()).is_some() {
+                return Err(place.error(Problem::Taken {
+                    key: "id",
+                    value: id.clone(),
+                }));
+            }
+        }
+        device::place_on_buses(&controllers, &mut disks)?;
+        for disk in &disks {
+            match nodes.get_mut(&disk.drive) {
+                Some(user @ None) => *user = Some(()),
+                Some(Some(())) => {
+                    return Err(disk.place.error(Problem::Taken {
+                        key: "drive",
+                        value: disk.drive.clone(),
+                    }));
+                }
+                None => {
+                    let known = blockdevs.iter().map(|it| it.node_name.as_str());
+                    return Err(disk.place.error(Problem::unknown(
+                        "drive",
+                        &disk.drive,
+                        known,
+                        "--blockdev",
+                    )));
+                }
+            }
+        }
+        if controllers.is_empty() {
+            let place = Place {
+                option: "--device",
+                text: String::new(),
+            };
+            return Err(place.error(Problem::refused(
+                "no controller",
+                "add --device lsi53c895a,id=lsi0",
+            )));
+        }
+        export::check_all(&exports, &controllers)?;
+        Ok(Self {
+            blockdevs,
+            controllers,
+            disks,
+            exports,
+        })
+    }
+}
+
+fn parse_all<T>(
+    option: &'static str,
+    implied: &'static str,
+    texts: &[String],
+    parse: impl Fn(Options) -> Result<T, OptionError>,
+) -> Result<Vec<T>, OptionError> {
+    texts
+        .iter()
+        .map(|text| parse(Options::parse(option, implied, text)?))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

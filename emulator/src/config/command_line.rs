@@ -1,0 +1,139 @@
+//! The command line as a whole.
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use super::options::{OptionError, Place, Problem};
+
+/// Runs PCI devices for a virtual machine in a process of their own.
+///
+/// Options are QEMU's: --blockdev names an image, --device puts a controller and its disks together, and
+/// --export serves the controller to one VMM at a time. Prints one line per export when clients can connect.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger-emulator", version, after_long_help = EXAMPLES, after_help = EXAMPLES)]
+pub struct CommandLine {
+    /// Block nodes: where disks' bytes live.
+    #[arg(long, value_name = "OPTIONS", help = BLOCKDEV)]
+    pub blockdev: Vec<String>,
+
+    /// Controllers, and disks on their buses.
+    #[arg(long, value_name = "OPTIONS", help = DEVICE)]
+    pub device: Vec<String>,
+
+    /// Where a controller is served: type=vfio-user,device=ID,path=SOCKET (or fd=N, an inherited socket)
+    #[arg(long, value_name = "OPTIONS")]
+    pub export: Vec<String>,
+
+    /// Whether to give up all rights that serving does not need, before the first byte from a guest
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    pub sandbox: Switch,
+
+    /// What to log to stderr: off, error, warn, info, debug or trace, also by module (info,outrigger_emulator::lsi=debug)
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    pub log: String,
+}
+
+impl CommandLine {
+    /// What to log.
+    ///
+    /// # Errors
+    /// The filter is not one.
+    pub fn log_filter(&self) -> Result<EnvFilter, OptionError> {
+        EnvFilter::builder().parse(&self.log).map_err(|_| {
+            let place = Place {
+                option: "--log",
+                text: self.log.clone(),
+            };
+            let mend = "give off, error, warn, info, debug or trace, or module=level";
+            place.error(Problem::refused("not a filter", mend))
+        })
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+const BLOCKDEV: &str = "\
+A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.direct=on][,aio=io_uring|threads], or
+driver=memory,node-name=NAME,size=BYTES[,read-only=on]";
+
+const DEVICE: &str = "\
+A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk on its bus:
+scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
+[,logical_block_size=N][,physical_block_size=N][,write-cache=on|off][,id=NAME]";
+
+const EXAMPLES: &str = "\
+Examples:
+  One disk on one controller, for a VMM that connects to /run/lsi0.sock:
+    outrigger-emulator \\
+      --blockdev driver=file,node-name=disk0,filename=disk.img \\
+      --device lsi53c895a,id=lsi0 \\
+      --device scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0 \\
+      --export type=vfio-user,device=lsi0,path=/run/lsi0.sock
+
+  QEMU 10.1 or later then uses it with:
+    -object memory-backend-memfd,id=ram,size=1G,share=on -machine memory-backend=ram \\
+    -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/lsi0.sock\"}}'
+
+  The same node as JSON, read-only; a comma within a value is written twice in the other form:
+    --blockdev '{\"driver\":\"file\",\"node-name\":\"disk0\",\"filename\":\"a,b.img\",\"read-only\":true}'
+    --blockdev driver=file,node-name=disk0,filename=a,,b.img,read-only=on
+
+  A scratch disk in memory, over a socket that the parent process left open as descriptor 3:
+    --blockdev driver=memory,node-name=disk1,size=64M --export type=vfio-user,device=lsi0,fd=3
+";
+
+impl CommandLine {
+    /// Splits the arguments, of which the first is the program's name.
+    ///
+    /// # Errors
+    /// What to print and the process's exit code with it: help on stdout with 0, or one line on stderr with 2.
+    pub fn parse_from(
+        arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    ) -> Result<Self, Answer> {
+        Self::try_parse_from(arguments).map_err(|error| {
+            if !error.use_stderr() {
+                return Answer {
+                    text: error.render().to_string(),
+                    code: 0,
+                };
+            }
+            // The first paragraph says what is wrong; a tip may follow; usage is what `-h` is for.
+            let text = error.render().to_string();
+            let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let problem = lines
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            let mend = lines.find_map(|line| {
+                let known = line
+                    .strip_prefix("[possible values: ")
+                    .and_then(|line| line.strip_suffix(']'));
+                known
+                    .map(|known| format!("known: {known}"))
+                    .or(line.strip_prefix("tip: ").map(str::to_owned))
+            });
+            let mend = mend.unwrap_or_else(|| "see -h".to_owned());
+            Answer {
+                text: format!("outrigger-emulator: {problem}; {mend}\n"),
+                code: 2,
+            }
+        })
+    }
+}
+
+/// What to print instead of running.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Text with its final newline.
+    pub text: String,
+    /// The process's exit code: 0 for help that was asked for.
+    pub code: u8,
+}

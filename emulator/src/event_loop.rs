@@ -1,0 +1,216 @@
+//! Step 5, intake: the worker, one thread that owns one exported function and everything behind it.
+//!
+//! A turn takes what clients have sent, runs the device and settles the interrupt, each a bounded portion, so
+//! none starves the others. When nothing is left the worker polls its rings for a while, if that has paid before
+//! (`spin`), then announces that it sleeps, and sleeps until a descriptor or the device's deadline wakes it. An idle
+//! worker costs nothing.
+
+mod process;
+mod spin;
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::device::Progress;
+use crate::front::{Export, FIRST_FRONT_TOKEN};
+use crate::pci::Function;
+pub use process::{Failure, serve};
+use spin::Spin;
+
+/// Somebody wants the worker to stop.
+const STOP: Token = Token(0);
+/// The device's wake descriptors, from here on.
+const FIRST_DEVICE_TOKEN: usize = 1;
+
+/// How long a busy worker goes without looking at its sockets: long against what a look costs, short against
+/// what a client notices.
+const LOOK_INTERVAL: Duration = Duration::from_micros(100);
+
+/// How often an idle worker looks at its rings before it looks at the clock: a look at a ring that is in the cache
+/// costs a few nanoseconds, the clock and the device tens.
+const LOOKS_PER_TURN: u32 = 16;
+
+/// One function with its front, and the thread's own loop.
+#[derive(Debug)]
+pub struct Worker {
+    label: String,
+    function: Function,
+    export: Export,
+    poll: Poll,
+    stop: Arc<Stop>,
+}
+
+/// Asks a worker to stop, from another thread.
+#[derive(Debug)]
+pub struct Stop {
+    asked: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Stop {
+    /// The worker finishes its turn, waits for transfers that are in flight, and returns.
+    ///
+    /// # Errors
+    /// If the worker could not be woken.
+    pub fn ask(&self) -> io::Result<()> {
+        self.asked.store(true, Ordering::Release);
+        self.waker.wake()
+    }
+}
+
+impl Worker {
+    /// A worker for this function, served by this export.
+    ///
+    /// # Errors
+    /// If the loop's descriptors cannot be had or watched.
+    pub fn new(label: String, function: Function, mut export: Export) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), STOP)?;
+        let wake_fds = function.wake_fds();
+        // Interest in a device's descriptor has a token below the front's.
+        let tokens = (FIRST_DEVICE_TOKEN..FIRST_FRONT_TOKEN).map(Token);
+        if wake_fds.len() > tokens.len() {
+            return Err(io::Error::other("the device has too many descriptors"));
+        }
+        for (fd, token) in wake_fds.iter().zip(tokens) {
+            poll.registry()
+                .register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
+        }
+        export.register(poll.registry())?;
+        let stop = Arc::new(Stop {
+            asked: AtomicBool::new(false),
+            waker,
+        });
+        Ok(Self {
+            label,
+            function,
+            export,
+            poll,
+            stop,
+        })
+    }
+
+    /// The exported device's name.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The handle that stops it.
+    #[must_use]
+    pub fn stop(&self) -> Arc<Stop> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Serves until somebody asks it to stop or an inherited client has gone. No DMA is in flight when it returns.
+    ///
+    /// `wake_cost` is the longest that polling the rings before a sleep can pay ([`outrigger_ring::wake_cost`]); zero:
+    /// never poll.
+    ///
+    /// # Errors
+    /// If waiting fails: there is no serving without it.
+    pub fn run(&mut self, wake_cost: Duration) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        let mut spin = Spin::new(wake_cost);
+        let result = loop {
+            if let Err(error) = self.work(&mut events, &mut spin) {
+                break Err(error);
+            }
+            if self.is_done() {
+                break Ok(());
+            }
+            let ready_to_sleep = self.export.prepare_sleep();
+            let before = Instant::now();
+            let slept = if ready_to_sleep {
+                let deadline = self.function.deadline();
+                let timeout = deadline.map(|deadline| deadline.saturating_duration_since(before));
+                self.look(&mut events, timeout)
+            } else {
+                Ok(())
+            };
+            self.export.awake();
+            if let Err(error) = slept {
+                break Err(error);
+            }
+            if ready_to_sleep && self.export.has_ring() {
+                spin.slept(before.elapsed());
+            }
+        };
+        self.function.unmap_all();
+        result
+    }
+
+    fn is_done(&self) -> bool {
+        self.stop.asked.load(Ordering::Acquire) || self.export.is_over()
+    }
+
+    /// Turns until nothing is left to do and polling has not paid for long enough, or the worker is done.
+    fn work(&mut self, events: &mut Events, spin: &mut Spin) -> io::Result<()> {
+        let mut now = Instant::now();
+        let mut last_look = now;
+        let mut idle_since = None;
+        loop {
+            let looks = if idle_since.is_some() {
+                LOOKS_PER_TURN
+            } else {
+                1
+            };
+            let took = (0..looks).any(|look| {
+                if look > 0 {
+                    std::hint::spin_loop();
+                }
+                self.export.intake(&mut self.function)
+            });
+            now = Instant::now().max(now);
+            let progress = self.function.run(now);
+            self.export.settle(&mut self.function);
+
+            if took
+                || progress == Progress::More
+                || self
+                    .function
+                    .deadline()
+                    .is_some_and(|deadline| deadline <= now)
+            {
+                idle_since = None;
+            } else {
+                let idle_since = *idle_since.get_or_insert(now);
+                if !self.export.has_ring() || now - idle_since >= spin.budget() {
+                    return Ok(());
+                }
+            }
+            if now - last_look >= LOOK_INTERVAL {
+                self.look(events, Some(Duration::ZERO))?;
+                last_look = now;
+            }
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for events, at most for `timeout`, and hands them to the front.
+    fn look(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.function.set_now(Instant::now());
+        for event in events
+            .iter()
+            .filter(|event| event.token().0 >= FIRST_FRONT_TOKEN)
+        {
+            self.export
+                .ready(self.poll.registry(), event.token(), &mut self.function);
+        }
+        // The device's own events need no more than the turn that follows, and the flag tells of the other.
+        Ok(())
+    }
+}

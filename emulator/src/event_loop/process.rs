@@ -1,0 +1,125 @@
+//! All workers of the process, and its end.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+
+use super::Worker;
+use crate::signals::Signals;
+
+/// Why the process could not serve on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A thread or descriptor could not be had, or waiting failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A worker failed.
+    #[error("the worker of '{label}' failed")]
+    Worker {
+        /// Its device.
+        label: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A worker panicked: an error in this program.
+    #[error("the worker of '{0}' panicked")]
+    Panicked(String),
+}
+
+/// Tells the main thread that a worker has ended, however it did.
+struct Leaving(Arc<OwnedFd>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // A counter of workers does not overflow, and nothing else can go wrong with it.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Runs each worker on a thread of its own until a signal asks the process to end, or all workers have ended.
+///
+/// The threads exist when `close` is called and begin to serve only when it has returned: that is the moment for
+/// the last layer of the sandbox. `ready` is called when they begin.
+///
+/// # Errors
+/// The error of `close`; or the first worker's that failed, after the others have ended.
+pub fn serve<E: From<Failure>>(
+    workers: Vec<Worker>,
+    signals: &Signals,
+    wake_cost: Duration,
+    close: impl FnOnce() -> Result<(), E>,
+    ready: impl FnOnce(),
+) -> Result<(), E> {
+    let io = |error: io::Error| E::from(Failure::from(error));
+    let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let ended = Arc::new(ended.map_err(|error| io(error.into()))?);
+    let start = Arc::new(Barrier::new(workers.len() + 1));
+    let mut threads = Vec::with_capacity(workers.len());
+    for mut worker in workers {
+        let (label, stop) = (worker.label().to_owned(), worker.stop());
+        let (start, leaving) = (Arc::clone(&start), Leaving(Arc::clone(&ended)));
+        let thread = thread::Builder::new().name(label.clone()).spawn(move || {
+            let _leaving = leaving;
+            start.wait();
+            worker.run(wake_cost)
+        });
+        threads.push((label, stop, thread.map_err(io)?));
+    }
+    close()?;
+    start.wait();
+    ready();
+
+    let outcome = wait(signals, &ended, threads.len());
+    let mut failure = outcome.err().map(Failure::from);
+    for (_, stop, _) in &threads {
+        if let Err(error) = stop.ask() {
+            failure.get_or_insert(error.into());
+        }
+    }
+    for (label, _, thread) in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(source)) => {
+                failure.get_or_insert(Failure::Worker { label, source });
+            }
+            Err(_) => {
+                failure.get_or_insert(Failure::Panicked(label));
+            }
+        }
+    }
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// Waits for a signal, or until `running` workers have ended.
+fn wait(signals: &Signals, ended: &OwnedFd, mut running: usize) -> io::Result<()> {
+    while running > 0 {
+        let mut fds = [
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [signal, _] = fds.map(|fd| !fd.revents().is_empty());
+        if signal {
+            return Ok(());
+        }
+        let mut count = [0; 8];
+        match rustix::io::read(ended, &mut count) {
+            Ok(_) => {
+                running =
+                    running.saturating_sub(usize::try_from(u64::from_ne_bytes(count)).unwrap_or(0))
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

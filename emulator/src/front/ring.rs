@@ -1,0 +1,154 @@
+//! Step 5, intake: the rings of one client, as the worker serves them.
+//!
+//! RING_SETUP becomes [`RingFront::attach`], RING_DOORBELLS [`RingFront::add_doorbells`]; with the last channel's doorbell
+//! the rings are live. `docs/ring-protocol.md` specifies what comes and goes.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use outrigger_ring::{Error, Geometry, Request, Server, ServerSetup, SetupError};
+
+use crate::pci::Function;
+
+/// Posted writes reach the device in the order in which the guest made them, reads after all of them. A read or a
+/// non-posted write is answered as soon as the registers have it; the device itself runs after the intake, as
+/// hardware does.
+#[derive(Debug)]
+pub(in crate::front) struct RingFront {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Doorbells are missing.
+    Setup(Box<ServerSetup>),
+    Live(Box<Server>),
+}
+
+impl RingFront {
+    /// Takes the client's requests and mailboxes memories. Also what goes back: the device memory and the worker's doorbell.
+    /// There is no register mirror yet: its size is 0.
+    ///
+    /// # Errors
+    /// What came is not what the protocol asks for; nothing of it is kept.
+    pub(in crate::front) fn attach(
+        channels: u32,
+        slots: u32,
+        requests: OwnedFd,
+        mailboxes: OwnedFd,
+    ) -> Result<(Self, [OwnedFd; 2]), SetupError> {
+        let geometry = Geometry::new(channels, slots)?;
+        let setup = ServerSetup::new(geometry, requests, mailboxes, 0)?;
+        let device = setup.device().try_clone_to_owned()?;
+        let doorbell = setup.doorbell().try_clone_to_owned()?;
+        let state = State::Setup(Box::new(setup));
+        Ok((Self { state }, [device, doorbell]))
+    }
+
+    /// The size of the register mirror in bytes.
+    pub(in crate::front) fn mirror_bytes(&self) -> u32 {
+        0
+    }
+
+    /// Takes the doorbells of the channels from `first` on; with the last one the rings are live.
+    ///
+    /// # Errors
+    /// They came out of order or twice, or are no non-blocking eventfds: detach the rings.
+    pub(in crate::front) fn add_doorbells(
+        self,
+        first: u32,
+        doorbells: Vec<OwnedFd>,
+    ) -> Result<Self, SetupError> {
+        let State::Setup(mut setup) = self.state else {
+            return Err(SetupError::DoorbellRange {
+                first,
+                count: doorbells.len(),
+                expected: u32::MAX,
+            });
+        };
+        setup.add_doorbells(first, doorbells)?;
+        let state = if setup.is_complete() {
+            State::Live(Box::new(setup.finish()?))
+        } else {
+            State::Setup(setup)
+        };
+        Ok(Self { state })
+    }
+
+    /// Whether every channel has its doorbell.
+    pub(in crate::front) fn is_live(&self) -> bool {
+        matches!(self.state, State::Live(_))
+    }
+
+    /// Takes what the rings hold, a bounded portion. Whether there was anything.
+    ///
+    /// # Errors
+    /// The client broke the protocol: end its connection.
+    pub(in crate::front) fn intake(&mut self, function: &mut Function) -> Result<bool, Error> {
+        match &mut self.state {
+            State::Setup(_) => Ok(false),
+            State::Live(server) => server.turn(|request| apply(function, request)),
+        }
+    }
+
+    /// Applies every write that was posted before now: a request that came over the socket must not overtake them.
+    ///
+    /// # Errors
+    /// The client broke the protocol: end its connection.
+    pub(in crate::front) fn apply_posted(&mut self, function: &mut Function) -> Result<(), Error> {
+        match &mut self.state {
+            State::Setup(_) => Ok(()),
+            State::Live(server) => server.apply_posted(|request| apply(function, request)),
+        }
+    }
+
+    /// Announces that the worker is about to sleep. `false`: something has come meanwhile, do not sleep. Then, as after the
+    /// sleep, call [`RingFront::awake`].
+    pub(in crate::front) fn prepare_sleep(&mut self) -> bool {
+        match &mut self.state {
+            State::Setup(_) => true,
+            State::Live(server) => server.prepare_sleep(),
+        }
+    }
+
+    /// The worker is awake: no doorbell is needed.
+    pub(in crate::front) fn awake(&mut self) {
+        if let State::Live(server) = &mut self.state {
+            server.awake();
+        }
+    }
+
+    /// Whether polling before a sleep can pay: not while nothing can come, nor where the client can run only on the
+    /// worker's CPU.
+    pub(in crate::front) fn polling_pays(&self) -> bool {
+        match &self.state {
+            State::Setup(_) => false,
+            State::Live(server) => server.polling_pays(),
+        }
+    }
+
+    /// Forgets that the doorbell was rung: after [`RingFront::awake`] and before the next [`RingFront::prepare_sleep`].
+    pub(in crate::front) fn drain_doorbell(&self) {
+        if let State::Live(server) = &self.state {
+            server.drain_doorbell();
+        }
+    }
+
+    /// The worker's doorbell, to be watched from [`RingFront::attach`] on: readable when a client has rung.
+    pub(in crate::front) fn doorbell(&self) -> BorrowedFd<'_> {
+        match &self.state {
+            State::Setup(setup) => setup.doorbell(),
+            State::Live(server) => server.as_fd(),
+        }
+    }
+}
+
+/// Does what a request asks for; the reply's value.
+fn apply(function: &mut Function, request: Request) -> u64 {
+    match request {
+        Request::Read(access) => function.read(access),
+        Request::Write(access, value) => {
+            function.write(access, value);
+            0
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Step 11, interrupt: a level-triggered line over eventfds.
+//!
+//! ```text
+//!              line up: signal `trigger`
+//!   unmasked ─────────────────────────────> automasked
+//!      ^                                        │
+//!      └────────────────────────────────────────┘
+//!        UNMASK, by message or by eventfd: the guest has seen it
+//! ```
+//! Unmasked with the line still up goes straight back: [`Intx::settle`] signals again. An eventfd carries edges,
+//! so a server that signals only when the line rises loses an interrupt whenever the guest's handler leaves with
+//! another cause pending; that is why the level is looked at after every unmask. The client's own
+//! MASK is a second bit beside it, and UNMASK clears both.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use outrigger_vfio_user::{IrqSetFlags, SetIrqs};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use tracing::debug;
+
+use super::super::{MASK, UNMASK};
+
+/// The interrupt index of INTx.
+pub(super) const INDEX: u32 = 0;
+
+/// Interrupt indices are below this: INTx, MSI, MSI-X, ERR, REQ.
+pub(super) const IRQ_INDICES: u32 = 5;
+
+/// The client's side of the function's interrupt line.
+#[derive(Debug, Default)]
+pub(in crate::front) struct Intx {
+    /// Signalled when the guest is to be interrupted; `None`: nobody listens.
+    trigger: Option<OwnedFd>,
+    /// The client masks with it.
+    mask: Option<OwnedFd>,
+    /// The client unmasks with it: KVM's resample eventfd.
+    unmask: Option<OwnedFd>,
+    /// By the client.
+    masked: bool,
+    /// By a trigger that the client has not answered with an unmask yet.
+    automasked: bool,
+}
+
+impl Intx {
+    /// DEVICE_SET_IRQS.
+    ///
+    /// # Errors
+    /// EINVAL for flags, an index, a range, data or descriptors that do not fit; nothing has changed then.
+    pub(super) fn set(
+        &mut self,
+        registry: &Registry,
+        set: &SetIrqs<'_>,
+        mut fds: Vec<OwnedFd>,
+    ) -> Result<(), Errno> {
+        let actions =
+            IrqSetFlags::ACTION_MASK | IrqSetFlags::ACTION_UNMASK | IrqSetFlags::ACTION_TRIGGER;
+        let action = set.flags & actions;
+        let data = set.flags - actions;
+        if set.index != INDEX || set.start != 0 || set.count > 1 {
+            return Err(Errno::INVAL);
+        }
+        let chosen = match data {
+            IrqSetFlags::DATA_NONE if set.count == 0 => {
+                if action != IrqSetFlags::ACTION_TRIGGER {
+                    return Err(Errno::INVAL);
+                }
+                self.disable(registry);
+                return Ok(());
+            }
+            _ if set.count == 0 => return Err(Errno::INVAL),
+            IrqSetFlags::DATA_EVENTFD => {
+                if fds.len() > 1 {
+                    return Err(Errno::INVAL);
+                }
+                return self.wire(registry, action, fds.pop());
+            }
+            IrqSetFlags::DATA_NONE => true,
+            IrqSetFlags::DATA_BOOL => match set.data {
+                [chosen] => *chosen != 0,
+                _ => return Err(Errno::INVAL),
+            },
+            _ => return Err(Errno::INVAL),
+        };
+        match action {
+            IrqSetFlags::ACTION_MASK => self.masked |= chosen,
+            IrqSetFlags::ACTION_UNMASK if chosen => self.unmask(),
+            IrqSetFlags::ACTION_UNMASK => {}
+            IrqSetFlags::ACTION_TRIGGER => {
+                // A loopback test: as if the device had triggered, without a change of the line.
+                if let (true, Some(trigger)) = (chosen, &self.trigger) {
+                    signal(trigger);
+                }
+            }
+            _ => return Err(Errno::INVAL),
+        }
+        Ok(())
+    }
+
+    /// Takes an eventfd for `action`, or takes it away.
+    fn wire(
+        &mut self,
+        registry: &Registry,
+        action: IrqSetFlags,
+        fd: Option<OwnedFd>,
+    ) -> Result<(), Errno> {
+        if fd.as_ref().is_some_and(|fd| !may_be_eventfd(fd.as_fd())) {
+            return Err(Errno::INVAL);
+        }
+        match action {
+            IrqSetFlags::ACTION_TRIGGER => {
+                if self.trigger.is_none() {
+                    self.masked = false;
+                    self.automasked = false;
+                }
+                self.trigger = fd;
+                Ok(())
+            }
+            IrqSetFlags::ACTION_MASK => watch(registry, MASK, &mut self.mask, fd),
+            IrqSetFlags::ACTION_UNMASK => watch(registry, UNMASK, &mut self.unmask, fd),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// Nobody listens any more.
+    pub(super) fn disable(&mut self, registry: &Registry) {
+        for slot in [&mut self.mask, &mut self.unmask] {
+            if let Some(old) = slot.take() {
+                unwatch(registry, &old);
+            }
+        }
+        *self = Self::default();
+    }
+
+    /// The device was reset, and with it went what the guest had not acknowledged.
+    pub(super) fn device_was_reset(&mut self) {
+        self.automasked = false;
+    }
+
+    /// Signals the client if the line is up and it does not know yet.
+    pub(in crate::front) fn settle(&mut self, level: bool) {
+        if !level || self.masked || self.automasked {
+            return;
+        }
+        if let Some(trigger) = &self.trigger {
+            self.automasked = true;
+            signal(trigger);
+        }
+    }
+
+    /// The mask eventfd may have been signalled.
+    pub(in crate::front) fn mask_signalled(&mut self) {
+        if self.mask.as_ref().is_some_and(drain) {
+            self.masked = true;
+        }
+    }
+
+    /// The unmask eventfd may have been signalled.
+    pub(in crate::front) fn unmask_signalled(&mut self) {
+        if self.unmask.as_ref().is_some_and(drain) {
+            self.unmask();
+        }
+    }
+
+    fn unmask(&mut self) {
+        self.masked = false;
+        self.automasked = false;
+    }
+}
+
+/// Puts `new` into `slot` and has it watched; on failure the slot is as it was.
+fn watch(
+    registry: &Registry,
+    token: Token,
+    slot: &mut Option<OwnedFd>,
+    new: Option<OwnedFd>,
+) -> Result<(), Errno> {
+    if let Some(new) = &new {
+        registry
+            .register(&mut SourceFd(&new.as_raw_fd()), token, Interest::READABLE)
+            .map_err(|_| Errno::INVAL)?;
+    }
+    if let Some(old) = std::mem::replace(slot, new) {
+        unwatch(registry, &old);
+    }
+    Ok(())
+}
+
+fn unwatch(registry: &Registry, fd: &OwnedFd) {
+    if let Err(error) = registry.deregister(&mut SourceFd(&fd.as_raw_fd())) {
+        debug!(%error, "cannot stop watching an eventfd");
+    }
+}
+
+/// Whether a descriptor can be an eventfd: those have no file type. Whatever else has none (epoll, timerfd, …)
+/// refuses writes at once; a file, a socket or a device could make the worker wait.
+fn may_be_eventfd(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown)
+}
+
+/// Whether `fd` is ready now. The client shares the descriptor's flags and could make it blocking, so every
+/// read and write of it asks first.
+fn is_ready(fd: &OwnedFd, for_what: PollFlags) -> bool {
+    let mut fds = [PollFd::new(fd, for_what)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).is_ok() && fds.iter().all(|fd| fd.revents().contains(for_what))
+}
+
+/// Adds 1 to an eventfd. One that cannot take it is signalled already.
+fn signal(fd: &OwnedFd) {
+    if !is_ready(fd, PollFlags::OUT) {
+        return;
+    }
+    if let Err(error) = rustix::io::write(fd, &1_u64.to_ne_bytes()) {
+        debug!(%error, "cannot signal an interrupt");
+    }
+}
+
+/// Takes an eventfd's count back to 0; whether it was above.
+fn drain(fd: &OwnedFd) -> bool {
+    is_ready(fd, PollFlags::IN) && rustix::io::read(fd, &mut [0; 8]).is_ok()
+}

@@ -1,0 +1,196 @@
+//! Step 5, intake: one client's connection, from bytes to answers and back.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use outrigger_vfio_user::{
+    HeaderFlags, Message, ReceiveError, Received, Receiver, Reply, Request, Sender, Wait, WireError,
+};
+use tracing::debug;
+
+use super::super::CLIENT;
+use super::super::ring::RingFront;
+use super::MAX_MESSAGE;
+use super::guest_ram::Unreachable;
+use super::intx::Intx;
+use crate::pci::Function;
+
+/// Messages that are served in one go, before the device and the other fronts get their turn.
+const PORTION: usize = 64;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::front) enum End {
+    /// The client closed it.
+    #[error("closed by the client")]
+    Closed,
+    /// What came is no message, or the socket failed.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// A message is not what its command says.
+    #[error("malformed message: {0}")]
+    Malformed(#[from] WireError),
+    /// The client broke the ring protocol.
+    #[error("ring: {0}")]
+    Ring(#[from] outrigger_ring::Error),
+    /// A reply could not be sent.
+    #[error("cannot send: {0}")]
+    Send(#[source] io::Error),
+}
+
+/// Whether a portion left something behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::front) enum Progress {
+    /// The socket says when there is more to do.
+    Idle,
+    /// Serve again without waiting for the socket.
+    More,
+}
+
+/// A connection. What it keeps is public to the modules that answer its commands.
+#[derive(Debug)]
+pub(in crate::front) struct Session {
+    socket: OwnedFd,
+    receiver: Receiver,
+    sender: Sender,
+    /// The socket took only a part: the loop tells when it takes more.
+    blocked: bool,
+    /// VERSION has been exchanged.
+    pub(super) negotiated: bool,
+    /// The rings were part of the agreement.
+    pub(super) ring_agreed: bool,
+    pub(super) ring: Option<RingFront>,
+    pub(super) intx: Intx,
+    pub(super) unreachable: Unreachable,
+}
+
+impl Session {
+    /// A client that has just connected.
+    pub(in crate::front) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            receiver: Receiver::new(MAX_MESSAGE),
+            sender: Sender::new(),
+            blocked: false,
+            negotiated: false,
+            ring_agreed: false,
+            ring: None,
+            intx: Intx::default(),
+            unreachable: Unreachable::default(),
+        }
+    }
+
+    /// Has the socket watched.
+    pub(in crate::front) fn register(&self, registry: &Registry) -> io::Result<()> {
+        let socket = self.socket.as_raw_fd();
+        registry.register(&mut SourceFd(&socket), CLIENT, Interest::READABLE)
+    }
+
+    /// Ends the watching of everything that is the client's: its descriptors live on in other processes, so closing
+    /// ours would not.
+    pub(in crate::front) fn close(mut self, registry: &Registry) {
+        self.intx.disable(registry);
+        self.drop_ring(registry);
+        if let Err(error) = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd())) {
+            debug!(%error, "cannot stop watching the client");
+        }
+    }
+
+    /// The client's interrupt.
+    pub(in crate::front) fn intx(&mut self) -> &mut Intx {
+        &mut self.intx
+    }
+
+    /// The client's rings.
+    pub(in crate::front) fn ring(&mut self) -> Option<&mut RingFront> {
+        self.ring.as_mut()
+    }
+
+    /// Whether polling the rings before a sleep can pay.
+    pub(in crate::front) fn polling_pays(&self) -> bool {
+        self.ring.as_ref().is_some_and(RingFront::polling_pays)
+    }
+
+    /// Answers what the socket holds, at most [`PORTION`] messages. While replies wait for the client to read
+    /// them, nothing more is read from it.
+    ///
+    /// # Errors
+    /// [`End`]: close the session.
+    pub(in crate::front) fn serve(
+        &mut self,
+        registry: &Registry,
+        function: &mut Function,
+    ) -> Result<Progress, End> {
+        for _ in 0..PORTION {
+            if !self.flush(registry)? {
+                return Ok(Progress::Idle);
+            }
+            match self.receiver.receive(&self.socket, Wait::Never)? {
+                Received::WouldBlock => return Ok(Progress::Idle),
+                Received::Closed => return Err(End::Closed),
+                Received::Message { bytes, fds } => {
+                    self.handle(registry, Message::new(&bytes)?, fds, function)?;
+                }
+            }
+        }
+        self.flush(registry)?;
+        Ok(Progress::More)
+    }
+
+    /// Sends what the socket takes; whether that was all. Writability is watched only while it was not: otherwise
+    /// every reply that the client takes would wake the worker.
+    fn flush(&mut self, registry: &Registry) -> Result<bool, End> {
+        let done = self
+            .sender
+            .flush(&self.socket, Wait::Never)
+            .map_err(End::Send)?;
+        if self.blocked == done {
+            self.blocked = !done;
+            let interest = if done {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            let socket = self.socket.as_raw_fd();
+            registry
+                .reregister(&mut SourceFd(&socket), CLIENT, interest)
+                .map_err(End::Send)?;
+        }
+        Ok(done)
+    }
+
+    /// Answers one message.
+    fn handle(
+        &mut self,
+        registry: &Registry,
+        message: Message<'_>,
+        fds: Vec<OwnedFd>,
+        function: &mut Function,
+    ) -> Result<(), End> {
+        let header = message.header();
+        let request = Request::parse(message)?;
+        // Accesses that the client posted before it sent this message come first.
+        if let Some(ring) = &mut self.ring {
+            ring.apply_posted(function)?;
+        }
+        let answer = self.answer(registry, header.id, &request, fds, function)?;
+        let (bytes, fds) = match answer {
+            Ok(answer) => (answer.bytes, answer.fds),
+            Err(errno) => {
+                debug!(command = %header.command, %errno, "refused");
+                let errno = errno.raw_os_error().unsigned_abs();
+                let reply = Reply::Error {
+                    command: header.command,
+                    errno,
+                };
+                (reply.emit(header.id), Vec::new())
+            }
+        };
+        if !header.flags.contains(HeaderFlags::NO_REPLY) {
+            self.sender.push(bytes, fds);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! The process as its users meet it: what it says, what it answers bad options with, how it ends.
+
+mod process {
+    pub(crate) mod client;
+    mod refusals;
+}
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use outrigger_ring::{Access, Width};
+use process::client::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_outrigger-emulator");
+/// Vendor and device, as config space has them.
+const LSI_895A: u32 = 0x0012_1000;
+const LSI_810: u32 = 0x0001_1000;
+const LSI: &str = "lsi53c895a,id=lsi0";
+const HD: &str = "scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0";
+
+/// A directory with an image in it.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        place.image("disk.img", 1 << 20);
+        place
+    }
+
+    fn image(&self, name: &str, bytes: u64) {
+        File::create(self.path(name))
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn blockdev(&self, more: &str) -> String {
+        format!(
+            "file,node-name=disk0,filename={}{more}",
+            self.path("disk.img").display()
+        )
+    }
+
+    fn export(&self, name: &str) -> String {
+        format!("vfio-user,device=lsi0,path={}", self.path(name).display())
+    }
+
+    /// The arguments of one controller with one disk.
+    fn arguments(&self, blockdev: &str, export: &str) -> Vec<String> {
+        [
+            "--blockdev",
+            blockdev,
+            "--device",
+            LSI,
+            "--device",
+            HD,
+            "--export",
+            export,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+}
+
+/// A running emulator; killed if a test fails.
+struct Emulator {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Emulator {
+    fn start(arguments: &[String]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .args(["--log", "info"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The next line of its stdout; empty when it has ended.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its end: success, and nothing more on stdout.
+    fn ends_well(mut self) {
+        let status = self.child.wait().unwrap();
+        let mut errors = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        assert!(status.success(), "{status}: {errors}");
+        assert_eq!(self.line(), "");
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // Gone already, unless the test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn output(arguments: &[String]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().unwrap()
+}
+
+#[test]
+fn serves_one_client_after_another_and_ends_on_sigterm() {
+    for (sandbox, signal) in [("on", Signal::TERM), ("off", Signal::INT)] {
+        let place = Place::new();
+        let path = place.path("lsi.sock");
+        let mut arguments = place.arguments(&place.blockdev(""), &place.export("lsi.sock"));
+        arguments.extend(["--sandbox".to_owned(), sandbox.to_owned()]);
+        let mut emulator = Emulator::start(&arguments);
+        assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+        for _ in 0..2 {
+            let mut client = Client::connect(&path);
+            assert_eq!(client.identity(), LSI_895A);
+            client.map_guest_ram();
+        }
+        // A client that is being served does not hold up the end.
+        let mut client = Client::connect(&path);
+        assert_eq!(client.identity(), LSI_895A);
+        emulator.signal(signal);
+        emulator.ends_well();
+        assert_eq!(
+            client.socket.read(&mut [0]).unwrap(),
+            0,
+            "the client is told"
+        );
+    }
+}
+
+#[test]
+fn rings_work_in_the_sandbox_and_after_sleeps() {
+    let place = Place::new();
+    let path = place.path("lsi.sock");
+    let mut emulator =
+        Emulator::start(&place.arguments(&place.blockdev(""), &place.export("lsi.sock")));
+    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+    // SCRATCHA of the 53C895A: four bytes that only keep what is written.
+    let scratch = Access {
+        region: 1,
+        offset: 0x34,
+        width: Width::Dword,
+    };
+    for attachment in 1..=2 {
+        let mut client = Client::connect(&path);
+        let mut ring = client.attach_ring();
+        assert_eq!(ring.read(scratch).unwrap(), 0, "reset between clients");
+        for value in attachment..100 {
+            ring.post(scratch, value).unwrap();
+            assert_eq!(ring.read(scratch).unwrap(), value);
+            if value % 10 == 0 {
+                // Over the socket, to which the worker comes when it looks or sleeps.
+                assert_eq!(client.identity(), LSI_895A);
+                wait_until_asleep(&emulator.child);
+            }
+        }
+    }
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// Waits until every thread of the process sleeps.
+fn wait_until_asleep(child: &Child) {
+    let asleep = |task: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        // The state follows the name, which is in parentheses.
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('S'))
+    };
+    while !fs::read_dir(format!("/proc/{}/task", child.id()))
+        .unwrap()
+        .all(asleep)
+    {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn every_engine_and_both_forms_start_in_the_sandbox() {
+    for more in [
+        "",
+        ",aio=threads",
+        ",read-only=on",
+        ",aio=threads,read-only=on",
+    ] {
+        let place = Place::new();
+        let arguments = place.arguments(&place.blockdev(more), &place.export("s"));
+        let mut emulator = Emulator::start(&arguments);
+        assert_eq!(
+            emulator.line(),
+            format!("listening on {}", place.path("s").display())
+        );
+        emulator.signal(Signal::TERM);
+        emulator.ends_well();
+    }
+}
+
+#[test]
+fn two_controllers_in_one_process() {
+    let place = Place::new();
+    let (first, second) = (place.path("first"), place.path("second"));
+    let arguments = [
+        "--blockdev",
+        r#"{"driver":"memory","node-name":"a","size":1048576}"#,
+        "--blockdev",
+        "memory,node-name=b,size=64k",
+        "--device",
+        "lsi53c895a,id=one",
+        "--device",
+        "lsi53c810,id=two",
+        "--device",
+        "scsi-hd,bus=one.0,drive=a",
+        "--device",
+        "scsi-hd,bus=two.0,drive=b",
+        "--export",
+        &format!("vfio-user,device=one,path={}", first.display()),
+        "--export",
+        &format!("vfio-user,device=two,path={}", second.display()),
+    ]
+    .map(str::to_owned);
+    let mut emulator = Emulator::start(&arguments);
+    assert_eq!(emulator.line(), format!("listening on {}", first.display()));
+    assert_eq!(
+        emulator.line(),
+        format!("listening on {}", second.display())
+    );
+    let mut clients = [&first, &second].map(|path| Client::connect(path));
+    assert_eq!(
+        clients.each_mut().map(Client::identity),
+        [LSI_895A, LSI_810]
+    );
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// Runs the emulator with `socket` as its descriptor 7.
+fn with_inherited(socket: OwnedFd, arguments: &[String]) -> Emulator {
+    // The shell moves the descriptor: it is the parent that leaves it open.
+    let script = format!("exec {}<&0 0</dev/null; exec \"$0\" \"$@\"", 7);
+    let mut child = Command::new("sh")
+        .args(["-c", &script, PROGRAM])
+        .args(arguments)
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    Emulator { child, stdout }
+}
+
+#[test]
+fn ends_with_its_inherited_client() {
+    let place = Place::new();
+    let arguments = place.arguments(&place.blockdev(""), "vfio-user,device=lsi0,fd=7");
+    let (client, theirs) = UnixStream::pair().unwrap();
+    let mut emulator = with_inherited(theirs.into(), &arguments);
+    assert_eq!(emulator.line(), "listening on descriptor 7");
+    let mut client = Client::new(client);
+    assert_eq!(client.identity(), LSI_895A);
+    drop(client);
+    emulator.ends_well();
+}
+
+#[test]
+fn an_inherited_listener_is_listened_on() {
+    let place = Place::new();
+    let arguments = place.arguments(&place.blockdev(""), "vfio-user,device=lsi0,fd=7");
+    let listener = UnixListener::bind(place.path("ours")).unwrap();
+    let mut emulator = with_inherited(listener.into(), &arguments);
+    assert_eq!(emulator.line(), "listening on descriptor 7");
+    for _ in 0..2 {
+        assert_eq!(Client::connect(&place.path("ours")).identity(), LSI_895A);
+    }
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let place = Place::new();
+    let arguments = place.arguments(&place.blockdev(""), &place.export("lsi.sock"));
+    // The second start finds what a killed process has left, the third what one that ended has left.
+    for end in [Signal::KILL, Signal::TERM, Signal::TERM] {
+        let mut emulator = Emulator::start(&arguments);
+        assert_eq!(
+            emulator.line(),
+            format!("listening on {}", place.path("lsi.sock").display())
+        );
+        assert_eq!(
+            Client::connect(&place.path("lsi.sock")).identity(),
+            LSI_895A
+        );
+        emulator.signal(end);
+        if end == Signal::TERM {
+            emulator.ends_well();
+        } else {
+            emulator.child.wait().unwrap();
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Tries what the sandbox denies, each act in a process of its own that has entered it.
+//!
+//! The parent starts this program again with the name of an act; the child enters the sandbox, does it on a
+//! thread that was started before the filter, and says how it went.
+
+mod sandbox {
+    pub(crate) mod acts;
+    pub(crate) mod sys;
+}
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode};
+
+use outrigger_emulator::sandbox as subject;
+use sandbox::acts::{ACTS, Act, Expected, Moment, Prepared};
+
+const FLAG: &str = "--act";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [flag, name] = arguments.as_slice()
+        && flag == FLAG
+    {
+        return child(name);
+    }
+    let filters: Vec<_> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
+    let chosen = ACTS
+        .iter()
+        .filter(|act| filters.is_empty() || filters.iter().any(|it| act.name.contains(*it)));
+    let mut failed = 0;
+    for act in chosen {
+        match check(act) {
+            Ok(note) => println!("test {} ... ok{note}", act.name),
+            Err(reason) => {
+                println!("test {} ... FAILED: {reason}", act.name);
+                failed += 1;
+            }
+        }
+    }
+    println!("{failed} failed");
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// Runs an act in a child and compares how it went with what is expected.
+fn check(act: &Act) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(program).args([FLAG, act.name]).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let said = said.trim();
+    if said.starts_with("skipped") {
+        return Ok(format!(" ({said})"));
+    }
+    let fits = match act.expected {
+        Expected::Works => output.status.success() && said == "works",
+        Expected::Fails(errors) => {
+            output.status.success() && errors.iter().any(|error| said == format!("errno {error}"))
+        }
+        Expected::Fatal => output.status.signal() == Some(libc::SIGSYS),
+    };
+    if fits {
+        return Ok(String::new());
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "expected {:?}, got {} and '{said}' {errors}",
+        act.expected, output.status
+    ))
+}
+
+fn child(name: &str) -> ExitCode {
+    let Some(act) = ACTS.iter().find(|act| act.name == name) else {
+        return ExitCode::FAILURE;
+    };
+    let prepared = Prepared::new().expect("what is opened before");
+    let surroundings = subject::leave_the_host().expect("the host is left");
+    if let Some(reason) = (act.needs)(&surroundings) {
+        println!("skipped: {reason}");
+        return ExitCode::SUCCESS;
+    }
+    let (closed, wait) = std::sync::mpsc::channel();
+    let run = act.run;
+    // Named, as the emulator's own: it may not even have begun when the filter comes.
+    let thread = std::thread::Builder::new().name("an act".to_owned());
+    let thread = thread.spawn(move || {
+        wait.recv().expect("the filter is in place");
+        run(&prepared)
+    });
+    let thread = thread.expect("a thread");
+    if act.moment == Moment::Closed {
+        subject::limit_system_calls().expect("the filter is in place");
+    }
+    closed.send(()).expect("the thread waits");
+    match thread.join().expect("the act does not panic") {
+        Ok(()) => println!("works"),
+        Err(error) => println!("errno {}", error.raw_os_error().unwrap_or(0)),
+    }
+    ExitCode::SUCCESS
+}

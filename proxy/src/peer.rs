@@ -1,0 +1,195 @@
+//! The emulator's process: started by the VMM, watched, ended.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+mod sys;
+
+/// Why an emulator could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the emulator {}: {source}", binary.display())]
+pub struct SpawnError {
+    binary: PathBuf,
+    source: io::Error,
+}
+
+/// How to start an emulator that serves one device on a connection of its own.
+///
+/// ```no_run
+/// use outrigger_proxy::EmulatorCommand;
+///
+/// let emulator = EmulatorCommand::new("outrigger-emulator", "lsi0")
+///     .args(["--blockdev", "driver=file,node-name=disk0,filename=disk.img"])
+///     .args(["--device", "lsi53c895a,id=lsi0"])
+///     .args(["--device", "scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0"]);
+/// ```
+#[derive(Debug)]
+pub struct EmulatorCommand {
+    command: Command,
+    device: String,
+}
+
+impl EmulatorCommand {
+    /// A command that runs `binary`, which is looked up in PATH if it has no slash, and exports the device whose `id`
+    /// is `device`. The export is added at the end; the devices are the caller's arguments.
+    #[must_use]
+    pub fn new(binary: impl AsRef<Path>, device: impl Into<String>) -> Self {
+        let mut command = Command::new(binary.as_ref());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self {
+            command,
+            device: device.into(),
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets an environment variable; the rest of the environment is the VMM's.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it. The process inherits standard error and one end of a new socket pair; no other
+    /// descriptor. The other end is returned: the connection to attach over.
+    ///
+    /// # Errors
+    /// The binary is not there or cannot be run, or the system is out of something.
+    pub fn spawn(mut self) -> Result<(Emulator, OwnedFd), SpawnError> {
+        match self.start() {
+            Ok(started) => Ok(started),
+            Err(source) => Err(SpawnError {
+                binary: self.command.get_program().into(),
+                source,
+            }),
+        }
+    }
+
+    fn start(&mut self) -> io::Result<(Emulator, OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let fd = theirs.as_raw_fd();
+        self.command
+            .arg("--export")
+            .arg(format!("type=vfio-user,device={},fd={fd}", self.device));
+        sys::inherit_only(&mut self.command, theirs.into());
+        let mut child = self.command.spawn()?;
+        let pidfd = match watch(&child) {
+            Ok(pidfd) => pidfd,
+            Err(error) => {
+                // Nobody would own it.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        Ok((
+            Emulator {
+                child,
+                pidfd,
+                status: None,
+            },
+            ours.into(),
+        ))
+    }
+}
+
+/// A descriptor that becomes readable when the child ends. It is not reaped yet, so its id is still its own.
+fn watch(child: &Child) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(io::ErrorKind::InvalidData)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// A running emulator. Dropping it kills the process and collects it.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    pidfd: OwnedFd,
+    status: Option<ExitStatus>,
+}
+
+impl Emulator {
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Readable when the process has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// How the process ended; `None` while it runs. Waits for its end for at most `timeout`.
+    ///
+    /// # Errors
+    /// What `poll` and `waitpid` say.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        let start = Instant::now();
+        while self.status.is_none() {
+            self.status = self.child.try_wait()?;
+            let left = timeout.saturating_sub(start.elapsed());
+            if self.status.is_some() || left.is_zero() {
+                break;
+            }
+            let left = Timespec::try_from(left).ok();
+            match poll(
+                &mut [PollFd::new(&self.pidfd, PollFlags::IN)],
+                left.as_ref(),
+            ) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// Kills the process if it still runs, and collects it.
+    ///
+    /// # Errors
+    /// What `kill` and `waitpid` say.
+    pub fn kill(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        self.child.kill()?;
+        let status = self.child.wait()?;
+        self.status = Some(status);
+        Ok(status)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            tracing::warn!(%error, pid = self.id(), "cannot end the emulator");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,383 @@
+//! A device in another process, from attach to detach.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use outrigger_ring::Geometry;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use vm_memory::GuestMemoryBackend;
+
+use crate::config_space::ConfigSpace;
+use crate::control::{self, IntxAction};
+use crate::description::Description;
+use crate::error::{Error, Step};
+use crate::guest_memory::shared_regions;
+use crate::health::{Event, Health};
+use crate::interrupt::Intx;
+use crate::link::socket::{Connection, SocketPort};
+use crate::peer::{Emulator, EmulatorCommand};
+use crate::port::Port;
+use crate::vcpu_port::VcpuPort;
+use crate::watch::Watch;
+
+/// Where the emulator is.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// It listens on this UNIX socket.
+    Path(PathBuf),
+    /// It has the other end of this connected UNIX stream socket.
+    Socket(OwnedFd),
+}
+
+/// How accesses travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Rings in shared memory.
+    Ring,
+    /// Messages on the control connection.
+    Socket,
+}
+
+/// What the VMM chooses at attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// How many vCPUs will have a port: at least 1.
+    pub vcpus: u32,
+    /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
+    /// [`Proxy::transport`] tells.
+    pub transport: Transport,
+    /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
+    pub ring_slots: u32,
+    /// How long the emulator may take for one answer: at least 1 ms.
+    pub deadline: Duration,
+}
+
+impl Default for ProxyOptions {
+    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds.
+    fn default() -> Self {
+        Self {
+            vcpus: 1,
+            transport: Transport::Ring,
+            ring_slots: 256,
+            deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The VMM's handle of one attached device. The vCPUs' accesses go through their [`VcpuPort`]s, on any thread.
+///
+/// Its methods may be called at any time from one thread, and wait for the emulator for at most the deadline.
+/// Dropping it hangs up: the emulator lets go of the guest's memory, and the ports answer like those of a dead device.
+/// An emulator that the proxy has started is killed.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Ends before the connection closes.
+    _watch: Watch,
+    connection: Arc<Connection>,
+    health: Arc<Health>,
+    description: Description,
+    config: Arc<Mutex<ConfigSpace>>,
+    transport: Transport,
+    /// What has been handed over: guest-physical addresses and sizes.
+    mapped: Vec<(u64, u64)>,
+    emulator: Option<Emulator>,
+}
+
+impl Proxy {
+    /// Attaches to a running emulator: agrees on the protocol, learns what the device is, and makes one port for
+    /// each vCPU.
+    ///
+    /// # Errors
+    /// There is no emulator, it does not answer within the deadline, it breaks the protocol, or its device is not a
+    /// PCI function with a type 0 header. Nothing remains of the attempt.
+    pub fn connect(
+        endpoint: Endpoint,
+        options: ProxyOptions,
+    ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        options.check()?;
+        let socket = match endpoint {
+            Endpoint::Socket(socket) => socket,
+            Endpoint::Path(path) => match dial(&path, options.deadline) {
+                Ok(socket) => socket,
+                Err(source) => return Err(Error::Connect { path, source }),
+            },
+        };
+        Self::attach(socket, None, options)
+    }
+
+    /// Starts an emulator and attaches to it. The proxy watches the process, and ends it when it is dropped.
+    ///
+    /// # Errors
+    /// The emulator cannot be started, or as [`Proxy::connect`]; it is not running then.
+    pub fn spawn(
+        command: EmulatorCommand,
+        options: ProxyOptions,
+    ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        options.check()?;
+        let (emulator, socket) = command.spawn()?;
+        Self::attach(socket, Some(emulator), options)
+    }
+
+    fn attach(
+        socket: OwnedFd,
+        emulator: Option<Emulator>,
+        options: ProxyOptions,
+    ) -> Result<(Self, Vec<VcpuPort>), Error> {
+        const STEP: &str = "preparing the connection";
+        let health = Arc::new(Health::new(Some(socket.try_clone().step(STEP)?)).step(STEP)?);
+        let connection = Arc::new(Connection::new(
+            socket,
+            options.deadline,
+            Arc::clone(&health),
+        ));
+        let agreement = control::negotiate(&connection, options.transport == Transport::Ring)?;
+        let description = control::describe(&connection)?;
+        let config = ConfigSpace::new(
+            &description.header,
+            control::bar_sizes(&description.regions),
+        )?;
+        let config = Arc::new(Mutex::new(config));
+        let port = |port: Box<dyn Port>, counters| {
+            let (config, health) = (Arc::clone(&config), Arc::clone(&health));
+            VcpuPort::new(port, counters, config, description.config_size, health)
+        };
+        let (transport, ports) = if agreement.ring {
+            let rings =
+                control::ring::attach(&connection, agreement, options.vcpus, options.ring_slots)?;
+            let ports = rings
+                .into_iter()
+                .map(|ring| {
+                    let counters = ring.counters();
+                    port(Box::new(ring), Some(counters))
+                })
+                .collect();
+            (Transport::Ring, ports)
+        } else {
+            if options.transport == Transport::Ring {
+                tracing::warn!(
+                    "the emulator has no rings: every access is a message on its socket"
+                );
+            }
+            let ports = (0..options.vcpus)
+                .map(|_| port(Box::new(SocketPort::new(Arc::clone(&connection))), None))
+                .collect();
+            (Transport::Socket, ports)
+        };
+        let process = emulator.as_ref().map(Emulator::pidfd);
+        let watch = Watch::start(connection.socket(), process, Arc::clone(&health))
+            .step("starting the watch thread")?;
+        let proxy = Self {
+            _watch: watch,
+            connection,
+            health,
+            description,
+            config,
+            transport,
+            mapped: Vec::new(),
+            emulator,
+        };
+        Ok((proxy, ports))
+    }
+
+    /// What the device is.
+    #[must_use]
+    pub const fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// How accesses travel.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Hands over the guest's RAM for the device's DMA. All or nothing: if one region is refused, those before it
+    /// are taken back.
+    ///
+    /// Each region must be backed by a file that the VMM maps shared, such as a memfd; [`crate::guest_memory`]
+    /// has one to give. May be called again for memory that is added later.
+    ///
+    /// # Errors
+    /// A region has no file or is not made of whole pages; the emulator refuses one; the connection fails.
+    pub fn attach_memory<M: GuestMemoryBackend>(&mut self, memory: &M) -> Result<(), Error> {
+        let before = self.mapped.len();
+        for (region, file) in shared_regions(memory)? {
+            if let Err(error) = control::map(&self.connection, region, file.as_fd()) {
+                for (address, size) in self.mapped.drain(before..) {
+                    // If this fails too, the connection is dead, and with it all that was mapped.
+                    let _ = control::unmap(&self.connection, address, size);
+                }
+                return Err(error);
+            }
+            self.mapped.push((region.address, region.size));
+        }
+        Ok(())
+    }
+
+    /// Takes back all RAM that was handed over. When it returns, no DMA is in flight.
+    ///
+    /// # Errors
+    /// As for [`Proxy::attach_memory`]; what was not taken back before the error remains handed over.
+    pub fn detach_memory(&mut self) -> Result<(), Error> {
+        while let Some(&(address, size)) = self.mapped.last() {
+            control::unmap(&self.connection, address, size)?;
+            self.mapped.pop();
+        }
+        Ok(())
+    }
+
+    /// Wires INTx. The device holds on to the eventfds until [`Proxy::disable_interrupt`] or detach.
+    ///
+    /// # Errors
+    /// The device has no INTx; the emulator refuses; the connection fails.
+    pub fn enable_interrupt(&self, intx: &Intx) -> Result<(), Error> {
+        if !self.description.interrupt {
+            return Err(Error::NoInterrupt);
+        }
+        // In this order: from the first trigger on there is a way to unmask.
+        control::set_intx(&self.connection, IntxAction::Unmask(intx.resample_fd()))?;
+        control::set_intx(&self.connection, IntxAction::Trigger(intx.trigger_fd()))
+    }
+
+    /// Takes the eventfds of INTx back.
+    ///
+    /// # Errors
+    /// The emulator refuses; the connection fails.
+    pub fn disable_interrupt(&self) -> Result<(), Error> {
+        control::set_intx(&self.connection, IntxAction::Off)
+    }
+
+    /// Masks INTx, or unmasks it; then the device triggers again if its line is up.
+    ///
+    /// # Errors
+    /// The emulator refuses; the connection fails.
+    pub fn mask_interrupt(&self, masked: bool) -> Result<(), Error> {
+        let action = if masked {
+            IntxAction::MaskNow
+        } else {
+            IntxAction::UnmaskNow
+        };
+        control::set_intx(&self.connection, action)
+    }
+
+    /// Resets the device and its config space, as a bus reset does; RAM and interrupt stay attached. The caller has
+    /// stopped the vCPUs: an access that overtakes the reset would find the device in either state.
+    ///
+    /// # Errors
+    /// The emulator refuses; the connection fails.
+    pub fn reset(&self) -> Result<(), Error> {
+        // Locked over the exchange, as for a config write: nobody reads one state here and the other there.
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        control::reset(&self.connection)?;
+        config.reset();
+        Ok(())
+    }
+
+    /// Readable while an event waits for [`Proxy::take_event`].
+    #[must_use]
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.health.notify_fd()
+    }
+
+    /// Why the device has died, once. If it has gone with a process that the proxy started, this waits, for at most
+    /// the deadline, to learn how that ended.
+    ///
+    /// The way back is to drop this proxy and its ports, start or find an emulator, and attach anew; the guest
+    /// finds the device as after power-on.
+    pub fn take_event(&mut self) -> Option<Event> {
+        let event = self.health.take()?;
+        if event == Event::Exited(None)
+            && let Some(emulator) = &mut self.emulator
+        {
+            return match emulator.wait(self.connection.deadline()) {
+                Ok(status) => Some(Event::Exited(status)),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot learn how the emulator ended");
+                    Some(event)
+                }
+            };
+        }
+        Some(event)
+    }
+
+    /// The process, if the proxy has started it.
+    pub const fn emulator(&mut self) -> Option<&mut Emulator> {
+        self.emulator.as_mut()
+    }
+
+    /// Detaches in good order: interrupt off, memory back, connection closed. An emulator that the proxy has started
+    /// then ends by itself; if it has not within the deadline, it is killed. No event comes of it.
+    ///
+    /// # Errors
+    /// The emulator did not agree; it is detached all the same.
+    pub fn detach(mut self) -> Result<(), Error> {
+        let silent = if self.description.interrupt {
+            self.disable_interrupt()
+        } else {
+            Ok(())
+        };
+        let unmapped = self.detach_memory();
+        self.health.close();
+        if let Some(emulator) = &mut self.emulator {
+            emulator
+                .wait(self.connection.deadline())
+                .step("waiting for the emulator's end")?;
+        }
+        silent.and(unmapped)
+    }
+}
+
+/// Connects. A listener whose queue is full keeps this waiting, for at most the deadline.
+fn dial(path: &Path, deadline: Duration) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    set_socket_timeout(&socket, Timeout::Send, Some(deadline))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(socket),
+        Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.health.close();
+    }
+}
+
+impl ProxyOptions {
+    fn check(&self) -> Result<(), Error> {
+        if self.vcpus == 0 {
+            return Err(Error::Option {
+                name: "vcpus",
+                value: 0,
+                mend: "a device needs at least one port",
+            });
+        }
+        if self.deadline < Duration::from_millis(1) {
+            return Err(Error::Option {
+                name: "deadline",
+                value: 0,
+                mend: "give the emulator at least 1 ms",
+            });
+        }
+        if self.transport == Transport::Ring {
+            // Before the emulator is asked for anything.
+            Geometry::new(self.vcpus, self.ring_slots)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

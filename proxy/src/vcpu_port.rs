@@ -1,0 +1,246 @@
+//! Steps 1 and 2, from a guest's exit to its device: one vCPU's accesses.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outrigger_ring::{Access, Statistics, Width};
+
+use crate::bars::{ROM, Space};
+use crate::config_space::ConfigSpace;
+use crate::counters::Counters;
+use crate::decode::{Hit, Windows};
+use crate::health::Health;
+use crate::port::{Port, PortError};
+
+/// Config space, as vfio-user numbers regions.
+pub(crate) const CONFIG_REGION: u8 = 7;
+
+/// One vCPU's way to a device, by guest address.
+///
+/// Each method takes what a VMM has in its hands after an exit and says whether the device decodes the first of the
+/// addresses; if not, nothing has happened and the VMM asks its next device. An access that starts in a BAR and goes
+/// on past its end is split there, as a host bridge does it: bytes that nothing of this device decodes read all
+/// ones, and written ones are dropped.
+///
+/// Methods return when the device has answered, or at the latest when the deadline is over. Then, or when the
+/// emulator has gone or broken the protocol, the device is dead for all vCPUs: it goes on decoding its addresses, but
+/// reads are all ones, writes are dropped, and neither waits any more.
+#[derive(Debug)]
+pub struct VcpuPort {
+    port: Box<dyn Port>,
+    windows: Arc<Windows>,
+    config: Arc<Mutex<ConfigSpace>>,
+    config_size: u16,
+    health: Arc<Health>,
+    counters: Counters,
+    ring: Option<Arc<outrigger_ring::Counters>>,
+}
+
+impl VcpuPort {
+    pub(crate) fn new(
+        port: Box<dyn Port>,
+        ring: Option<Arc<outrigger_ring::Counters>>,
+        config: Arc<Mutex<ConfigSpace>>,
+        config_size: u16,
+        health: Arc<Health>,
+    ) -> Self {
+        let windows = config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .windows();
+        Self {
+            port,
+            windows,
+            config,
+            config_size,
+            health,
+            counters: Counters::default(),
+            ring,
+        }
+    }
+
+    /// A read of memory space. `data` is filled if the device decodes `address`.
+    #[must_use = "an address that this device does not decode may be another's"]
+    pub fn mmio_read(&mut self, address: u64, data: &mut [u8]) -> bool {
+        self.read(Space::Memory, address, data)
+    }
+
+    /// A write to memory space: posted, it does not wait for its effect.
+    #[must_use = "an address that this device does not decode may be another's"]
+    pub fn mmio_write(&mut self, address: u64, data: &[u8]) -> bool {
+        self.write(Space::Memory, address, data)
+    }
+
+    /// A read of port I/O space: one access, not a string of them.
+    #[must_use = "a port that this device does not decode may be another's"]
+    pub fn pio_read(&mut self, port: u16, data: &mut [u8]) -> bool {
+        self.read(Space::Io, port.into(), data)
+    }
+
+    /// A write to port I/O space: returns when it has taken effect.
+    #[must_use = "a port that this device does not decode may be another's"]
+    pub fn pio_write(&mut self, port: u16, data: &[u8]) -> bool {
+        self.write(Space::Io, port.into(), data)
+    }
+
+    /// A read of the function's config space. All ones outside of it.
+    pub fn config_read(&mut self, offset: u16, width: Width) -> u64 {
+        if !self.in_config_space(offset, width) {
+            return width.mask();
+        }
+        let config = Arc::clone(&self.config);
+        // Held while the emulator answers: vCPUs' config accesses happen one after the other, here and there in the
+        // same order. The wait is bounded by the deadline.
+        let config = config.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.health.is_dead() {
+            self.counters.dead_accesses += 1;
+            return width.mask();
+        }
+        let (known, mask) = config.known(offset, width);
+        if mask == width.mask() {
+            self.counters.shadow_reads += 1;
+            return known;
+        }
+        let answer = self.forward_read(Access {
+            region: CONFIG_REGION,
+            offset: offset.into(),
+            width,
+        });
+        if self.health.is_dead() {
+            width.mask()
+        } else {
+            answer & !mask | known
+        }
+    }
+
+    /// A write to the function's config space: returns when it has taken effect, on what the device decodes too.
+    pub fn config_write(&mut self, offset: u16, width: Width, value: u64) {
+        if !self.in_config_space(offset, width) {
+            return;
+        }
+        let config = Arc::clone(&self.config);
+        let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = Access {
+            region: CONFIG_REGION,
+            offset: offset.into(),
+            width,
+        };
+        self.forward_write(access, value & width.mask(), false);
+        config.write(offset, width, value);
+    }
+
+    /// What this vCPU's accesses have cost so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What this vCPU's ring has cost beside that: doorbells, spinning and sleeping waits. `None` over a socket.
+    #[must_use]
+    pub fn ring_statistics(&self) -> Option<Statistics> {
+        self.ring.as_ref().map(|counters| counters.snapshot())
+    }
+
+    /// Whether the device has failed or was detached.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.health.is_dead()
+    }
+
+    fn in_config_space(&self, offset: u16, width: Width) -> bool {
+        offset
+            .checked_add(u16::from(width.bytes()))
+            .is_some_and(|end| end <= self.config_size)
+    }
+
+    fn read(&mut self, space: Space, address: u64, data: &mut [u8]) -> bool {
+        let mut address = address;
+        let mut rest = data;
+        let mut decoded = false;
+        while let Some((hit, width)) = self.piece(space, address, rest.len()) {
+            let (now, after) = rest.split_at_mut(usize::from(width.bytes()));
+            let value = self.forward_read(Access {
+                region: hit.region,
+                offset: hit.offset,
+                width,
+            });
+            now.copy_from_slice(&value.to_le_bytes()[..now.len()]);
+            decoded = true;
+            rest = after;
+            address = address.wrapping_add(width.bytes().into());
+        }
+        if decoded {
+            rest.fill(0xff);
+        }
+        decoded
+    }
+
+    fn write(&mut self, space: Space, address: u64, data: &[u8]) -> bool {
+        let mut address = address;
+        let mut rest = data;
+        let mut decoded = false;
+        while let Some((hit, width)) = self.piece(space, address, rest.len()) {
+            let (now, after) = rest.split_at(usize::from(width.bytes()));
+            let mut bytes = [0; 8];
+            bytes[..now.len()].copy_from_slice(now);
+            if usize::from(hit.region) != ROM {
+                let access = Access {
+                    region: hit.region,
+                    offset: hit.offset,
+                    width,
+                };
+                self.forward_write(access, u64::from_le_bytes(bytes), space == Space::Memory);
+            }
+            decoded = true;
+            rest = after;
+            address = address.wrapping_add(width.bytes().into());
+        }
+        decoded
+    }
+
+    /// The next piece of an access of which `len` bytes are left: what decodes it, and the greatest width that fits.
+    fn piece(&self, space: Space, address: u64, len: usize) -> Option<(Hit, Width)> {
+        let most = u64::try_from(len).ok()?;
+        let hit = if most == 0 {
+            None
+        } else {
+            self.windows.find(space, address)
+        }?;
+        let width = [Width::Qword, Width::Dword, Width::Word, Width::Byte]
+            .into_iter()
+            .find(|width| u64::from(width.bytes()) <= most.min(hit.room))?;
+        Some((hit, width))
+    }
+
+    fn forward_read(&mut self, access: Access) -> u64 {
+        if !self.health.is_dead() {
+            self.counters.crossings += 1;
+            match self.port.read(access) {
+                Ok(value) => return value & access.width.mask(),
+                Err(error) => self.health.fail(error.to_event()),
+            }
+        }
+        self.counters.dead_accesses += 1;
+        access.width.mask()
+    }
+
+    fn forward_write(&mut self, access: Access, value: u64, posted: bool) {
+        if self.health.is_dead() {
+            self.counters.dead_accesses += 1;
+            return;
+        }
+        let done: Result<(), PortError> = if posted {
+            self.counters.posted_writes += 1;
+            self.port.post(access, value)
+        } else {
+            self.counters.crossings += 1;
+            self.port.write(access, value)
+        };
+        if let Err(error) = done {
+            self.counters.dead_accesses += 1;
+            self.health.fail(error.to_event());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Step 1, without KVM: a vCPU that is a thread of the host and runs the guest's driver, in Rust.
+//!
+//! It works on the same words in guest RAM as the guest's program, with the same SCRIPTS, and reaches the device
+//! through the same [`Board`]. Its interrupt controller is the pair of eventfds itself.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::board::Board;
+use super::guest::layout::{CONTROL, control, fatal, port, second};
+use super::guest::scripts::Scripts;
+use super::machine::VmmError;
+use super::ram::Ram;
+use super::run::Stop;
+use crate::kvm::End;
+
+mod driver;
+
+use driver::Driver;
+
+/// What an event is about.
+const TRIGGER: u64 = 0;
+const STOP: u64 = 1;
+
+/// A vCPU.
+#[derive(Debug)]
+pub(super) struct SoftwareVcpu {
+    id: usize,
+    ram: Ram,
+    scripts: Scripts,
+    trigger: EventFd,
+    resample: EventFd,
+}
+
+impl SoftwareVcpu {
+    pub(super) const fn new(
+        id: usize,
+        ram: Ram,
+        scripts: Scripts,
+        trigger: EventFd,
+        resample: EventFd,
+    ) -> Self {
+        Self {
+            id,
+            ram,
+            scripts,
+            trigger,
+            resample,
+        }
+    }
+
+    /// Runs until the driver is done or `stop` is set.
+    pub(super) fn run(&mut self, board: &mut Board, stop: &Stop) -> End {
+        let done = if self.id == 0 {
+            self.first(board, stop)
+        } else {
+            self.second(board, stop)
+        };
+        match done {
+            Ok(None) => End::Stopped,
+            Ok(Some(word)) => {
+                board.port_write(port::REPORT, &word.to_le_bytes());
+                End::Reported(word)
+            }
+            Err(error) => End::Broken(error.to_string()),
+        }
+    }
+
+    fn word(&self, offset: u32) -> Result<u32, VmmError> {
+        self.ram.load(CONTROL + offset)
+    }
+
+    /// Sets the chip up, submits, completes. `None`: stopped.
+    fn first(&self, board: &mut Board, stop: &Stop) -> Result<Option<u32>, VmmError> {
+        let mut driver = Driver::new(&self.ram, &self.scripts, board)?;
+        // What a run before this one left behind.
+        let _ = self.trigger.read();
+        if !driver.find_device()? {
+            self.ram.store(CONTROL + control::FATAL, fatal::NO_DEVICE)?;
+            return Ok(Some(port::REPORT_FAILED));
+        }
+        driver.start_chip()?;
+        let waiter = self.waiter(stop)?;
+        let submits = self.word(control::SECOND)? != second::SUBMITS;
+        while !stop.flag.load(Ordering::Acquire) {
+            if self.word(control::FATAL)? != 0 {
+                return Ok(Some(port::REPORT_FAILED));
+            }
+            let count = self.word(control::COUNT)?;
+            if self.word(control::COMPLETED)? == count {
+                return Ok(Some(port::REPORT_DONE));
+            }
+            if submits {
+                driver.submit()?;
+            }
+            // With nothing under way no interrupt will come: the host holds the driver back, so look again.
+            let held_back =
+                submits && self.word(control::SUBMITTED)? == self.word(control::COMPLETED)?;
+            if self.wait(&waiter, held_back) {
+                driver.service(submits)?;
+                // The end of interrupt. It fails only if the device has not looked for a very long time.
+                let _ = self.resample.write(1);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What an interrupt and a stop are seen with.
+    fn waiter(&self, stop: &Stop) -> Result<Epoll, VmmError> {
+        let failed = |error: std::io::Error| VmmError::Host(error.to_string());
+        let epoll = Epoll::new().map_err(failed)?;
+        for (event, token) in [(&self.trigger, TRIGGER), (&stop.event, STOP)] {
+            let event_of = EpollEvent::new(EventSet::IN, token);
+            epoll
+                .ctl(ControlOperation::Add, event.as_raw_fd(), event_of)
+                .map_err(failed)?;
+        }
+        Ok(epoll)
+    }
+
+    /// Waits for the interrupt, or looks for it, and takes it.
+    fn wait(&self, epoll: &Epoll, only_look: bool) -> bool {
+        // A signal, or the stop, is no interrupt: the caller's loop looks and comes back.
+        let mut events = [EpollEvent::default(); 2];
+        let ready = epoll
+            .wait(if only_look { 0 } else { -1 }, &mut events)
+            .unwrap_or(0);
+        if only_look {
+            thread::yield_now();
+        }
+        events
+            .iter()
+            .take(ready)
+            .any(|event| event.data() == TRIGGER)
+            && self.trigger.read().is_ok()
+    }
+
+    /// Submits or polls, as the workload says.
+    fn second(&self, board: &mut Board, stop: &Stop) -> Result<Option<u32>, VmmError> {
+        while self.word(control::READY)? == 0 {
+            if stop.flag.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            thread::yield_now();
+        }
+        let submits = self.word(control::SECOND)? == second::SUBMITS;
+        let mut driver = Driver::new(&self.ram, &self.scripts, board)?;
+        while !stop.flag.load(Ordering::Acquire) {
+            if self.word(control::FATAL)? != 0 {
+                return Ok(Some(port::REPORT_FAILED));
+            }
+            let so_far = if submits {
+                control::SUBMITTED
+            } else {
+                control::COMPLETED
+            };
+            if self.word(so_far)? == self.word(control::COUNT)? {
+                return Ok(Some(port::REPORT_DONE));
+            }
+            if submits {
+                driver.submit()?;
+                thread::yield_now();
+            } else {
+                driver.poll_status()?;
+            }
+        }
+        Ok(None)
+    }
+}

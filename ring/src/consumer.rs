@@ -1,0 +1,114 @@
+//! Step 4, ring: the reading end of a request ring.
+
+use crate::error::Violation;
+use crate::memory::{Line, OwnLines, PeerLines};
+use crate::message::{Message, Request};
+
+/// Takes posted messages out of slots. One thread owns it.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    slots: PeerLines,
+    counter: OwnLines,
+    /// Position of the next message to take.
+    head: u64,
+    /// The consumed counter as last published.
+    published: u64,
+    /// The message at `head`, if it was seen: copied and validated.
+    next: Option<Message>,
+}
+
+impl Consumer {
+    pub(crate) fn new(slots: PeerLines, counter: OwnLines) -> Self {
+        Self {
+            slots,
+            counter,
+            head: 0,
+            published: 0,
+            next: None,
+        }
+    }
+
+    /// Position of the next message to take.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// How many slots the ring has.
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots.count()
+    }
+
+    /// The stamp that the slot for `position` had before the message of that position came.
+    fn old_stamp(&self, position: u64) -> u64 {
+        // Position p last held the message of p - slots, whose stamp was one more. In the first lap there was none.
+        (position + 1).saturating_sub(self.slots.count())
+    }
+
+    /// Whether something is at `position`: a message, or nonsense.
+    fn anything_at(&self, position: u64) -> bool {
+        self.slots.at(position).glance() != self.old_stamp(position)
+    }
+
+    /// Whether [`Consumer::peek`] would find something.
+    pub(crate) fn anything(&self) -> bool {
+        self.next.is_some() || self.anything_at(self.head)
+    }
+
+    /// Looks for a message at the head. `true` if one was found that was not known before.
+    pub(crate) fn peek(&mut self) -> Result<bool, Violation> {
+        if self.next.is_some() {
+            return Ok(false);
+        }
+        let slot = self.slots.at(self.head);
+        let found = slot.glance();
+        if found == self.old_stamp(self.head) {
+            return Ok(false);
+        }
+        let expected = self.head + 1;
+        if found != expected {
+            return Err(Violation::Stamp { expected, found });
+        }
+        // SYNC: pairs with the release of the stamp in `Producer::push`.
+        Line::acquire();
+        self.next = Some(Message::decode_posted(slot.body())?);
+        Ok(true)
+    }
+
+    /// The ticket of the message at the head, if one was peeked at.
+    pub(crate) fn ticket(&self) -> Option<u64> {
+        self.next.map(|message| message.order)
+    }
+
+    /// Takes the message that was peeked at.
+    pub(crate) fn take(&mut self) -> Option<Request> {
+        let message = self.next.take()?;
+        self.head += 1;
+        Some(message.request)
+    }
+
+    /// The position behind the last message that is visible now: at most a ring's length ahead of the head.
+    pub(crate) fn visible_end(&self) -> u64 {
+        let limit = self.head + self.slots.count();
+        let mut end = self.head;
+        while end < limit && self.slots.at(end).glance() == end + 1 {
+            end += 1;
+        }
+        end
+    }
+
+    /// Whether so much was consumed that the producer should hear of it even in the middle of a turn.
+    pub(crate) fn owes_much(&self) -> bool {
+        self.head - self.published >= self.slots.count() / 4
+    }
+
+    /// Tells the producer how much was consumed. `true` if that is news: then a fence and a look at its flag follow.
+    pub(crate) fn publish(&mut self) -> bool {
+        if self.published == self.head {
+            return false;
+        }
+        self.published = self.head;
+        // SYNC: pairs with the acquire in `Producer::outstanding`.
+        self.counter.at(0).release(self.head);
+        true
+    }
+}

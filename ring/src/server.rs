@@ -1,0 +1,315 @@
+//! Step 4, ring: the device's end of a session, all channels together.
+
+use crate::consumer::Consumer;
+use crate::doorbell::Doorbell;
+use crate::error::{Error, Violation};
+use crate::mailbox::MailboxServer;
+use crate::memory::{OwnLines, PeerLines};
+use crate::message::{Message, Request};
+use crate::statistics::Statistics;
+use crate::sync::{Ordering, fence};
+
+/// Posted writes applied in one turn at most, reads apart.
+const TURN: u64 = 256;
+/// Rounds over all channels before a turn comes back with nothing: a caller that polls reads the clock in between.
+#[cfg(not(loom))]
+const LOOKS: u32 = crate::wait::LOOKS;
+#[cfg(loom)]
+const LOOKS: u32 = 1;
+
+/// One channel, the answering end.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) consumer: Consumer,
+    pub(crate) mailbox: MailboxServer,
+    /// "The client sleeps": the number of its sleep, 0 while awake.
+    pub(crate) client: PeerLines,
+    pub(crate) doorbell: Doorbell,
+    /// The client's last sleep that was rung for.
+    pub(crate) rung: u64,
+    /// The position that must be reached before the read at hand.
+    pub(crate) target: u64,
+}
+
+impl Channel {
+    /// After something was published to the client: rings its doorbell if it sleeps and that sleep was not rung for.
+    fn wake(&mut self, statistics: &mut Statistics) {
+        // SYNC: pairs with the fence in `Sleeper::wait`.
+        fence(Ordering::SeqCst);
+        let sleep = self.client.at(0).glance();
+        if sleep != 0 && sleep != self.rung {
+            self.rung = sleep;
+            self.doorbell.ring();
+            statistics.doorbells_sent += 1;
+        } else {
+            statistics.doorbells_suppressed += 1;
+        }
+    }
+
+    fn publish(&mut self, statistics: &mut Statistics) {
+        if self.consumer.publish() {
+            self.wake(statistics);
+        }
+    }
+}
+
+/// A session, the answering end: the device worker's. One thread uses it at a time.
+///
+/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the doorbell
+/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`].
+/// After an error the session is over: drop it.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) channels: Vec<Channel>,
+    /// "The worker sleeps". Word 0 of the body: the CPU that the worker is bound to.
+    pub(crate) flag: OwnLines,
+    pub(crate) statistics_line: OwnLines,
+    pub(crate) doorbell: Doorbell,
+    pub(crate) cpu: u64,
+    /// Sleeps so far.
+    pub(crate) sleeps: u64,
+    pub(crate) statistics: Statistics,
+    pub(crate) failed: Option<Error>,
+}
+
+impl Server {
+    /// Takes what is there, a bounded portion, and calls `serve` for each request in order; what it returns for a read is the
+    /// reply (bits above the access's width are cut off). Returns whether there was anything.
+    ///
+    /// Bounded by 256 posted writes, plus one read or non-posted write for each channel with what comes before it: at most
+    /// two rings' length for each channel. Does not wait.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`]: a client broke the protocol. The session is over and repeats the error.
+    pub fn turn(&mut self, mut serve: impl FnMut(Request) -> u64) -> Result<bool, Error> {
+        for _ in 0..LOOKS {
+            if self.unless_failed(|server| server.look(&mut serve))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
+    /// not overtake them, such as a reset. Bounded by two rings' length for each channel. Does not wait.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn apply_posted(&mut self, mut serve: impl FnMut(Request) -> u64) -> Result<(), Error> {
+        self.unless_failed(|server| {
+            server.catch_up(&mut serve)?;
+            server.publish();
+            Ok(())
+        })
+    }
+
+    fn unless_failed<T>(
+        &mut self,
+        call: impl FnOnce(&mut Self) -> Result<T, Violation>,
+    ) -> Result<T, Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        call(self).map_err(|violation| {
+            let error = Error::Corrupt(violation);
+            self.failed = Some(error);
+            error
+        })
+    }
+
+    /// Tells every client how much was consumed.
+    fn publish(&mut self) {
+        for channel in &mut self.channels {
+            channel.publish(&mut self.statistics);
+        }
+    }
+
+    fn look(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<bool, Violation> {
+        let mut found = false;
+        for index in 0..self.channels.len() {
+            found |= self.synchronous(index, serve)?;
+        }
+        for _ in 0..TURN {
+            if !self.apply_next(serve)? {
+                break;
+            }
+            found = true;
+        }
+        if found {
+            self.publish();
+        }
+        Ok(found)
+    }
+
+    /// Serves the request in channel `index`'s mailbox, if there is one, after all that must come before it.
+    fn synchronous(
+        &mut self,
+        index: usize,
+        serve: &mut impl FnMut(Request) -> u64,
+    ) -> Result<bool, Violation> {
+        let Some(channel) = self.channels.get(index) else {
+            return Ok(false);
+        };
+        let Some(body) = channel.mailbox.request()? else {
+            return Ok(false);
+        };
+        let Message {
+            request,
+            order: position,
+        } = Message::decode(body)?;
+        // The sender waits for the reply, so the end of its ring stands still, and is what it names.
+        let published = channel.consumer.visible_end();
+        if position != published {
+            return Err(Violation::Position {
+                position,
+                published,
+            });
+        }
+        self.catch_up(serve)?;
+        let value = serve(request) & request.reply_mask();
+        self.statistics.crossings += 1;
+        if let Some(channel) = self.channels.get_mut(index) {
+            channel.mailbox.answer(value);
+            channel.wake(&mut self.statistics);
+        }
+        Ok(true)
+    }
+
+    /// Applies every posted write that is visible now, in any ring.
+    fn catch_up(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<(), Violation> {
+        let mut limit = 0;
+        for channel in &mut self.channels {
+            channel.target = channel.consumer.visible_end();
+            limit += 2 * channel.consumer.slots();
+        }
+        // What is visible is at most a ring's length for each channel. Besides, a write with a lower ticket than one of those can
+        // come in meanwhile: of each honest client at most those that share one ticket, which are no more than a ring's
+        // length. So an honest session stays below the limit.
+        for _ in 0..limit {
+            if self
+                .channels
+                .iter()
+                .all(|channel| channel.consumer.head() >= channel.target)
+            {
+                return Ok(());
+            }
+            self.apply_next(serve)?;
+        }
+        if self
+            .channels
+            .iter()
+            .all(|channel| channel.consumer.head() >= channel.target)
+        {
+            return Ok(());
+        }
+        Err(Violation::Order)
+    }
+
+    /// Applies the posted write that comes next of all rings. `false` if all are empty.
+    ///
+    /// The next one is the one with the lowest ticket, once each ring has either shown its next message or was seen empty
+    /// *after* all those were seen: a write that happened before one of them is then either among them, or behind one in its own
+    /// ring whose ticket is lower still.
+    fn apply_next(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<bool, Violation> {
+        // Each further round found a message in a ring that had none: no more rounds than rings, plus one.
+        let mut look_again = true;
+        while look_again {
+            look_again = false;
+            for channel in &mut self.channels {
+                look_again |= channel.consumer.peek()?;
+            }
+            look_again &= self.channels.len() > 1;
+        }
+        let next = self
+            .channels
+            .iter_mut()
+            .filter_map(|channel| channel.consumer.ticket().map(|ticket| (ticket, channel)))
+            .min_by_key(|(ticket, _)| *ticket);
+        let Some((_, channel)) = next else {
+            return Ok(false);
+        };
+        let Some(request) = channel.consumer.take() else {
+            return Ok(false);
+        };
+        serve(request);
+        self.statistics.posted += 1;
+        if channel.consumer.owes_much() {
+            channel.publish(&mut self.statistics);
+        }
+        Ok(true)
+    }
+
+    /// Tells the clients that the worker is about to sleep: from now on they ring. `false`: something has come meanwhile, do
+    /// not sleep. Either way call [`Server::awake`] afterwards.
+    #[must_use]
+    pub fn prepare_sleep(&mut self) -> bool {
+        let Statistics {
+            posted,
+            crossings,
+            doorbells_sent,
+            doorbells_suppressed,
+            spins: _,
+            blocks,
+        } = self.statistics;
+        let line = self.statistics_line.at(0);
+        line.fill([
+            posted,
+            crossings,
+            doorbells_sent,
+            doorbells_suppressed,
+            blocks,
+            0,
+            0,
+        ]);
+        // A new number for each sleep, so that each client rings once for each.
+        self.sleeps += 1;
+        self.flag.at(0).set(self.sleeps);
+        // SYNC: pairs with the fence in `Client::kick`. Either the look below sees what the client has published, or the
+        // client, which looks at the flag after it published, sees the flag and rings.
+        fence(Ordering::SeqCst);
+        let idle = !self.anything();
+        self.statistics.blocks += u64::from(idle);
+        idle
+    }
+
+    /// The worker is awake and looks for itself: no doorbell is needed.
+    pub fn awake(&mut self) {
+        self.flag.at(0).set(0);
+    }
+
+    /// Forgets that the doorbell was rung. Only between [`Server::awake`] and the next [`Server::prepare_sleep`]: a
+    /// client rings once for a sleep, so a ring that is drained within that sleep is lost.
+    pub fn drain_doorbell(&self) {
+        self.doorbell.drain();
+    }
+
+    /// Whether polling before a sleep can pay: not if every client can run only on the worker's own CPU.
+    #[must_use]
+    pub fn polling_pays(&self) -> bool {
+        let elsewhere = |channel: &Channel| {
+            let [cpu, ..] = channel.client.at(0).body();
+            cpu != self.cpu
+        };
+        self.cpu == 0 || self.channels.iter().any(elsewhere)
+    }
+
+    /// The worker's counts.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    fn anything(&self) -> bool {
+        self.channels
+            .iter()
+            .any(|channel| channel.mailbox.anything() || channel.consumer.anything())
+    }
+}
+
+#[cfg(not(loom))]
+impl std::os::fd::AsFd for Server {
+    /// The worker's doorbell: readable when a client has rung.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.doorbell.as_fd()
+    }
+}

@@ -1,0 +1,375 @@
+//! Step 4, ring: from geometry and descriptors to a session. The client offers, the worker accepts, the client finishes.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use memfd::{FileSeal, Memfd, MemfdOptions};
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
+
+use crate::client::Client;
+use crate::consumer::Consumer;
+use crate::doorbell::{Doorbell, PeerWatch};
+use crate::error::SetupError;
+use crate::layout::{Geometry, HEADER_BYTES, MAX_MIRROR_BYTES, Memory, header};
+use crate::mailbox::{MailboxClient, MailboxServer};
+use crate::memory::{Mapping, OwnLines, PeerLines};
+use crate::producer::Producer;
+use crate::server::{Channel, Server};
+use crate::statistics::{Counters, Statistics};
+use crate::wait::{Pace, Sleeper, pinned_cpu, wake_cost};
+
+/// Seals that every memory has.
+const SIZE_SEALS: SealFlags = SealFlags::SHRINK
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL);
+
+/// A memory, on either side.
+#[derive(Debug)]
+struct Shared {
+    fd: OwnedFd,
+    mapping: Arc<Mapping>,
+}
+
+impl Shared {
+    /// A new memory of zeroes behind its header, mapped to write, then sealed. What only this side may write is sealed
+    /// against other writers.
+    fn create(memory: Memory, geometry: Geometry) -> Result<Self, SetupError> {
+        let memfd = MemfdOptions::new()
+            .allow_sealing(true)
+            .create(memory.name())
+            .map_err(memfd_error)?;
+        let size = geometry.size(memory);
+        memfd.as_file().set_len(size)?;
+        rustix::io::pwrite(memfd.as_file(), &header(memory, geometry), 0)?;
+        let mapping = Mapping::new(memfd.as_file().as_fd(), size, true)?;
+        let mut seals = vec![FileSeal::SealShrink, FileSeal::SealGrow];
+        if memory != Memory::Mailboxes {
+            // After the mapping was made: it stays writable, and no other will be.
+            seals.push(FileSeal::SealFutureWrite);
+        }
+        seals.push(FileSeal::SealSeal);
+        memfd.add_seals(&seals).map_err(memfd_error)?;
+        Ok(Self {
+            fd: memfd.into_file().into(),
+            mapping,
+        })
+    }
+
+    /// A memory that the peer made. Everything about it is checked before it is mapped, and cannot change afterwards.
+    fn adopt(fd: OwnedFd, memory: Memory, geometry: Geometry) -> Result<Self, SetupError> {
+        const TMPFS: i64 = 0x0102_1994;
+        let name = memory.name();
+        let memfd = Memfd::try_from_fd(fd).map_err(|_| SetupError::NotMemfd(name))?;
+        // Huge pages are sealable too, but can run out at the first touch, which is a SIGBUS.
+        let filesystem = fstatfs(memfd.as_file())?;
+        if filesystem.f_type != TMPFS {
+            return Err(SetupError::NotMemfd(name));
+        }
+        let seals = fcntl_get_seals(memfd.as_file())?;
+        let writers = seals & (SealFlags::WRITE | SealFlags::FUTURE_WRITE);
+        let expected_writers = match memory {
+            Memory::Mailboxes => SealFlags::empty(),
+            Memory::Requests | Memory::Device { .. } => SealFlags::FUTURE_WRITE,
+        };
+        if !seals.contains(SIZE_SEALS) || writers != expected_writers {
+            return Err(SetupError::Seals(name));
+        }
+        let expected = geometry.size(memory);
+        let found = fstat(memfd.as_file())?.st_size;
+        if u64::try_from(found) != Ok(expected) {
+            let found = u64::try_from(found).unwrap_or(0);
+            return Err(SetupError::Size {
+                memory: name,
+                expected,
+                found,
+            });
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        let length = rustix::io::pread(memfd.as_file(), &mut bytes, 0)?;
+        if length != HEADER_BYTES || bytes != header(memory, geometry) {
+            return Err(SetupError::Header(name));
+        }
+        let writable = memory == Memory::Mailboxes;
+        let mapping = Mapping::new(memfd.as_file().as_fd(), expected, writable)?;
+        Ok(Self {
+            fd: memfd.into_file().into(),
+            mapping,
+        })
+    }
+
+    fn own(&self, offset: u64, lines: u64) -> Result<OwnLines, SetupError> {
+        self.mapping.own(offset, lines).ok_or_else(outside)
+    }
+
+    fn peer(&self, offset: u64, lines: u64) -> Result<PeerLines, SetupError> {
+        self.mapping.peer(offset, lines).ok_or_else(outside)
+    }
+}
+
+fn outside() -> SetupError {
+    SetupError::Io(std::io::ErrorKind::InvalidInput.into())
+}
+
+fn memfd_error(error: memfd::Error) -> SetupError {
+    match error {
+        memfd::Error::Create(error)
+        | memfd::Error::AddSeals(error)
+        | memfd::Error::GetSeals(error) => error.into(),
+    }
+}
+
+/// The client's half of a setup: memories and doorbells made, not yet answered.
+#[derive(Debug)]
+pub struct ClientSetup {
+    geometry: Geometry,
+    requests: Shared,
+    mailboxes: Shared,
+    doorbells: Vec<Doorbell>,
+}
+
+impl ClientSetup {
+    /// Makes the requests and mailboxes memories, and a doorbell for each channel.
+    ///
+    /// # Errors
+    /// [`SetupError::Io`]: no descriptors or memory left.
+    pub fn new(geometry: Geometry) -> Result<Self, SetupError> {
+        let requests = Shared::create(Memory::Requests, geometry)?;
+        let mailboxes = Shared::create(Memory::Mailboxes, geometry)?;
+        let doorbells = (0..geometry.channels())
+            .map(|_| Doorbell::new())
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            geometry,
+            requests,
+            mailboxes,
+            doorbells,
+        })
+    }
+
+    /// The session's shape.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// For the worker: the requests memory.
+    #[must_use]
+    pub fn requests(&self) -> BorrowedFd<'_> {
+        self.requests.fd.as_fd()
+    }
+
+    /// For the worker: the mailboxes memory.
+    #[must_use]
+    pub fn mailboxes(&self) -> BorrowedFd<'_> {
+        self.mailboxes.fd.as_fd()
+    }
+
+    /// For the worker: the channels' doorbells, from channel 0 on.
+    #[must_use]
+    pub fn doorbells(&self) -> Vec<BorrowedFd<'_>> {
+        self.doorbells.iter().map(AsFd::as_fd).collect()
+    }
+
+    /// The worker has answered with its device memory and its doorbell: a client for each channel.
+    ///
+    /// No wait of a client takes longer than `deadline`; `watch` tells when the worker is gone. Use them once the worker
+    /// has all doorbells. The first call in a process measures [`wake_cost`].
+    ///
+    /// # Errors
+    /// Any [`SetupError`]: what came is not what the protocol asks for.
+    pub fn finish(
+        self,
+        device: OwnedFd,
+        doorbell: OwnedFd,
+        mirror_bytes: u32,
+        watch: &PeerWatch,
+        deadline: Duration,
+    ) -> Result<Vec<Client>, SetupError> {
+        let Self {
+            geometry,
+            requests,
+            mailboxes,
+            doorbells,
+        } = self;
+        let device = Shared::adopt(device, device_memory(mirror_bytes)?, geometry)?;
+        let worker_doorbell = Doorbell::adopt(doorbell)?;
+        let tickets = (geometry.channels() > 1).then(|| Arc::new(AtomicU64::new(0)));
+        let wake_cost = wake_cost();
+        let client = |(channel, doorbell)| {
+            let slots = requests.own(geometry.slots_at(channel), geometry.slots().into())?;
+            let sleeper = Sleeper {
+                flag: requests.own(Geometry::client_flag(channel), 1)?,
+                doorbell,
+                watch: watch.clone(),
+                deadline,
+                number: 0,
+                pace: Pace::new(wake_cost),
+            };
+            Ok(Client {
+                producer: Producer::new(slots, device.peer(Geometry::consumed(channel), 1)?),
+                mailbox: MailboxClient::new(mailboxes.own(Geometry::mailbox(channel), 1)?),
+                sleeper,
+                worker: device.peer(Geometry::worker_flag(), 1)?,
+                worker_statistics: device.peer(Geometry::statistics(), 1)?,
+                doorbell: worker_doorbell.clone(),
+                rung: 0,
+                tickets: tickets.clone(),
+                failed: None,
+                counters: Arc::new(Counters::default()),
+            })
+        };
+        (0..geometry.channels())
+            .zip(doorbells)
+            .map(client)
+            .collect()
+    }
+}
+
+/// The worker's half of a setup: the client's memories mapped, its own made, doorbells coming in.
+#[derive(Debug)]
+pub struct ServerSetup {
+    geometry: Geometry,
+    mirror_bytes: u32,
+    requests: Shared,
+    mailboxes: Shared,
+    device: Shared,
+    doorbell: Doorbell,
+    clients: Vec<Doorbell>,
+}
+
+impl ServerSetup {
+    /// Checks and maps the client's memories, and makes the device memory with a register mirror of `mirror_bytes` (at most
+    /// 1 MiB) and the worker's doorbell.
+    ///
+    /// # Errors
+    /// Any [`SetupError`]: what came is not what the protocol asks for. Nothing stays mapped or open.
+    pub fn new(
+        geometry: Geometry,
+        requests: OwnedFd,
+        mailboxes: OwnedFd,
+        mirror_bytes: u32,
+    ) -> Result<Self, SetupError> {
+        let requests = Shared::adopt(requests, Memory::Requests, geometry)?;
+        let mailboxes = Shared::adopt(mailboxes, Memory::Mailboxes, geometry)?;
+        let device = Shared::create(device_memory(mirror_bytes)?, geometry)?;
+        let doorbell = Doorbell::new()?;
+        Ok(Self {
+            geometry,
+            mirror_bytes,
+            requests,
+            mailboxes,
+            device,
+            doorbell,
+            clients: Vec::new(),
+        })
+    }
+
+    /// For the client: the device memory.
+    #[must_use]
+    pub fn device(&self) -> BorrowedFd<'_> {
+        self.device.fd.as_fd()
+    }
+
+    /// For the client: the worker's doorbell.
+    #[must_use]
+    pub fn doorbell(&self) -> BorrowedFd<'_> {
+        self.doorbell.as_fd()
+    }
+
+    /// For the client: the size of the register mirror.
+    #[must_use]
+    pub fn mirror_bytes(&self) -> u32 {
+        self.mirror_bytes
+    }
+
+    /// The doorbells of the channels from `first` on. Every channel's comes once, in order.
+    ///
+    /// # Errors
+    /// [`SetupError::DoorbellRange`] out of order or too many; [`SetupError::Doorbell`] for what is no non-blocking eventfd.
+    pub fn add_doorbells(&mut self, first: u32, doorbells: Vec<OwnedFd>) -> Result<(), SetupError> {
+        let count = doorbells.len();
+        let room = (first..self.geometry.channels()).len();
+        let expected = u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
+        if first != expected || count > room {
+            return Err(SetupError::DoorbellRange {
+                first,
+                count,
+                expected,
+            });
+        }
+        for doorbell in doorbells {
+            self.clients.push(Doorbell::adopt(doorbell)?);
+        }
+        Ok(())
+    }
+
+    /// Whether every channel has its doorbell.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        (0..self.geometry.channels()).len() == self.clients.len()
+    }
+
+    /// The session, live.
+    ///
+    /// # Errors
+    /// [`SetupError::DoorbellRange`] while doorbells are missing.
+    pub fn finish(self) -> Result<Server, SetupError> {
+        if !self.is_complete() {
+            let expected = u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
+            return Err(SetupError::DoorbellRange {
+                first: expected,
+                count: 0,
+                expected,
+            });
+        }
+        let Self {
+            geometry,
+            mirror_bytes: _,
+            requests,
+            mailboxes,
+            device,
+            doorbell,
+            clients,
+        } = self;
+        let channel = |(channel, doorbell)| {
+            let slots = requests.peer(geometry.slots_at(channel), geometry.slots().into())?;
+            Ok(Channel {
+                consumer: Consumer::new(slots, device.own(Geometry::consumed(channel), 1)?),
+                mailbox: MailboxServer::new(mailboxes.own(Geometry::mailbox(channel), 1)?),
+                client: requests.peer(Geometry::client_flag(channel), 1)?,
+                doorbell,
+                rung: 0,
+                target: 0,
+            })
+        };
+        let channels = (0..geometry.channels())
+            .zip(clients)
+            .map(channel)
+            .collect::<Result<_, SetupError>>()?;
+        let flag = device.own(Geometry::worker_flag(), 1)?;
+        let cpu = pinned_cpu();
+        flag.at(0).fill_first(cpu);
+        Ok(Server {
+            channels,
+            flag,
+            statistics_line: device.own(Geometry::statistics(), 1)?,
+            doorbell,
+            cpu,
+            sleeps: 0,
+            statistics: Statistics::default(),
+            failed: None,
+        })
+    }
+}
+
+fn device_memory(mirror_bytes: u32) -> Result<Memory, SetupError> {
+    if mirror_bytes > MAX_MIRROR_BYTES {
+        return Err(SetupError::Mirror(mirror_bytes));
+    }
+    Ok(Memory::Device { mirror_bytes })
+}
+
+#[cfg(test)]
+mod tests;
