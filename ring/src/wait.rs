@@ -209,17 +209,26 @@ mod pace {
     /// What it costs to wake a sleeping thread: about as long it pays to spin before sleeping.
     ///
     /// Measured at the first call, in a few milliseconds and with a thread of its own: a process that later forbids itself to
-    /// start threads calls it before. Between 10 and 200 microseconds; zero where the process has one CPU only.
+    /// start threads or to open files calls it before. Between 10 and 200 microseconds; zero where the machine has one CPU
+    /// only. A process bound to one CPU of several cannot measure it, and takes the usual cost: its peer may be
+    /// bound to another.
     pub fn wake_cost() -> Duration {
         static COST: OnceLock<Duration> = OnceLock::new();
         *COST.get_or_init(|| {
-            if thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) {
+            if is_single_cpu() {
                 return Duration::ZERO;
             }
-            measure()
+            let bound = thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
+            (if bound { None } else { measure() })
                 .unwrap_or(USUAL)
                 .clamp(Duration::from_micros(10), Duration::from_micros(200))
         })
+    }
+
+    /// Whether the machine has one CPU. Where the kernel does not say, it has several.
+    fn is_single_cpu() -> bool {
+        std::fs::read_to_string("/sys/devices/system/cpu/online")
+            .is_ok_and(|online| online.trim_end().bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// Binds the calling thread to another CPU than `here`, if it may run on one. Otherwise the scheduler puts two threads
