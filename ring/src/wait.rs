@@ -135,10 +135,12 @@ mod pace {
             }
         }
 
-        /// As long as a wake costs, if replies come within that; else an eighth, so that a change shows.
+        /// As long as two wakes cost, if replies come within that: then the reply of a worker that had to be woken first is
+        /// still met awake, and the two do not go on to wake each other. Else little, so that a change shows.
         pub(crate) fn budget(&self) -> Duration {
-            if u128::from(self.average) <= self.wake_cost.as_nanos() {
-                self.wake_cost
+            let full = self.wake_cost * 2;
+            if u128::from(self.average) <= full.as_nanos() {
+                full
             } else {
                 self.wake_cost / 8
             }
@@ -287,7 +289,7 @@ mod pace {
         fn learns_when_spinning_does_not_pay() {
             let cost = Duration::from_micros(40);
             let mut pace = Pace::new(cost);
-            assert_eq!(pace.budget(), cost);
+            assert_eq!(pace.budget(), cost * 2);
             for _ in 0..64 {
                 pace.learn_blocked(Duration::from_millis(1));
             }
@@ -295,7 +297,7 @@ mod pace {
             for _ in 0..64 {
                 pace.learn_blocked(cost + Duration::from_micros(3));
             }
-            assert_eq!(pace.budget(), cost);
+            assert_eq!(pace.budget(), cost * 2);
         }
 
         #[test]
