@@ -135,10 +135,12 @@ mod pace {
             }
         }
 
-        /// As long as a wake costs, if replies come within that; else an eighth, so that a change shows.
+        /// As long as two wakes cost, if replies come within that: then the reply of a worker that had to be woken first is
+        /// still met awake, and the two do not go on to wake each other. Else little, so that a change shows.
         pub(crate) fn budget(&self) -> Duration {
-            if u128::from(self.average) <= self.wake_cost.as_nanos() {
-                self.wake_cost
+            let full = self.wake_cost * 2;
+            if u128::from(self.average) <= full.as_nanos() {
+                full
             } else {
                 self.wake_cost / 8
             }
@@ -209,17 +211,26 @@ mod pace {
     /// What it costs to wake a sleeping thread: about as long it pays to spin before sleeping.
     ///
     /// Measured at the first call, in a few milliseconds and with a thread of its own: a process that later forbids itself to
-    /// start threads calls it before. Between 10 and 200 microseconds; zero where the process has one CPU only.
+    /// start threads or to open files calls it before. Between 10 and 200 microseconds; zero where the machine has one CPU
+    /// only. A process bound to one CPU of several cannot measure it, and takes the usual cost: its peer may be
+    /// bound to another.
     pub fn wake_cost() -> Duration {
         static COST: OnceLock<Duration> = OnceLock::new();
         *COST.get_or_init(|| {
-            if thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) {
+            if is_single_cpu() {
                 return Duration::ZERO;
             }
-            measure()
+            let bound = thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1);
+            (if bound { None } else { measure() })
                 .unwrap_or(USUAL)
                 .clamp(Duration::from_micros(10), Duration::from_micros(200))
         })
+    }
+
+    /// Whether the machine has one CPU. Where the kernel does not say, it has several.
+    fn is_single_cpu() -> bool {
+        std::fs::read_to_string("/sys/devices/system/cpu/online")
+            .is_ok_and(|online| online.trim_end().bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// Binds the calling thread to another CPU than `here`, if it may run on one. Otherwise the scheduler puts two threads
@@ -278,7 +289,7 @@ mod pace {
         fn learns_when_spinning_does_not_pay() {
             let cost = Duration::from_micros(40);
             let mut pace = Pace::new(cost);
-            assert_eq!(pace.budget(), cost);
+            assert_eq!(pace.budget(), cost * 2);
             for _ in 0..64 {
                 pace.learn_blocked(Duration::from_millis(1));
             }
@@ -286,7 +297,7 @@ mod pace {
             for _ in 0..64 {
                 pace.learn_blocked(cost + Duration::from_micros(3));
             }
-            assert_eq!(pace.budget(), cost);
+            assert_eq!(pace.budget(), cost * 2);
         }
 
         #[test]

@@ -70,6 +70,12 @@ pub(super) fn run(
             .map_err(|error| VmmError::Host(error.to_string()))?,
     });
     let bodies = bodies(machine, program, scripts, workload)?;
+    // The last run may have ended with an interrupt that its guest no longer took: the device would wait for its end.
+    machine
+        .device
+        .interrupt
+        .end_of_interrupt()
+        .map_err(|error| VmmError::Host(error.to_string()))?;
     let bridge = Arc::new(HostBridge::default());
     let (sender, receiver) = channel();
     let begin = Instant::now();

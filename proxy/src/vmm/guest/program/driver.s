@@ -107,9 +107,13 @@ outrigger_guest_service:
     movzx eax, byte ptr [esi + {ISTAT0}]
     test al, {INTF}
     jz 7f
-    // A signal that the SCRIPTS have not seen yet must survive this write.
+    // A signal that the SCRIPTS have not seen yet must survive this write. Where the other vCPU signals, one may have
+    // come since the read: one too many is harmless, one lost is not.
     and al, {SIGP}
-    or al, {INTF}
+    cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    jne 3f
+    or al, {SIGP}
+3:  or al, {INTF}
     mov [esi + {ISTAT0}], al
     movzx eax, byte ptr [esi + {ISTAT0}]
     push eax
