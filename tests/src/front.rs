@@ -79,9 +79,9 @@ pub const fn options(transport: Transport) -> ProxyOptions {
 
 /// Where the device is.
 #[derive(Debug)]
-pub enum Place {
+pub enum Device {
     /// In a process of its own, which the proxy may have started.
-    Remote(Proxy),
+    Remote(Box<Proxy>),
     /// In this one.
     Local(InProcess),
 }
@@ -96,7 +96,7 @@ pub struct Attached {
     /// The interrupt line.
     pub intx: Intx,
     /// Where it is.
-    pub place: Place,
+    pub device: Device,
 }
 
 impl Attached {
@@ -143,7 +143,7 @@ impl Attached {
             ram,
             ports,
             intx,
-            place: Place::Remote(proxy),
+            device: Device::Remote(Box::new(proxy)),
         }
     }
 
@@ -197,7 +197,7 @@ impl Attached {
             ram,
             ports: proxy_in_process::attach(ports, sizes).expect("ports"),
             intx: device.interrupt().try_clone().expect("eventfds"),
-            place: Place::Local(device),
+            device: Device::Local(device),
         }
     }
 
@@ -206,7 +206,7 @@ impl Attached {
     /// # Panics
     /// If the process is out of descriptors.
     #[must_use]
-    pub fn machine(self, kind: VcpuKind) -> (Machine, Place) {
+    pub fn machine(self, kind: VcpuKind) -> (Machine, Device) {
         let config = MachineConfig {
             time_limit: PATIENCE,
             ..MachineConfig::new(kind)
@@ -215,7 +215,7 @@ impl Attached {
             ports: self.ports,
             interrupt: self.intx,
         };
-        (Machine::new(config, self.ram, device), self.place)
+        (Machine::new(config, self.ram, device), self.device)
     }
 
     /// A machine that has the device, with the unit attention of target 0 out of the way.
@@ -223,8 +223,8 @@ impl Attached {
     /// # Panics
     /// If it cannot be taken.
     #[must_use]
-    pub fn ready_machine(self, kind: VcpuKind) -> (Machine, Place) {
-        let (mut machine, place) = self.machine(kind);
+    pub fn ready_machine(self, kind: VcpuKind) -> (Machine, Device) {
+        let (mut machine, device) = self.machine(kind);
         let attention = vec![
             Request::test_unit_ready(0),
             Request::request_sense(0, BUFFERS),
@@ -234,7 +234,7 @@ impl Attached {
         let again = Workload::new(vec![Request::test_unit_ready(0)], 1);
         let report = machine.run(&again).expect("a run");
         assert!(report.is_good(), "{report:?}");
-        (machine, place)
+        (machine, device)
     }
 
     /// Resets the device as a bus reset does.
@@ -242,16 +242,16 @@ impl Attached {
     /// # Panics
     /// If the emulator does not agree.
     pub fn reset(&mut self) {
-        match &self.place {
-            Place::Remote(proxy) => proxy.reset().expect("a reset"),
-            Place::Local(device) => {
+        match &self.device {
+            Device::Remote(proxy) => proxy.reset().expect("a reset"),
+            Device::Local(device) => {
                 device.with(|function| function.reset());
             }
         }
     }
 }
 
-impl Place {
+impl Device {
     /// The proxy's handle.
     ///
     /// # Panics

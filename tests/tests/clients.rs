@@ -9,7 +9,7 @@ use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Proxy, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command, controller, export};
-use outrigger_tests::front::{Attached, Place as Where, options};
+use outrigger_tests::front::{Attached, Device, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::Data;
@@ -22,7 +22,7 @@ fn good_client(path: &Path, transport: Transport, disk: &[u8]) {
     let read = [0x28, 0, 0, 0, 0, 4, 0, 0, 8, 0];
     assert_eq!(attached.command(0, &read, Data::In(4096)), Ok(0));
     assert!(attached.data(4096) == disk[2048..6144]);
-    let Where::Remote(proxy) = attached.place else {
+    let Device::Remote(proxy) = attached.device else {
         unreachable!("a process of its own")
     };
     proxy.detach().unwrap();
@@ -53,7 +53,7 @@ fn an_inherited_client_is_the_only_one() {
             .run(&Workload::new(vec![Request::read(0, 0, 8, BUFFERS)], 1))
             .unwrap();
         assert!(report.is_good(), "{report:?}");
-        let Where::Remote(proxy) = device else {
+        let Device::Remote(proxy) = device else {
             unreachable!("a process of its own")
         };
         proxy.detach().unwrap();

@@ -9,7 +9,7 @@ use outrigger_proxy::vmm::{Failure, Machine, Request, SecondVcpu, VcpuKind, Work
 use outrigger_proxy::{Endpoint, Event, Intx, Proxy, ProxyOptions, Transport, VcpuPort, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command};
-use outrigger_tests::front::{Attached, Place as Where, options, readable, vcpu_kinds};
+use outrigger_tests::front::{Attached, Device, options, readable, vcpu_kinds};
 use outrigger_tests::place::{Image, Place};
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::REGISTERS;
@@ -161,8 +161,8 @@ fn accesses_race_with_the_kill() {
             let mut attached = Attached::spawn(&[], options(transport));
             attached.set_up();
             let done = AtomicU64::new(0);
-            let Attached { ports, place, .. } = &mut attached;
-            let mut proxy = place.proxy();
+            let Attached { ports, device, .. } = &mut attached;
+            let proxy = device.proxy();
             std::thread::scope(|scope| {
                 for port in ports.iter_mut() {
                     let done = &done;
@@ -181,7 +181,7 @@ fn accesses_race_with_the_kill() {
                 }
                 proxy.emulator().unwrap().kill().unwrap();
             });
-            one_event(&mut proxy, PATIENCE, |event| {
+            one_event(proxy, PATIENCE, |event| {
                 matches!(event, Event::Exited(Some(_)))
             });
             is_dead(ports);
@@ -244,7 +244,7 @@ fn a_stopped_emulator_is_dead_after_the_deadline() {
         });
         let waited = start.elapsed();
         assert!(waited < PATIENCE / 2, "{waited:?}");
-        one_event(attached.place.proxy(), PATIENCE, |event| {
+        one_event(attached.device.proxy(), PATIENCE, |event| {
             *event == Event::TimedOut
         });
         is_dead(&mut attached.ports);
@@ -332,7 +332,7 @@ fn a_restarted_emulator_is_attached_anew() {
         let write = Workload::new(vec![Request::write(0, 8, 8, BUFFERS)], 1);
         assert!(machine.run(&write).unwrap().is_good());
         device.proxy().emulator().unwrap().kill().unwrap();
-        let Where::Remote(proxy) = device else {
+        let Device::Remote(proxy) = device else {
             unreachable!("a process of its own")
         };
         // An end that the VMM has seen coming, or not.

@@ -6,7 +6,7 @@ use outrigger_emulator::block::{Backend, Hold};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::guest::scripts::code;
 use outrigger_proxy::vmm::{Failure, Machine, Request, SecondVcpu, Workload};
-use outrigger_tests::front::{Attached, Front, Place as Where, vcpu_kinds};
+use outrigger_tests::front::{Attached, Device, Front, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
 
@@ -23,7 +23,7 @@ fn everywhere(disk: &[u8], mut test: impl FnMut(&str, &mut Machine)) {
             let (mut machine, device) = Attached::new(front, &[image]).ready_machine(kind);
             test(&format!("{front}, {kind}"), &mut machine);
             drop(machine);
-            if let Where::Remote(proxy) = device {
+            if let Device::Remote(proxy) = device {
                 proxy.detach().unwrap();
             }
         }

@@ -4,7 +4,7 @@ use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::Emulator;
-use outrigger_tests::front::{Attached, Place as Where, options, vcpu_kinds};
+use outrigger_tests::front::{Attached, Device, options, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::process::{descriptors, mappings, status};
 use outrigger_tests::random::pattern;
@@ -58,7 +58,7 @@ fn attachments_leave_nothing_behind() {
         let report = machine.run(&Workload::new(requests.collect(), 4)).unwrap();
         assert!(report.is_good(), "{report:?}");
         drop(machine);
-        let Where::Remote(proxy) = device else {
+        let Device::Remote(proxy) = device else {
             unreachable!("a process of its own")
         };
         // With a detach, with a mere hang-up.

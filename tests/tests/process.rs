@@ -70,7 +70,7 @@ fn the_process_has_only_the_descriptors_that_it_serves_with() {
 
     let disks = std::slice::from_ref(&image);
     let mut attached = Attached::spawn(disks, options(Transport::Ring));
-    let id = attached.place.proxy().emulator().unwrap().id();
+    let id = attached.device.proxy().emulator().unwrap().id();
     assert_eq!(peers(id, &image), (1, 1), "the client");
 }
 
