@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::PATIENCE;
 use crate::emulator::command;
 use crate::in_process::InProcess;
-use crate::place::Image;
+use crate::place::{Image, Place};
 
 /// Guest RAM.
 pub const RAM: u64 = 64 << 20;
@@ -260,6 +260,24 @@ impl Device {
         match self {
             Self::Remote(proxy) => proxy,
             Self::Local(_) => panic!("the device is in this process"),
+        }
+    }
+}
+
+/// Runs the test over each front, with a disk of these bytes at target 0 and one that is read-only at target 1. The
+/// device must be alive at the end.
+///
+/// # Panics
+/// If it is not.
+pub fn everywhere(disk: &[u8], mut test: impl FnMut(Front, &mut Attached, &Image)) {
+    for front in Front::ALL {
+        let place = Place::new();
+        let image = place.image("disk.img", disk);
+        let fixed = place.image("fixed.img", disk).read_only();
+        let mut attached = Attached::new(front, &[image.clone(), fixed]);
+        test(front, &mut attached, &image);
+        for port in &attached.ports {
+            assert!(!port.is_dead(), "{front}");
         }
     }
 }

@@ -7,7 +7,8 @@ use outrigger_proxy::vmm::guest::registers::{
 };
 
 use crate::PATIENCE;
-use crate::front::{Attached, readable};
+use crate::front::{Attached, Front, everywhere, readable};
+use crate::place::Image;
 
 /// Where BAR 0, the registers in port I/O space, is put.
 pub const IO: u16 = 0xc000;
@@ -74,6 +75,22 @@ pub enum Data {
     In(u32),
     /// So many bytes from [`DATA`].
     Out(u32),
+}
+
+/// As [`everywhere`], with BARs and interrupts set up.
+pub fn set_up_everywhere(disk: &[u8], mut test: impl FnMut(Front, &mut Attached, &Image)) {
+    everywhere(disk, |front, device, image| {
+        device.set_up();
+        test(front, device, image);
+    });
+}
+
+/// A CDB of ten bytes: operation code, logical block address, transfer length.
+#[must_use]
+pub const fn cdb10(operation: u8, block: u32, count: u16) -> [u8; 10] {
+    let [a, b, c, d] = block.to_be_bytes();
+    let [high, low] = count.to_be_bytes();
+    [operation, 0, a, b, c, d, 0, high, low, 0]
 }
 
 impl Attached {
@@ -236,6 +253,17 @@ impl Attached {
             .read((TABLE + 0x20).into(), &mut status)
             .expect("RAM");
         Ok(status[0])
+    }
+
+    /// The sense of the target's last command: its key, and the additional code with its qualifier.
+    ///
+    /// # Panics
+    /// If the target does not tell.
+    pub fn sense(&mut self, target: u8) -> (u8, u16) {
+        let request = self.command(target, &[3, 0, 0, 0, 18, 0], Data::In(18));
+        assert_eq!(request, Ok(0));
+        let sense = self.data(18);
+        (sense[2] & 0xf, u16::from_be_bytes([sense[12], sense[13]]))
     }
 
     /// Takes the unit attention of a target.

@@ -25,12 +25,8 @@ fn moments(seed: u64, count: usize, end: u32) -> Vec<u32> {
 }
 
 /// More work than any of these tests lets the guest do: a write of its own bytes to each block in turn, so often.
-fn endless(kind: VcpuKind) -> Workload {
-    let count = match kind {
-        VcpuKind::Kvm => 100_000,
-        VcpuKind::Software => 400_000,
-    };
-    let requests = (0..count)
+fn endless() -> Workload {
+    let requests = (0..60_000)
         .map(|index| {
             let block = index % BLOCKS;
             Request::write(0, block, 1, BUFFERS + block * 512)
@@ -71,13 +67,7 @@ fn is_dead(ports: &mut [VcpuPort]) {
 /// Runs the endless workload and calls `happen` on another thread once the guest has come to its `moment`th request;
 /// then, when `proxy` has noticed, interrupts the guest as a VMM does that has a device to report as gone. How
 /// many requests had come to their end before.
-fn run_until(
-    machine: &mut Machine,
-    kind: VcpuKind,
-    intx: &Intx,
-    moment: u32,
-    happen: impl FnOnce() + Send,
-) -> u32 {
+fn run_until(machine: &mut Machine, intx: &Intx, moment: u32, happen: impl FnOnce() + Send) -> u32 {
     let (sender, receiver) = mpsc::channel();
     let over = &AtomicBool::new(false);
     let report = std::thread::scope(|scope| {
@@ -96,7 +86,7 @@ fn run_until(
             }
         });
         let mut sender = Some(sender);
-        let report = machine.run_observed(&endless(kind), &mut |_, done| {
+        let report = machine.run_observed(&endless(), &mut |_, done| {
             if done.end > moment
                 && let Some(sender) = sender.take()
             {
@@ -133,7 +123,7 @@ fn a_killed_emulator_is_noticed_once() {
                 let disk = pattern(512 * BLOCKS as usize);
                 machine.ram().write(BUFFERS.into(), &disk).unwrap();
                 let proxy = device.proxy();
-                let completed = run_until(&mut machine, kind, &intx, moment, || {
+                let completed = run_until(&mut machine, &intx, moment, || {
                     proxy.emulator().unwrap().kill().unwrap();
                     assert!(readable(proxy.event_fd(), options.deadline));
                 });
@@ -196,10 +186,9 @@ fn a_terminated_emulator_ends_well_under_load() {
         let image = place.image("disk.img", &vec![0; 512 * BLOCKS as usize]);
         let attached = Attached::spawn(&[image], options(transport));
         let intx = attached.intx.try_clone().unwrap();
-        let kind = VcpuKind::Software;
-        let (mut machine, mut device) = attached.ready_machine(kind);
+        let (mut machine, mut device) = attached.ready_machine(VcpuKind::Software);
         let proxy = device.proxy();
-        run_until(&mut machine, kind, &intx, 300, || {
+        run_until(&mut machine, &intx, 300, || {
             let id = i32::try_from(proxy.emulator().unwrap().id()).unwrap();
             kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
             assert!(readable(proxy.event_fd(), PATIENCE));
