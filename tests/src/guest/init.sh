@@ -42,9 +42,12 @@ load_driver() {
 
 have_disks() { [ "$(ls -d /sys/block/sd* 2>/dev/null | wc -l)" -eq "$1" ]; }
 
-# What the kernel said about SCSI that is a warning or worse.
+# What the kernel said about SCSI that is a warning or worse. Two lines are neither, though they come as warnings: that the
+# card has no NVRAM, and the unit attention that every disk reports once.
 complaints() {
-    dmesg -r | grep -E '^<[0-4]>' | grep -iE 'sym|scsi|sd[a-z]|sd [0-9]|sr[0-9]|sr [0-9]|blk|I/O error|ext4'
+    dmesg -r | grep -E '^<[0-4]>' |
+        grep -iE 'sym|scsi|sd[a-z]|sd [0-9]|sr[0-9]|sr [0-9]|blk|I/O error|ext4' |
+        grep -vE 'No NVRAM, ID 7|Power-on or device reset occurred'
 }
 
 modprobe qemu_fw_cfg
