@@ -42,6 +42,11 @@ load_driver() {
 
 have_disks() { [ "$(ls -d /sys/block/sd* 2>/dev/null | wc -l)" -eq "$1" ]; }
 
+# busy NAME: whether the disk has several writes in flight.
+busy() {
+    read -r _ busy_writes <"/sys/block/$1/inflight" && [ "$busy_writes" -gt 4 ]
+}
+
 # What the kernel said about SCSI that is a warning or worse. Two lines are neither, though they come as warnings: that the
 # card has no NVRAM, and the unit attention that every disk reports once.
 complaints() {

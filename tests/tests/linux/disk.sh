@@ -36,8 +36,7 @@ complaints
 reset_under_load() {
     io --name=reset --rw=randwrite --iodepth=32 --size=24M --verify=crc32c --verify_backlog=512 --loops=2 >/tmp/fio.out 2>&1 &
     load=$!
-    wait_for grep -q '^ *8 *0 sda .* [1-9][0-9]* [0-9]* [0-9]*' /proc/diskstats
-    sleep 0.3
+    wait_for busy sda
     sg_reset $* /dev/sg0 || return 1
     wait $load || { cat /tmp/fio.out; return 2; }
 }
