@@ -4,6 +4,7 @@
 
 pub mod emulator;
 pub mod front;
+pub mod guest;
 pub mod in_process;
 pub mod place;
 pub mod process;
