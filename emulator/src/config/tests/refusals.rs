@@ -101,7 +101,7 @@ fn bad_devices() {
         ),
         (
             &["e1000,id=n"],
-            "no driver 'e1000'; known: lsi53c895a, lsi53c810, scsi-hd",
+            "no driver 'e1000'; known: lsi53c895a, lsi53c810, scsi-hd, scsi-cd",
         ),
         (&["lsi53c895a"], "no 'id'; add id=lsi0"),
         (

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(cdb: &[u8]) -> Result<Command, Sense> {
-    Command::parse(cdb, 0)
+    Command::parse(cdb, 0, Kind::Disk)
 }
 
 #[test]
@@ -48,13 +48,13 @@ fn refusals_point_at_the_field() {
     );
     let read = [0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0];
     assert_eq!(parse(&read), Err(Sense::invalid_field(1, Some(7))));
-    assert!(Command::parse(&read, 1).is_ok());
+    assert!(Command::parse(&read, 1, Kind::Disk).is_ok());
     assert_eq!(parse(&[0x1a, 0, 0xc8, 0, 4, 0]), Err(Sense::NO_SAVING));
 }
 
 proptest! {
     #[test]
-    fn any_bytes_parse_or_are_refused(cdb in proptest::collection::vec(any::<u8>(), 0..20), lun in 0u8..8) {
-        let _ = Command::parse(&cdb, lun);
+    fn any_bytes_parse_or_are_refused(cdb in proptest::collection::vec(any::<u8>(), 0..20), lun in 0u8..8, kind in prop_oneof![Just(Kind::Disk), Just(Kind::Cdrom)]) {
+        let _ = Command::parse(&cdb, lun, kind);
     }
 }
