@@ -277,6 +277,14 @@ impl Bus {
         Some((task, target.lun(nexus.lun)?))
     }
 
+    /// A unit's backend becomes another one.
+    #[cfg(test)]
+    pub(crate) fn replace_backend(&mut self, target: u8, lun: u8, backend: crate::block::Backend) {
+        if let Some(unit) = self.unit(target, lun) {
+            unit.medium_mut().replace_backend(backend);
+        }
+    }
+
     /// How many tasks there are.
     #[cfg(test)]
     pub(crate) fn tasks(&self) -> usize {

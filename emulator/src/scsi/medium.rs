@@ -86,6 +86,11 @@ impl Medium {
         before != now
     }
 
+    #[cfg(test)]
+    pub(crate) fn replace_backend(&mut self, backend: Backend) {
+        self.backend = backend;
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         self.counters
     }

@@ -1,9 +1,6 @@
 //! A disk whose blocks are in a file, many tasks at once, whatever engine moves the bytes.
 
 use std::io::Write;
-use std::time::Instant;
-
-use rustix::event::{PollFd, PollFlags};
 
 use super::{NEXUS, Nexus, Rig};
 use crate::block::{Backend, Engine, FileOptions};
@@ -28,17 +25,8 @@ fn rig(engine: Engine, direct: bool) -> Option<Rig> {
 impl Rig {
     /// Takes what the backend says until a task wants reselection.
     fn wait_for_reselection(&mut self) {
-        self.bus.kick();
         while !self.bus.wants_reselection() {
-            let fds = self.bus.wake_fds();
-            let mut fds: Vec<_> = fds
-                .iter()
-                .map(|fd| PollFd::new(fd, PollFlags::IN))
-                .collect();
-            rustix::event::poll(&mut fds, None).expect("poll");
-            drop(fds);
-            self.bus.poll(Instant::now());
-            self.bus.kick();
+            self.wait_for_backend();
         }
     }
 
@@ -110,7 +98,7 @@ fn a_reset_with_everything_in_flight() {
             }
             rig.bus.reset();
             let before: Vec<_> = (0..BLOCKS).map(|block| rig.block(block)).collect();
-            rig.bus.poll(Instant::now());
+            rig.bus.poll(std::time::Instant::now());
             rig.bus.kick();
             let after: Vec<_> = (0..BLOCKS).map(|block| rig.block(block)).collect();
             assert!(before == after && rig.bus.tasks() == 0);
