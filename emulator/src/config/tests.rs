@@ -120,6 +120,33 @@ fn a_whole_machine() {
 }
 
 #[test]
+fn drives_for_discs() {
+    let config = config(
+        &["memory,node-name=iso0,size=64M,read-only=on"],
+        &[
+            "lsi53c895a,id=lsi0",
+            "scsi-cd,scsi-id=2,drive=iso0,serial=c1,rerror=ignore,werror=report",
+            "scsi-cd,vendor=V",
+        ],
+        &["vfio-user,device=lsi0,fd=3"],
+    )
+    .unwrap();
+    let [cdrom, empty] = config.units.as_slice() else {
+        panic!("{:?}", config.units);
+    };
+    assert_eq!((cdrom.kind, cdrom.scsi_id), (device::Kind::Cdrom, Some(2)));
+    assert_eq!(cdrom.drive.as_deref(), Some("iso0"));
+    assert_eq!(cdrom.model.serial.as_deref(), Some("c1"));
+    let ignored = (device::OnError::Ignore, device::OnError::Report);
+    assert_eq!((cdrom.read_error, cdrom.write_error), ignored);
+    assert_eq!((empty.kind, empty.scsi_id), (device::Kind::Cdrom, Some(0)));
+    assert_eq!(
+        (&empty.drive, empty.read_error),
+        (&None, device::OnError::Report)
+    );
+}
+
+#[test]
 fn a_lone_bus_and_the_lowest_free_id_are_the_default() {
     let config = config(
         &[

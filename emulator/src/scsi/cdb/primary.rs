@@ -78,12 +78,20 @@ impl Command {
                 action: cdb.byte(1) & 0x1f,
                 allocation: cdb.be16(7).into(),
             },
-            0x5f => Self::PersistentReserveOut {
-                action: cdb.byte(1) & 0x1f,
-                scope: cdb.byte(2) >> 4,
-                kind: cdb.byte(2) & 0x0f,
-                length: cdb.be32(5),
-            },
+            0x5f => {
+                let action = cdb.byte(1) & 0x1f;
+                // REGISTER, CLEAR, REGISTER AND IGNORE EXISTING KEY reserve nothing.
+                let scope_type = match action {
+                    0 | 3 | 6 => 0,
+                    _ => cdb.byte(2),
+                };
+                Self::PersistentReserveOut {
+                    action,
+                    scope: scope_type >> 4,
+                    kind: scope_type & 0x0f,
+                    length: cdb.be32(5),
+                }
+            }
             0xa0 => {
                 refuse_if(cdb.byte(2) > 2, 2, None)?;
                 refuse_if(cdb.be32(6) < 16, 6, None)?;

@@ -131,7 +131,7 @@ fn supported_operations_one_by_one() {
     let mut rig = Rig::blank(8);
     assert_eq!(
         rig.data(&report(1, 0x12, 0)),
-        [0, 3, 0, 6, 0x12, 1, 0xff, 0xff, 0xff, 0]
+        [0, 3, 0, 6, 0x12, 3, 0xff, 0xff, 0xff, 0]
     );
     assert_eq!(rig.data(&report(1, 0x43, 0)), [0, 1, 0, 0]);
     let sixteen = rig.data(&report(2, 0x9e, 0x10));
