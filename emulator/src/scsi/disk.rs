@@ -21,7 +21,7 @@ pub use options::DiskOptions;
 pub(crate) use provisioning::MAX_UNMAP_DESCRIPTORS;
 
 /// Blocks of one COMPARE AND WRITE.
-pub(crate) const MAX_COMPARE_AND_WRITE: u8 = 64;
+pub(crate) const MAX_COMPARE_AND_WRITE: u8 = 8;
 
 /// A disk.
 #[derive(Debug)]

@@ -173,7 +173,7 @@ fn compare_and_write() {
     cdb[13] = 6;
     assert_eq!(rig.refusal(&cdb), (5, 0x21, 0));
     let mut rig = Rig::blank(100);
-    cdb[13] = 65;
+    cdb[13] = 9;
     assert_eq!(rig.sense(&cdb)[12..18], [0x24, 0, 0, 0xc0, 0, 13]);
 }
 

@@ -37,7 +37,7 @@ fn vital_product_data() {
         (64, [0, 0x86, 0, 0x3c, 0, 7, 1, 0].as_slice())
     );
     let limits = rig.data(&page(0xb0));
-    assert_eq!(limits[..12], [0, 0xb0, 0, 0x3c, 1, 64, 0, 8, 0, 0x20, 0, 0]);
+    assert_eq!(limits[..12], [0, 0xb0, 0, 0x3c, 1, 8, 0, 8, 0, 0x20, 0, 0]);
     assert_eq!(limits[20..32], [255, 255, 255, 255, 0, 0, 1, 0, 0, 0, 0, 8]);
     assert_eq!(limits[36..44], [0, 0, 0, 0, 0, 0x20, 0, 0]);
     assert_eq!(rig.data(&page(0xb1))[..6], [0, 0xb1, 0, 0x3c, 0, 1]);
