@@ -209,8 +209,8 @@ impl Command {
     }
 }
 
-/// Whether a command runs although a unit attention condition is pending (SAM-2 section 5.9.7; MMC-5 sections 6.6 and
-/// 6.7). All but REQUEST SENSE leave it pending.
+/// Whether a command runs although a unit attention condition is pending (SAM-2 section 5.9.7; MMC-5 chapter 6). All
+/// but REQUEST SENSE leave it pending.
 pub(crate) fn ignores_attention(operation: u8, kind: Kind) -> bool {
     matches!(operation, 0x03 | 0x12 | 0xa0)
         || (kind == Kind::Cdrom && matches!(operation, 0x46 | 0x4a))

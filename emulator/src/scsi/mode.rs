@@ -1,5 +1,5 @@
 //! Step 8, SCSI: mode parameters (SPC-3 sections 6.7 to 6.10 and 7.4, SBC-3 section 6.4,
-//! MMC-5 section 7.2).
+//! MMC-5 chapter 7).
 //!
 //! Changeable are WCE (caching page, on a disk) and D_SENSE (control page); they last until a reset.
 
@@ -131,7 +131,7 @@ impl Mode {
         Ok(bytes)
     }
 
-    /// Number of blocks and block size, in the short or the long form. A CD-ROM drive has none (MMC-5 section 7.2.3).
+    /// Number of blocks and block size, in the short or the long form. A CD-ROM drive has none (MMC-5 chapter 7).
     fn block_descriptor(&self, fields: &ModeSense, medium: &Medium) -> Vec<u8> {
         if fields.no_descriptor || self.kind == Kind::Cdrom {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Step 8, SCSI: GET CONFIGURATION: profiles and features (MMC-5 sections 5.3 and 6.6).
+//! Step 8, SCSI: GET CONFIGURATION: profiles and features (MMC-5 chapters 5 and 6).
 
 /// The profile of a CD-ROM.
 pub(super) const CD_ROM: u16 = 0x0008;

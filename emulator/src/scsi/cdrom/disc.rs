@@ -1,4 +1,4 @@
-//! Step 8, SCSI: READ DISC INFORMATION and READ TRACK INFORMATION of a complete disc (MMC-5 sections 6.26, 6.31).
+//! Step 8, SCSI: READ DISC INFORMATION and READ TRACK INFORMATION of a complete disc (MMC-5 chapter 6).
 
 use crate::scsi::sense::Sense;
 

@@ -1,4 +1,4 @@
-//! Step 8, SCSI: READ DISC STRUCTURE of a DVD-ROM with one layer (MMC-5 section 6.27).
+//! Step 8, SCSI: READ DISC STRUCTURE of a DVD-ROM with one layer (MMC-5 chapter 6).
 
 use crate::scsi::sense::Sense;
 

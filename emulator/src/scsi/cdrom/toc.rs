@@ -1,4 +1,4 @@
-//! Step 8, SCSI: READ TOC/PMA/ATIP and READ SUB-CHANNEL of a disc with one data track (MMC-5 sections 6.30, 6.28).
+//! Step 8, SCSI: READ TOC/PMA/ATIP and READ SUB-CHANNEL of a disc with one data track (MMC-5 chapter 6).
 
 use crate::scsi::sense::Sense;
 

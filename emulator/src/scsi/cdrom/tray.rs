@@ -1,4 +1,4 @@
-//! Step 8, SCSI: the tray: open or closed, with a disc or without (MMC-5 sections 6.7, 6.9, 6.42).
+//! Step 8, SCSI: the tray: open or closed, with a disc or without (MMC-5 chapter 6).
 
 use crate::scsi::sense::Sense;
 

@@ -1,4 +1,4 @@
-//! Step 8, SCSI: READ CAPACITY (16) and GET LBA STATUS (SBC-3 sections 5.16 and 5.6).
+//! Step 8, SCSI: READ CAPACITY (16) and GET LBA STATUS (SBC-3 sections 5.16 and 5.4).
 
 use super::Disk;
 use crate::scsi::cdb::Range;

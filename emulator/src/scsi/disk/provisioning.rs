@@ -1,4 +1,4 @@
-//! Step 8, SCSI: UNMAP, WRITE SAME and FORMAT UNIT (SBC-3 sections 5.3, 5.28, 5.42 and 5.43).
+//! Step 8, SCSI: UNMAP, WRITE SAME and FORMAT UNIT (SBC-3 sections 5.3, 5.28, 5.43 and 5.44).
 
 use std::collections::VecDeque;
 

@@ -82,7 +82,7 @@ impl Mode {
         Some(bytes)
     }
 
-    /// The capabilities page (MMC-3 section 6.3.11): reads data of CDs and DVDs from a tray that can be locked.
+    /// The capabilities page (MMC-3): reads data of CDs and DVDs from a tray that can be locked.
     fn capabilities(&self, bytes: &mut [u8]) {
         bytes[2] = 0x0b; // DVD-ROM, CD-RW, CD-R
         bytes[4] = 0x70; // Multisession, Mode 2 form 2, Mode 2 form 1
