@@ -169,11 +169,9 @@ impl Attached {
         let ram = Ram::new(RAM).expect("guest RAM");
         let mut bus = Bus::new();
         for (target, backend) in (0..).zip(disks) {
-            let options = DiskOptions {
-                // As the emulator's options name it.
-                device_id: format!("lsi0disk{target}"),
-                ..DiskOptions::default()
-            };
+            let mut options = DiskOptions::default();
+            // As the emulator's options name it.
+            options.identity.device_id = format!("lsi0disk{target}");
             let disk = Disk::new(backend, options).expect("a disk");
             bus.attach(target, 0, disk.into()).expect("a free place");
         }

@@ -64,9 +64,10 @@ A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.dir
 driver=memory,node-name=NAME,size=BYTES[,read-only=on]";
 
 const DEVICE: &str = "\
-A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk on its bus:
+A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk or CD-ROM drive on its bus:
 scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
-[,logical_block_size=N][,physical_block_size=N][,write-cache=on|off][,id=NAME]";
+[,rerror=report|ignore][,werror=report|ignore][,id=NAME][,logical_block_size=N][,physical_block_size=N][,rotation_rate=N][,write-cache=on|off], or
+scsi-cd with the same keys up to id; without a drive its tray is empty";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,6 +77,10 @@ Examples:
       --device lsi53c895a,id=lsi0 \\
       --device scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0 \\
       --export type=vfio-user,device=lsi0,path=/run/lsi0.sock
+
+  A CD-ROM drive beside it, with an ISO image:
+    --blockdev driver=file,node-name=iso0,filename=install.iso,read-only=on \\
+    --device scsi-cd,bus=lsi0.0,scsi-id=2,drive=iso0
 
   QEMU 10.1 or later then uses it with:
     -object memory-backend-memfd,id=ram,size=1G,share=on -machine memory-backend=ram \\
