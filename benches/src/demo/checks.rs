@@ -19,11 +19,7 @@ const BUFFER_COUNT: u32 = 16;
 const SECTOR: u32 = 512;
 
 /// Takes the unit attentions that the disks report after power-on; from then on they are ready.
-pub(super) fn ready(
-    guest: &mut Attached,
-    narrator: &Narrator,
-    report: &mut Report,
-) -> Result<()> {
+pub(super) fn ready(guest: &mut Attached, narrator: &Narrator, report: &mut Report) -> Result<()> {
     let first = [DISK, SCRATCH].map(|disk| {
         [
             Request::test_unit_ready(disk),

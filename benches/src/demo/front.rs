@@ -110,7 +110,10 @@ impl Attached {
             Device::Remote(_, _, interrupt) => interrupt,
             Device::Local(device) => device.interrupt(),
         };
-        let attachment = DeviceAttachment { ports, interrupt: interrupt.try_clone()? };
+        let attachment = DeviceAttachment {
+            ports,
+            interrupt: interrupt.try_clone()?,
+        };
         Ok(Self {
             front,
             vcpu,

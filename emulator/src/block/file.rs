@@ -56,7 +56,7 @@ pub struct Image {
 #[derive(Debug)]
 enum Running {
     Uring(Box<Uring>),
-    Threads(Threads),
+    Threads(Threads<Job>),
 }
 
 /// What can be answered without a wait.

@@ -81,6 +81,15 @@ pub struct Opened {
     pub(super) in_memory: bool,
 }
 
+impl Opened {
+    /// Discards do nothing.
+    #[must_use]
+    pub fn without_discard(mut self) -> Self {
+        self.geometry.discard = false;
+        self
+    }
+}
+
 /// Finds out what the image is, and reopens it where O_DIRECT needs that. The file system must be within reach.
 ///
 /// # Errors

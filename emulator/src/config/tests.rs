@@ -1,6 +1,6 @@
 //! Command lines and the exact line that each bad one is answered with.
 
-use super::blockdev::{Aio, Source};
+use super::blockdev::{Aio, Locking, Source};
 use super::export::Socket;
 use super::*;
 
@@ -46,6 +46,7 @@ fn a_whole_machine() {
         filename: name.into(),
         direct,
         aio: Some(aio),
+        locking: Locking::Auto,
     };
     assert_eq!(
         sources,
