@@ -15,6 +15,7 @@ mod format;
 mod job;
 mod lock;
 mod memory;
+mod nbd;
 mod null;
 mod open;
 mod request;
@@ -38,6 +39,7 @@ pub use format::{
 };
 pub use lock::{LockError, Locking, lock};
 pub use memory::Memory;
+pub use nbd::{Nbd, NbdError, NbdOptions, OpenedNbd, connect};
 pub use null::Null;
 pub use open::{FileOptions, OpenError, Opened, open};
 
@@ -145,6 +147,8 @@ pub enum Backend {
     File(Box<Image>),
     /// An image in a format.
     Format(Box<Formatted>),
+    /// An export of an NBD server.
+    Nbd(Box<Nbd>),
     /// Nothing at all.
     Null(Null),
     /// Holds requests back.
@@ -185,6 +189,14 @@ impl Backend {
         Ok(Self::Format(Box::new(Formatted::start(opened)?)))
     }
 
+    /// Starts the threads of a connection to an NBD server; must come before the system call filter.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn nbd(opened: OpenedNbd) -> io::Result<Self> {
+        Ok(Self::Nbd(Box::new(Nbd::start(opened)?)))
+    }
+
     /// A disk of `bytes` bytes that keeps nothing. Reads leave the data as they are unless `read_zeroes`.
     #[must_use]
     pub fn null(bytes: u64, read_only: bool, read_zeroes: bool) -> Self {
@@ -213,6 +225,7 @@ impl Backend {
             Self::Memory(memory) => memory.geometry(),
             Self::File(image) => image.geometry(),
             Self::Format(image) => image.geometry(),
+            Self::Nbd(nbd) => nbd.geometry(),
             Self::Null(null) => null.geometry(),
             Self::Delay(delay) => delay.inner().geometry(),
             Self::Fail(fail) => fail.inner().geometry(),
@@ -225,6 +238,7 @@ impl Backend {
             Self::Memory(memory) => Some(memory.submit(request)),
             Self::File(image) => image.submit(request),
             Self::Format(image) => image.submit(request),
+            Self::Nbd(nbd) => nbd.submit(request),
             Self::Null(null) => Some(null.submit(request)),
             Self::Delay(delay) => delay.submit(request),
             Self::Fail(fail) => fail.submit(request),
@@ -237,6 +251,7 @@ impl Backend {
             Self::Memory(_) | Self::Null(_) => {}
             Self::File(image) => image.kick(),
             Self::Format(image) => image.kick(),
+            Self::Nbd(nbd) => nbd.kick(),
             Self::Delay(delay) => delay.kick(),
             Self::Fail(fail) => fail.inner_mut().kick(),
         }
@@ -248,6 +263,7 @@ impl Backend {
             Self::Memory(_) | Self::Null(_) => {}
             Self::File(image) => image.reap(into),
             Self::Format(image) => image.reap(into),
+            Self::Nbd(nbd) => nbd.reap(into),
             Self::Delay(delay) => delay.reap(into),
             Self::Fail(fail) => fail.inner_mut().reap(into),
         }
@@ -260,6 +276,7 @@ impl Backend {
             Self::Memory(_) | Self::Null(_) => {}
             Self::File(image) => image.drain(cancel, into),
             Self::Format(image) => image.drain(cancel, into),
+            Self::Nbd(nbd) => nbd.drain(cancel, into),
             Self::Delay(delay) => delay.drain(cancel, into),
             Self::Fail(fail) => fail.inner_mut().drain(cancel, into),
         }
@@ -274,6 +291,7 @@ impl Backend {
             Self::Memory(_) | Self::Null(_) => None,
             Self::File(image) => Some(image.wake_fd()),
             Self::Format(image) => Some(image.wake_fd()),
+            Self::Nbd(nbd) => Some(nbd.wake_fd()),
             Self::Delay(delay) => Some(delay.wake_fd()),
             Self::Fail(fail) => fail.inner().wake_fd(),
         }
@@ -283,7 +301,7 @@ impl Backend {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Memory(_) | Self::Null(_) | Self::Format(_) => None,
+            Self::Memory(_) | Self::Null(_) | Self::Format(_) | Self::Nbd(_) => None,
             Self::File(image) => image.deadline(),
             Self::Delay(delay) => delay.deadline(),
             Self::Fail(fail) => fail.inner().deadline(),

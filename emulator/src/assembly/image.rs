@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::block::{self, Backend, Engine, FileOptions, FormatError, FormatOptions, OpenError};
-use crate::config::blockdev::{Aio, Backing, Blockdev, Child, Locking, Source};
+use crate::block::{
+    self, Backend, Engine, FileOptions, FormatError, FormatOptions, NbdError, NbdOptions, OpenError,
+};
+use crate::config::blockdev::{Aio, Backing, Blockdev, Child, Locking, Server, Source};
 use crate::config::{OptionError, Place, Problem};
 
 /// An opened image, with the option that asked for it.
@@ -19,6 +21,7 @@ pub(super) struct Image {
 enum Opened {
     File(block::Opened),
     Format(block::OpenedFormat),
+    Nbd(block::OpenedNbd),
     Memory {
         bytes: Vec<u8>,
         read_only: bool,
@@ -86,7 +89,17 @@ fn open_node(node: &Blockdev, above: Above) -> Result<Opened, OptionError> {
                 false => opened.without_discard(),
             }))
         }
-        Source::Nbd(_) => Err(place.error(Problem::refused("no nbd", "x"))),
+        Source::Nbd(nbd) => {
+            let Server::Unix(path) = &nbd.server;
+            let options = NbdOptions {
+                read_only: above.read_only,
+                discard: above.discard,
+            };
+            let opened = block::connect(path, &nbd.export, options);
+            Ok(Opened::Nbd(opened.map_err(|error| {
+                place.error(not_an_export(path, &error))
+            })?))
+        }
         Source::Raw { file } => open_node(inner(place, file)?, above),
         Source::Qcow2 { .. } | Source::Vmdk { .. } => open_format(node, above).map(Opened::Format),
     }
@@ -206,6 +219,8 @@ impl Image {
                 .map_err(|error| refuse(error.to_string(), "try the other aio")),
             Opened::Format(opened) => Backend::format(opened)
                 .map_err(|error| refuse(format!("no threads: {error}"), "see what limits them")),
+            Opened::Nbd(opened) => Backend::nbd(opened)
+                .map_err(|error| refuse(format!("no threads: {error}"), "see what limits them")),
         }
     }
 }
@@ -278,4 +293,17 @@ fn not_a_format(filename: &Path, read_only: bool, error: &FormatError) -> Proble
         FormatError::Backing { .. } => "look at qemu-img info --backing-chain",
     };
     Problem::refused(format!("cannot use '{name}': {error}"), mend)
+}
+
+fn not_an_export(path: &Path, error: &NbdError) -> Problem {
+    let mend = match error {
+        NbdError::NoExport(_) => "see qemu-nbd --list for what it has",
+        NbdError::ReadOnly => "add read-only=on",
+        NbdError::Size(_) | NbdError::BlockSize(_) => "export another disk",
+        _ => "see whether the server runs",
+    };
+    Problem::refused(
+        format!("cannot use the server at '{}': {error}", path.display()),
+        mend,
+    )
 }

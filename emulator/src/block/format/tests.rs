@@ -6,11 +6,12 @@ mod mutation;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::block::tests::tools::{none_starts, spawn};
 use crate::block::{Backend, Locking};
 
 const READ_WRITE: FormatOptions = FormatOptions {
@@ -30,7 +31,10 @@ struct Folder(TempDir);
 impl Folder {
     /// `None`, and it says so, where there is no `qemu-img`.
     fn new() -> Option<Self> {
-        if Command::new("qemu-img").arg("--version").output().is_err() {
+        let mut version = Command::new("qemu-img");
+        version.arg("--version").stdout(Stdio::null());
+        let found = spawn(&mut version);
+        if !found.is_ok_and(|mut child| child.wait().is_ok()) {
             let _ = writeln!(std::io::stderr(), "SKIPPED: qemu-img is not installed");
             return None;
         }
@@ -49,11 +53,13 @@ impl Folder {
     }
 
     fn try_run(&self, program: &str, arguments: &str) -> Output {
-        Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
-            .output()
-            .unwrap()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        spawn(&mut command).unwrap().wait_with_output().unwrap()
     }
 
     /// Runs `qemu-img` with these arguments; it must succeed.
@@ -78,6 +84,7 @@ impl Folder {
 }
 
 fn open(path: &Path, options: FormatOptions) -> Result<OpenedFormat, FormatError> {
+    let _alone = none_starts();
     qcow2(ImageFile::open(path, options)?, Backing::AsNamed, options)
 }
 

@@ -4,6 +4,7 @@ use super::*;
 
 #[test]
 fn one_writes_or_many_read() {
+    let _alone = none_starts();
     let folder = Folder::without_tools();
     std::fs::write(folder.path("disk.raw"), [0; 4096]).unwrap();
     let open = |options| ImageFile::open(&folder.path("disk.raw"), options);
@@ -44,12 +45,12 @@ fn qemu_finds_our_locks_and_we_find_its() {
     assert!(!theirs.status.success() && said.contains("lock"), "{said}");
     drop(ours);
 
-    let mut theirs = Command::new("qemu-nbd")
+    let mut server = Command::new("qemu-nbd");
+    server
         .args(["-f", "qcow2", "--pid-file", "pid", "--fork", "-t"])
         .args(["-k", folder.path("socket").to_str().unwrap(), "disk.qcow2"])
-        .current_dir(folder.0.path())
-        .spawn()
-        .unwrap();
+        .current_dir(folder.0.path());
+    let mut theirs = spawn(&mut server).unwrap();
     // It goes to the background once it is ready.
     assert!(theirs.wait().unwrap().success());
     let writing = folder.qcow2("disk.qcow2", READ_WRITE);
