@@ -20,7 +20,7 @@ test-units:
 
 # Every wait and wake of the ring, in all interleavings.
 test-loom:
-	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET) loom
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET)
 
 check: fmt clippy docs
 

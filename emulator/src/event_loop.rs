@@ -2,7 +2,7 @@
 //!
 //! A turn takes what clients have sent, runs the device and settles the interrupt, each a bounded portion, so
 //! none starves the others. When nothing is left the worker polls its rings for a while, if that has paid before
-//! ([`spin`]), then announces that it sleeps, and sleeps until a descriptor or the device's deadline wakes it. An idle
+//! (`spin`), then announces that it sleeps, and sleeps until a descriptor or the device's deadline wakes it. An idle
 //! worker costs nothing.
 
 mod process;

@@ -16,7 +16,6 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-pub use interrupt::{Dma, Scsi};
 pub use phase::Phase;
 
 use std::os::fd::BorrowedFd;
@@ -24,7 +23,7 @@ use std::time::Instant;
 
 use crate::device::{Bar, BarKind, Context, Device, Identity, Progress, Width};
 use crate::scsi::{Bus, Management, Nexus};
-use interrupt::{Enables, Interrupts};
+use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
@@ -119,11 +118,6 @@ impl Lsi {
             ram,
             bus,
         }
-    }
-
-    /// The SCSI bus, to attach and detach targets.
-    pub fn bus_mut(&mut self) -> &mut Bus {
-        &mut self.bus
     }
 
     fn enables(&self) -> Enables {
@@ -253,7 +247,7 @@ impl Device for Lsi {
         for (at, byte) in (offset..).zip(&mut bytes).take(usize::from(width.bytes())) {
             *byte = match bar {
                 2 => self.ram_index(at).map_or(0, |i| self.ram[i]),
-                _ => self.read_register(at.to_le_bytes()[0], Origin::Host),
+                _ => self.read_register(at.to_le_bytes()[0]),
             };
         }
         u64::from_le_bytes(bytes)

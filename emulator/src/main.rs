@@ -42,6 +42,7 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
         .collect();
 
     // With paths in reach.
+    let wake_cost = outrigger_ring::wake_cost();
     let opened = Opened::open(config)?;
     let signals = Signals::catch().context("signals")?;
     let sandboxed = options.sandbox == Switch::On;
@@ -51,7 +52,6 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
 
     // Without paths, but with threads and io_uring.
     let workers = opened.start()?;
-    let wake_cost = outrigger_ring::wake_cost();
     let close = || match sandboxed {
         true => sandbox::limit_system_calls().context("sandbox"),
         false => Ok(()),

@@ -23,7 +23,7 @@ mod workload;
 
 pub(crate) use board::Board;
 pub use latency::LatencyHistogram;
-pub use machine::{DeviceAttachment, Machine, MachineConfig, VcpuKind, VmmError};
+pub use machine::{DeviceAttachment, Machine, MachineConfig, StopHandle, VcpuKind, VmmError};
 pub use ram::Ram;
 pub use report::{Accesses, ChipError, Exits, Failure, Report, VcpuReport};
 pub use run::Observer;

@@ -55,8 +55,8 @@ impl Channel {
 
 /// A session, the answering end: the device worker's. One thread uses it at a time.
 ///
-/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on
-/// [`Server::doorbell`] (or on an event loop that watches it) it calls [`Server::prepare_sleep`].
+/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the doorbell
+/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`].
 /// After an error the session is over: drop it.
 #[derive(Debug)]
 pub struct Server {
@@ -82,20 +82,46 @@ impl Server {
     /// # Errors
     /// [`Error::Corrupt`]: a client broke the protocol. The session is over and repeats the error.
     pub fn turn(&mut self, mut serve: impl FnMut(Request) -> u64) -> Result<bool, Error> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
         for _ in 0..LOOKS {
-            let found = self.look(&mut serve).map_err(|violation| {
-                let error = Error::Corrupt(violation);
-                self.failed = Some(error);
-                error
-            })?;
-            if found {
+            if self.unless_failed(|server| server.look(&mut serve))? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
+    /// not overtake them, such as a reset. Bounded by two rings' length for each channel. Does not wait.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn apply_posted(&mut self, mut serve: impl FnMut(Request) -> u64) -> Result<(), Error> {
+        self.unless_failed(|server| {
+            server.catch_up(&mut serve)?;
+            server.publish();
+            Ok(())
+        })
+    }
+
+    fn unless_failed<T>(
+        &mut self,
+        call: impl FnOnce(&mut Self) -> Result<T, Violation>,
+    ) -> Result<T, Error> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        call(self).map_err(|violation| {
+            let error = Error::Corrupt(violation);
+            self.failed = Some(error);
+            error
+        })
+    }
+
+    /// Tells every client how much was consumed.
+    fn publish(&mut self) {
+        for channel in &mut self.channels {
+            channel.publish(&mut self.statistics);
+        }
     }
 
     fn look(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<bool, Violation> {
@@ -110,9 +136,7 @@ impl Server {
             found = true;
         }
         if found {
-            for channel in &mut self.channels {
-                channel.publish(&mut self.statistics);
-            }
+            self.publish();
         }
         Ok(found)
     }

@@ -370,3 +370,6 @@ fn device_memory(mirror_bytes: u32) -> Result<Memory, SetupError> {
     }
     Ok(Memory::Device { mirror_bytes })
 }
+
+#[cfg(test)]
+mod tests;

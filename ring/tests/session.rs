@@ -206,3 +206,27 @@ fn sleeping_workers_are_rung_once_for_a_sleep() {
     assert!(server.prepare_sleep());
     assert_eq!(client.worker_statistics().posted, 10);
 }
+
+#[test]
+fn posted_writes_come_before_what_came_another_way() {
+    let (mut clients, mut server, _socket) = session(2, 16, LONG);
+    for (index, client) in (0..).zip(&mut clients) {
+        client
+            .post_all((0..16).map(|n| (access(0), index * 16 + n)))
+            .unwrap();
+    }
+    let mut values = Vec::new();
+    let apply = server.apply_posted(|request| {
+        let Request::Write(_, value) = request else {
+            panic!()
+        };
+        values.push(value);
+        0
+    });
+    apply.unwrap();
+    assert_eq!(values, (0..32).collect::<Vec<_>>());
+    for client in &mut clients {
+        assert_eq!(client.fence(), Ok(()));
+    }
+    assert_eq!(server.turn(|_| 0), Ok(false));
+}

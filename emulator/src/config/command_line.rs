@@ -12,15 +12,12 @@ use super::options::{OptionError, Place, Problem};
 #[derive(Debug, Parser)]
 #[command(name = "outrigger-emulator", version, after_long_help = EXAMPLES, after_help = EXAMPLES)]
 pub struct CommandLine {
-    /// A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.direct=on][,aio=io_uring|threads], or
-    /// driver=memory,node-name=NAME,size=BYTES
-    #[arg(long, value_name = "OPTIONS")]
+    /// Block nodes: where disks' bytes live.
+    #[arg(long, value_name = "OPTIONS", help = BLOCKDEV)]
     pub blockdev: Vec<String>,
 
-    /// A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk on its bus:
-    /// scsi-hd,bus=ID.0,drive=NAME[,scsi-id=N][,lun=N][,serial=…][,vendor=…][,product=…][,ver=…][,wwn=…]
-    /// [,logical_block_size=N][,physical_block_size=N][,write-cache=on|off]
-    #[arg(long, value_name = "OPTIONS")]
+    /// Controllers, and disks on their buses.
+    #[arg(long, value_name = "OPTIONS", help = DEVICE)]
     pub device: Vec<String>,
 
     /// Where a controller is served: type=vfio-user,device=ID,path=SOCKET (or fd=N, an inherited socket)
@@ -61,6 +58,15 @@ pub enum Switch {
     /// Off.
     Off,
 }
+
+const BLOCKDEV: &str = "\
+A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.direct=on][,aio=io_uring|threads], or
+driver=memory,node-name=NAME,size=BYTES[,read-only=on]";
+
+const DEVICE: &str = "\
+A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk on its bus:
+scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
+[,logical_block_size=N][,physical_block_size=N][,write-cache=on|off][,id=NAME]";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -86,13 +86,18 @@ impl RingFront {
     pub(in crate::front) fn intake(&mut self, function: &mut Function) -> Result<bool, Error> {
         match &mut self.state {
             State::Setup(_) => Ok(false),
-            State::Live(server) => server.turn(|request| match request {
-                Request::Read(access) => function.read(access),
-                Request::Write(access, value) => {
-                    function.write(access, value);
-                    0
-                }
-            }),
+            State::Live(server) => server.turn(|request| apply(function, request)),
+        }
+    }
+
+    /// Applies every write that was posted before now: a request that came over the socket must not overtake them.
+    ///
+    /// # Errors
+    /// The client broke the protocol: end its connection.
+    pub(in crate::front) fn apply_posted(&mut self, function: &mut Function) -> Result<(), Error> {
+        match &mut self.state {
+            State::Setup(_) => Ok(()),
+            State::Live(server) => server.apply_posted(|request| apply(function, request)),
         }
     }
 
@@ -133,6 +138,17 @@ impl RingFront {
         match &self.state {
             State::Setup(setup) => setup.doorbell(),
             State::Live(server) => server.as_fd(),
+        }
+    }
+}
+
+/// Does what a request asks for; the reply's value.
+fn apply(function: &mut Function, request: Request) -> u64 {
+    match request {
+        Request::Read(access) => function.read(access),
+        Request::Write(access, value) => {
+            function.write(access, value);
+            0
         }
     }
 }

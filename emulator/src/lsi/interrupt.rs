@@ -9,7 +9,7 @@ use bitflags::bitflags;
 bitflags! {
     /// DMA conditions: DSTAT and DIEN.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Dma: u8 {
+    pub(super) struct Dma: u8 {
         /// Master data parity error.
         const MDPE = 0x40;
         /// Bus fault.
@@ -28,7 +28,7 @@ bitflags! {
 bitflags! {
     /// SCSI conditions: SIST0/SIEN0 in the low byte, SIST1/SIEN1 in the high byte.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Scsi: u16 {
+    pub(super) struct Scsi: u16 {
         /// Phase mismatch.
         const MA = 0x0080;
         /// Function complete.

@@ -13,7 +13,7 @@ use super::registers::{
 use super::scripts::State;
 use super::{Lsi, Model, timers};
 
-/// Who accesses a register.
+/// Who writes a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The host, through a BAR, or a memory move through the chip's own window.
@@ -27,7 +27,7 @@ const SIST1_BITS: Scsi = Scsi::from_bits_retain(0xff00);
 
 impl Lsi {
     /// Reads one register byte.
-    pub(super) fn read_register(&mut self, offset: u8, _origin: Origin) -> u8 {
+    pub(super) fn read_register(&mut self, offset: u8) -> u8 {
         let stored = self.registers.byte(offset);
         match offset {
             at::SCNTL1 => stored & !Scntl1::CON.bits() | self.connected_bit(),

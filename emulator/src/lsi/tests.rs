@@ -66,7 +66,7 @@ fn disk(backend: Backend) -> LogicalUnit {
 }
 
 impl Rig {
-    /// A 53C895A with a disk at ID 0 that answers at once.
+    /// A 53C895A with a disk at ID 0 that answers at once, and a small one at ID 12, LUN 5.
     fn new() -> Self {
         Self::with(Model::Lsi53c895a, Backend::memory(image(), false))
     }
@@ -81,6 +81,10 @@ impl Rig {
     fn with(model: Model, backend: Backend) -> Self {
         let mut bus = Bus::new();
         bus.attach(0, 0, disk(backend)).expect("attach");
+        if model == Model::Lsi53c895a {
+            let small = Backend::memory(vec![0x3c; 8 * 512], false);
+            bus.attach(12, 5, disk(small)).expect("attach");
+        }
         let mut lsi = Lsi::new(model, bus);
         lsi.bar_moved(0, Some(0xc000));
         lsi.bar_moved(1, Some(u64::from(REGISTERS)));

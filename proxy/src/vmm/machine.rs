@@ -1,5 +1,7 @@
 //! The machine: RAM, vCPUs, and the device that it drives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::guest::program::GuestProgram;
@@ -103,23 +105,47 @@ pub struct DeviceAttachment {
     pub interrupt: Intx,
 }
 
+/// Stops a machine's run from another thread, as when its device has gone.
+#[derive(Clone, Debug, Default)]
+pub struct StopHandle(Arc<AtomicBool>);
+
+impl StopHandle {
+    /// The run that is on, or else the next one, ends soon, with [`Failure::Stopped`](super::Failure::Stopped).
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether a stop was asked for since the last time.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
 /// A machine with one device.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) config: MachineConfig,
     pub(super) ram: Ram,
     pub(super) device: DeviceAttachment,
+    pub(super) stop: StopHandle,
 }
 
 impl Machine {
     /// A machine with `ram` and `device`, which reaches the same RAM for its DMA.
     #[must_use]
-    pub const fn new(config: MachineConfig, ram: Ram, device: DeviceAttachment) -> Self {
+    pub fn new(config: MachineConfig, ram: Ram, device: DeviceAttachment) -> Self {
         Self {
             config,
             ram,
             device,
+            stop: StopHandle::default(),
         }
+    }
+
+    /// Stops its runs.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
     }
 
     /// Its RAM.

@@ -102,6 +102,9 @@ pub enum Failure {
     /// It took longer than allowed.
     #[error("the run did not end within its time")]
     TimedOut,
+    /// The host stopped it.
+    #[error("the run was stopped")]
+    Stopped,
     /// The chip stopped with an error.
     #[error("the chip stopped: {0:x?}")]
     Chip(ChipError),

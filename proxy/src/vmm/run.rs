@@ -15,7 +15,7 @@ use super::guest::layout::{
 };
 use super::guest::program::GuestProgram;
 use super::guest::scripts::Scripts;
-use super::machine::{Machine, VcpuKind, VmmError};
+use super::machine::{Machine, StopHandle, VcpuKind, VmmError};
 use super::ram::Ram;
 use super::report::{ChipError, Failure, Report, VcpuReport};
 use super::software::SoftwareVcpu;
@@ -70,6 +70,12 @@ pub(super) fn run(
             .map_err(|error| VmmError::Host(error.to_string()))?,
     });
     let bodies = bodies(machine, program, scripts, workload)?;
+    // The last run may have ended with an interrupt that its guest no longer took: the device would wait for its end.
+    machine
+        .device
+        .interrupt
+        .end_of_interrupt()
+        .map_err(|error| VmmError::Host(error.to_string()))?;
     let bridge = Arc::new(HostBridge::default());
     let (sender, receiver) = channel();
     let begin = Instant::now();
@@ -98,6 +104,7 @@ pub(super) fn run(
         workload,
         observer,
         stop: &stop,
+        asked: machine.stop.clone(),
         seen: 0,
         failure: None,
     };
@@ -218,6 +225,8 @@ struct Supervisor<'a> {
     workload: &'a Workload,
     observer: Observer<'a>,
     stop: &'a Stop,
+    /// The VMM's wish to stop.
+    asked: StopHandle,
     /// Requests that the observer has seen.
     seen: u32,
     failure: Option<Failure>,
@@ -257,6 +266,10 @@ impl Supervisor<'_> {
                     vcpu: 0,
                     reason: error.to_string(),
                 });
+                stopping = true;
+            }
+            if !stopping && self.asked.take() {
+                self.failure.get_or_insert(Failure::Stopped);
                 stopping = true;
             }
             if !stopping && Instant::now() >= deadline && threads.iter().any(|thread| !thread.ended)

@@ -20,10 +20,6 @@ use crate::pci::Function;
 /// Messages that are served in one go, before the device and the other fronts get their turn.
 const PORTION: usize = 64;
 
-/// Portions of the rings that are taken before a message: more than the largest rings hold (64 channels of 4096 slots, 256 in a
-/// portion), so only a client that goes on posting meanwhile sees the end of it.
-const DRAIN: usize = 1100;
-
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::front) enum End {
@@ -165,19 +161,6 @@ impl Session {
         Ok(done)
     }
 
-    /// What the client posted before it sent a message takes effect before that message.
-    fn drain_ring(&mut self, function: &mut Function) -> Result<(), End> {
-        let Some(ring) = &mut self.ring else {
-            return Ok(());
-        };
-        for _ in 0..DRAIN {
-            if !ring.intake(function)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Answers one message.
     fn handle(
         &mut self,
@@ -188,7 +171,10 @@ impl Session {
     ) -> Result<(), End> {
         let header = message.header();
         let request = Request::parse(message)?;
-        self.drain_ring(function)?;
+        // Accesses that the client posted before it sent this message come first.
+        if let Some(ring) = &mut self.ring {
+            ring.apply_posted(function)?;
+        }
         let answer = self.answer(registry, header.id, &request, fds, function)?;
         let (bytes, fds) = match answer {
             Ok(answer) => (answer.bytes, answer.fds),

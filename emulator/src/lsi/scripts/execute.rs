@@ -116,6 +116,7 @@ impl Lsi {
                     self.processor.state = State::Pending(pending);
                 }
                 _ => {
+                    self.timers.handshake();
                     if self.registers.dcntl().contains(Dcntl::SSM) {
                         self.post_dma(Dma::SSI);
                     }
@@ -186,7 +187,7 @@ impl Lsi {
     /// What memory cannot do is a bus fault.
     fn checked<T>(&mut self, result: Result<T, Fault>) -> Outcome<T> {
         result.map_err(|fault| {
-            tracing::debug!(%fault, "bus fault");
+            tracing::trace!(%fault, "bus fault");
             self.post_dma(Dma::BF);
             Stop
         })

@@ -123,7 +123,7 @@ impl Lsi {
             let (place, n) = self.place(address, wanted);
             let (now, later) = rest.split_at_mut(n as usize);
             match place {
-                Place::Register(offset) => now.fill(self.read_register(offset, Origin::Host)),
+                Place::Register(offset) => now.fill(self.read_register(offset)),
                 Place::Ram(_) | Place::Guest => self.read_memory(gate, address, now)?,
             }
             address = address.wrapping_add(u64::from(n));

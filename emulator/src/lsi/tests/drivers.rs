@@ -148,6 +148,45 @@ fn a_tagged_write_reaches_the_disk() {
     assert_eq!(rig.peek(DATA, 1024), bytes);
 }
 
+/// IDs beyond 7 and logical units beyond 0, with each kind of tag.
+#[test]
+fn high_ids_units_and_all_tags() {
+    let mut rig = Rig::new();
+    for (attempt, tag) in [0x20, 0x20, 0x21, 0x22].into_iter().enumerate() {
+        rig.poke(TABLE, &[0xc5, tag, 9]);
+        rig.poke(TABLE + 0x10, &read10(7, 1));
+        rig.script(&[
+            select_atn(12, 0),
+            mov(MessageOut, 3, TABLE),
+            mov(Command, 10, TABLE + 0x10),
+            jump_unless(DataIn, SCRIPT + 5 * 8),
+            mov(DataIn, 512, DATA),
+            mov(Status, 1, TABLE + 0x30),
+            mov(MessageIn, 1, TABLE + 0x31),
+            clear_ack(),
+            wait_disconnect(),
+            int(1),
+        ]);
+        rig.assert_int(1);
+        // The first command meets the unit attention of power-on.
+        let expected = if attempt == 0 { 2 } else { 0 };
+        assert_eq!(rig.peek(TABLE + 0x30, 1), [expected]);
+    }
+    assert_eq!(rig.peek(DATA, 512), vec![0x3c; 512]);
+    // ID 12 has no LUN 0: INQUIRY tells.
+    rig.poke(TABLE, &[0x80]);
+    rig.poke(TABLE + 0x10, &[0x12, 0, 0, 0, 36, 0]);
+    rig.script(&[
+        select_atn(12, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, 6, TABLE + 0x10),
+        mov(DataIn, 36, DATA),
+        int(2),
+    ]);
+    rig.assert_int(2);
+    assert_eq!(rig.peek(DATA, 1), [0x7f]);
+}
+
 #[test]
 fn indirect_moves_follow_the_pointer() {
     let mut rig = Rig::new();

@@ -7,7 +7,7 @@ use super::asm::{
     wait_reselect,
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, read10};
-use crate::block::Backend;
+use crate::block::{Backend, Hold};
 use crate::device::{Progress, Width};
 use crate::lsi::Phase::{self, Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::scripts::Signals;
@@ -270,6 +270,7 @@ enum Act {
     Run,
     Pass(u8),
     Master(bool),
+    Release(u8),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -280,6 +281,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => any::<u16>().prop_map(Act::Start),
         4 => Just(Act::Run),
         1 => any::<u8>().prop_map(Act::Pass),
+        1 => (0_u8..4).prop_map(Act::Release),
         1 => prop::bool::weighted(0.9).prop_map(Act::Master),
     ]
 }
@@ -292,6 +294,20 @@ fn address() -> impl Strategy<Value = u32> {
         1 => (0_u32..0x2000).prop_map(|at| SCRIPTS_RAM + at),
         1 => any::<u32>(),
     ]
+}
+
+/// CDBs that do something, mostly.
+fn cdb() -> impl Strategy<Value = Vec<u8>> {
+    let operation = prop_oneof![
+        4 => prop::sample::select(vec![0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x25, 0x28, 0x2a, 0x35]),
+        1 => any::<u8>(),
+    ];
+    // Addresses and lengths that a small disk has.
+    let rest = proptest::collection::vec(prop_oneof![Just(0_u8), 0_u8..4, any::<u8>()], 15);
+    (operation, rest).prop_map(|(operation, mut rest)| {
+        rest.insert(0, operation);
+        rest
+    })
 }
 
 /// Instructions that do something, mostly.
@@ -317,18 +333,36 @@ proptest! {
 
     #[test]
     fn whatever_a_guest_does_the_chip_returns(
+        begun: bool,
         words in proptest::collection::vec(word(), 0..64),
-        cdbs in proptest::collection::vec(any::<u8>(), 0..256),
+        messages in proptest::collection::vec(any::<u8>(), 0..32),
+        cdb in cdb(),
         acts in proptest::collection::vec(act(), 0..64),
         narrow: bool,
     ) {
         let model = if narrow { Model::Lsi53c810 } else { Model::Lsi53c895a };
-        let mut rig = Rig::with(model, Backend::memory(vec![0; 1 << 20], false));
-        rig.poke(0x2000, &cdbs);
-        rig.poke32(0, words.as_flattened());
-        for (i, word) in (0..).zip(words.as_flattened()) {
+        let memory = Backend::memory(vec![0; 1 << 20], false);
+        let (backend, handle) = Backend::delay(memory, Hold::UntilReleased).expect("delay");
+        let mut rig = Rig::with(model, backend);
+        // Most of the time a nexus is there before the random part begins.
+        let mut script = Vec::new();
+        if begun {
+            rig.settle();
+            rig.poke(0x1f00, &[0xc0, 0x20, 0x01]);
+            script.extend([
+                select_atn(0, 24),
+                mov(MessageOut, 3, 0x1f00),
+                mov(Command, 16, 0x2000),
+            ]);
+        }
+        script.extend(words);
+        rig.poke(0x2000, &cdb);
+        rig.poke(0x2010, &messages);
+        rig.poke32(0, script.as_flattened());
+        for (i, word) in (0..).zip(script.as_flattened()) {
             rig.write(2, 4 * i, Width::Dword, u64::from(*word));
         }
+        rig.w32(at::DSP, 0);
         for act in acts {
             match act {
                 Act::Write(at, value) => rig.w8(at, value),
@@ -341,6 +375,7 @@ proptest! {
                     let _ = rig.run_once();
                 }
                 Act::Master(on) => rig.gate.set_bus_master(on),
+                Act::Release(count) => handle.release(u64::from(count)),
             }
         }
     }

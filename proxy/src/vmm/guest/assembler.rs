@@ -219,13 +219,13 @@ impl Assembler {
     // I/O instructions (section 5.4). The alternate address is where a reselection (SELECT) or a signal from the
     // processor (WAIT RESELECT) leads.
 
-    /// SELECT [ATN] `id`, `alternate`.
+    /// SELECT, with ATN if `atn`, of `id`.
     pub fn select(&mut self, id: u8, atn: bool, alternate: Label) {
         let first = 0x4000_0000 | RELATIVE | u32::from(atn) << 24 | u32::from(id & 0xf) << 16;
         self.branch(first, alternate);
     }
 
-    /// SELECT [ATN] FROM `offset`, `alternate`: SCNTL3, ID and SXFER lie at DSA + `offset`.
+    /// SELECT, with ATN if `atn`, FROM `offset`: SCNTL3, ID and SXFER lie at DSA + `offset`.
     pub fn select_table(&mut self, offset: i32, atn: bool, alternate: Label) {
         self.branch(
             0x4000_0000 | RELATIVE | TABLE | u32::from(atn) << 24 | offset24(offset),
@@ -233,7 +233,7 @@ impl Assembler {
         );
     }
 
-    /// SELECT [ATN] `id` with an absolute alternate address.
+    /// SELECT, with ATN if `atn`, of `id` with an absolute alternate address.
     pub fn select_absolute(&mut self, id: u8, atn: bool, alternate: impl Into<Address>) {
         self.two(
             0x4000_0000 | u32::from(atn) << 24 | u32::from(id & 0xf) << 16,

@@ -125,6 +125,24 @@ fn statuses_come_back_in_place() {
 }
 
 #[test]
+fn an_interrupt_that_the_last_run_left_does_not_stop_the_next() {
+    for kind in kinds() {
+        let ram = Ram::new(RAM).unwrap();
+        let chip = FakeChip::new(&ram);
+        let (device, thread) = chip.attach(1);
+        let mut machine = Machine::new(config(kind, LONG), ram, device);
+        chip.forget_an_interrupt();
+        for _ in 0..2 {
+            let report = machine.run(&Workload::new(vec![request(0)], 1)).unwrap();
+            assert!(report.is_good(), "{kind}: {report:?}");
+            chip.rewind();
+            chip.forget_an_interrupt();
+        }
+        chip.finish(thread);
+    }
+}
+
+#[test]
 fn the_second_vcpu_submits_and_the_first_completes() {
     for kind in kinds() {
         let workload = Workload::new(vec![request(0); 200], 5).with_second(SecondVcpu::Submits);
@@ -226,6 +244,24 @@ fn a_run_that_does_not_end_is_stopped() {
             chip.finish(thread);
             assert_eq!(machine.into_device().ports.len(), 2);
         }
+    }
+}
+
+#[test]
+fn a_run_can_be_stopped() {
+    for kind in kinds() {
+        let ram = Ram::new(RAM).unwrap();
+        let chip = FakeChip::new(&ram);
+        let (device, thread) = chip.attach(1);
+        let mut machine = Machine::new(config(kind, LONG), ram, device);
+        let stop = machine.stop_handle();
+        let requests = vec![request(0), Request::test_unit_ready(SILENT_TARGET)];
+        let report = machine
+            .run_observed(&Workload::new(requests, 1), &mut |_, _| stop.stop())
+            .unwrap();
+        assert_eq!(report.failure, Some(Failure::Stopped));
+        assert_eq!(report.completed, 1);
+        chip.finish(thread);
     }
 }
 

@@ -183,8 +183,14 @@ impl<'a> Driver<'a> {
         self.increment(control::INTERRUPTS)?;
         let mut status = self.read_byte(ISTAT0);
         if status & istat0::INTF != 0 {
-            // A signal that the SCRIPTS have not seen yet must survive this write.
-            self.write(ISTAT0, &[status & istat0::SIGP | istat0::INTF]);
+            // A signal that the SCRIPTS have not seen yet must survive this write. Where the other vCPU signals, one may
+            // have come since the read: one too many is harmless, one lost is not.
+            let signal = if submits {
+                status & istat0::SIGP
+            } else {
+                istat0::SIGP
+            };
+            self.write(ISTAT0, &[signal | istat0::INTF]);
             status = self.read_byte(ISTAT0);
             self.take_completions()?;
         }

@@ -36,7 +36,7 @@ impl Lsi {
             }
         } else {
             for (register, byte) in registers.zip(&mut *bytes) {
-                *byte = self.read_register(register, Origin::Scripts);
+                *byte = self.read_register(register);
             }
             let written = self.write_memory(gate, address, bytes);
             self.checked(written)?;

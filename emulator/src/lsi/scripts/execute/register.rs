@@ -15,7 +15,7 @@ impl Lsi {
             _ if r.operator == Operator::Move => 0,
             RegisterOperation::FromSfbr => sfbr,
             RegisterOperation::ToSfbr | RegisterOperation::ReadModifyWrite => {
-                self.read_register(r.register, Origin::Scripts)
+                self.read_register(r.register)
             }
         };
         let (result, carry) = compute(r.operator, source, data, self.processor.carry);

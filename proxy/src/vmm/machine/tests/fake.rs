@@ -36,6 +36,8 @@ struct State {
     start: u32,
     done: u32,
     log: Vec<String>,
+    /// The machine was told of the interrupt and has not said that it took it.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl FakeChip {
                 start: START_QUEUE,
                 done: DONE_QUEUE,
                 log: Vec::new(),
+                told: false,
             }),
             trigger: interrupt.trigger().try_clone().unwrap(),
             resample: interrupt.resample().try_clone().unwrap(),
@@ -112,16 +115,32 @@ impl FakeChip {
         while self.over.read().is_err() {
             let _ = epoll.wait(-1, &mut [EpollEvent::default()]);
             if self.resample.read().is_ok() {
-                let state = self.state.lock().unwrap();
-                self.settle(&state);
+                let mut state = self.state.lock().unwrap();
+                state.told = false;
+                self.settle(&mut state);
             }
         }
     }
 
-    fn settle(&self, state: &State) {
-        if state.registers[usize::from(ISTAT0)] & (istat0::INTF | istat0::SIP | istat0::DIP) != 0 {
+    /// Tells the machine of the interrupt, once until it has taken it.
+    fn settle(&self, state: &mut State) {
+        let pending = istat0::INTF | istat0::SIP | istat0::DIP;
+        if state.registers[usize::from(ISTAT0)] & pending != 0 && !state.told {
+            state.told = true;
             self.trigger.write(1).unwrap();
         }
+    }
+
+    /// As after an interrupt that the machine was told of when its run was over.
+    pub(super) fn forget_an_interrupt(&self) {
+        self.state.lock().unwrap().told = true;
+    }
+
+    /// As after power-on, but for config space and what the machine was told.
+    pub(super) fn rewind(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.registers = [0; 256];
+        (state.start, state.done) = (START_QUEUE, DONE_QUEUE);
     }
 
     pub(super) fn log(&self) -> Vec<String> {
