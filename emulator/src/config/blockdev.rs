@@ -6,6 +6,8 @@
 
 mod link;
 mod nbd;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -157,10 +159,7 @@ impl Blockdev {
     fn node(mut options: Options, inherited: Option<Inherited>) -> Result<Self, OptionError> {
         options.required("driver", "file")?;
         let driver = options.choice("driver", &DRIVERS)?.unwrap_or(Driver::File);
-        let node_name = match inherited {
-            None => options.required("node-name", "disk0")?.to_owned(),
-            Some(_) => options.get("node-name").unwrap_or_default().to_owned(),
-        };
+        let is_nested = inherited.is_some();
         let inherited = inherited.unwrap_or_default();
         let read_only = options.switch("read-only")?.unwrap_or(inherited.read_only);
         let discard = options.choice("discard", &[("unmap", true), ("ignore", false)])?;
@@ -227,8 +226,12 @@ impl Blockdev {
                 Source::Vmdk { file }
             }
         };
+        let node_name = match is_nested {
+            false => options.required("node-name", "disk0")?,
+            true => options.get("node-name").unwrap_or_default(),
+        };
         Ok(Self {
-            node_name,
+            node_name: node_name.to_owned(),
             read_only,
             discard: discard.unwrap_or(true),
             source,
