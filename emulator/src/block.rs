@@ -127,7 +127,7 @@ pub struct Completion {
     pub result: Result<(), BlockError>,
 }
 
-/// What a backend is like; constant while it is open.
+/// What a backend is like; constant but for [`Backend::refresh`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Size in bytes.
@@ -229,6 +229,19 @@ impl Backend {
             Self::Null(null) => null.geometry(),
             Self::Delay(delay) => delay.inner().geometry(),
             Self::Fail(fail) => fail.inner().geometry(),
+        }
+    }
+
+    /// Looks again how large the disk is: a raw image's file can have grown or shrunk. Others keep their size.
+    ///
+    /// # Errors
+    /// The kernel's; the size is the old one then.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(image) => image.refresh(),
+            Self::Delay(delay) => delay.inner_mut().refresh(),
+            Self::Fail(fail) => fail.inner_mut().refresh(),
+            Self::Memory(_) | Self::Null(_) | Self::Format(_) | Self::Nbd(_) => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::file::Engine;
 use super::job::Files;
 
 /// Disks are made of blocks of this many bytes at least.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// How to use an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,14 +69,12 @@ fn damage(image: &mut [u8], places: &[usize], dice: &mut Dice) {
     }
 }
 
-/// Uses an image as far as it goes.
-fn use_it(folder: &Folder, dice: &mut Dice) {
+/// Uses an image as far as it goes. Whether it could be opened.
+fn use_it(folder: &Folder, dice: &mut Dice) -> bool {
     let Ok(opened) = folder.qcow2("damaged.qcow2", READ_WRITE) else {
-        return;
+        return false;
     };
-    let Ok(mut backend) = Backend::format(opened) else {
-        return;
-    };
+    let mut backend = Backend::format(opened).unwrap();
     let bytes = backend.geometry().bytes;
     for _ in 0..12 {
         let length = 512 * (1 + dice.below(200));
@@ -91,6 +89,7 @@ fn use_it(folder: &Folder, dice: &mut Dice) {
         };
         let _ = run(&mut backend, op, offset, length, data);
     }
+    true
 }
 
 #[test]
@@ -106,14 +105,16 @@ fn damaged_metadata_do_no_harm() {
             let mut image = whole.clone();
             damage(&mut image, &places, &mut dice);
             std::fs::write(folder.path("damaged.qcow2"), &image).unwrap();
-            use_it(&folder, &mut dice);
-            let _ = sender.send(round);
+            let opened = use_it(&folder, &mut dice);
+            let _ = sender.send((round, opened));
         }
     });
-    let mut rounds = 0;
-    while let Ok(round) = ended.recv_timeout(Duration::from_secs(120)) {
+    let (mut rounds, mut used) = (0, 0);
+    while let Ok((round, opened)) = ended.recv_timeout(Duration::from_secs(120)) {
         rounds = round + 1;
+        used += usize::from(opened);
     }
     assert_eq!(rounds, ROUNDS, "round {rounds} hangs or panics");
+    assert!(used > ROUNDS / 3, "{used} of {ROUNDS} could be opened");
     worker.join().unwrap();
 }
