@@ -1,15 +1,15 @@
 //! Disks whose threads work behind the closed sandbox: everything that they need must be allowed there, and done before.
 //!
 //! The parent makes an image and starts this program again with the kind of disk; the child opens it, enters the sandbox,
-//! uses it, and lets it go.
+//! uses it, and lets it go. And a process that is killed while it writes.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use outrigger_emulator::block::{
-    Backend, Backing, Data, FormatOptions, ImageFile, Locking, NbdOptions, Op, Request, connect,
-    qcow2,
+    Backend, Backing, Data, FormatOptions, ImageFile, Locking, NbdOptions, Op, OpenedFormat,
+    OpenedNbd, Request, connect, qcow2,
 };
 use outrigger_emulator::sandbox;
 
@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     if let [flag, kind, folder] = arguments.as_slice()
         && flag == FLAG
     {
-        child(kind, Path::new(folder));
+        match kind.as_str() {
+            "crash" => write_until_killed(Path::new(folder)),
+            kind => child(kind, Path::new(folder)),
+        }
         return ExitCode::SUCCESS;
     }
     if !tool("qemu-img")
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
         parent(kind);
         println!("test {kind} ... ok");
     }
+    crash();
+    println!("test crash ... ok");
     ExitCode::SUCCESS
 }
 
@@ -87,10 +92,107 @@ fn parent(kind: &str) {
     assert!(checked.expect("qemu-img").success(), "{kind}");
 }
 
+fn open_qcow2(folder: &Path, direct: bool) -> OpenedFormat {
+    let options = FormatOptions {
+        read_only: false,
+        direct,
+        discard: true,
+        locking: Locking::On,
+    };
+    let file = ImageFile::open(&folder.join("disk.qcow2"), options).expect("the file is there");
+    qcow2(file, Backing::AsNamed, options).expect("the image is good")
+}
+
+/// What the crash test writes at a time, and how many places it has.
+const CHUNK: usize = 8 << 10;
+const CHUNKS: usize = SIZE / CHUNK;
+
+fn chunk_of(number: usize) -> usize {
+    (number * 37) % CHUNKS
+}
+
+fn contents(number: usize) -> Vec<u8> {
+    let number = number.to_le_bytes();
+    (0..CHUNK).map(|at| number[at % 4]).collect()
+}
+
+/// Writes numbered chunks durably, from the number on that it reads, and says each that is done.
+fn write_until_killed(folder: &Path) {
+    let mut first = String::new();
+    std::io::stdin().read_line(&mut first).expect("a number");
+    let mut backend = Backend::format(open_qcow2(folder, false)).expect("threads");
+    for number in first.trim().parse().expect("a number").. {
+        let data = Data::Owned(contents(number));
+        let op = Op::Write { fua: true };
+        run(&mut backend, op, chunk_of(number) * CHUNK, CHUNK, data);
+        println!("{number}");
+    }
+}
+
+/// Kills a process that writes, over and over: what it said was done is in the image, and nothing else is broken.
+fn crash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("disk.qcow2");
+    let made = tool("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-o", "cluster_size=4k"])
+        .arg(&image)
+        .arg("4M")
+        .status();
+    assert!(made.expect("qemu-img").success());
+    let program = std::env::current_exe().expect("this program");
+    let mut done = vec![None; CHUNKS];
+    let mut next: usize = 1;
+    for kill_after in [1, 7, 40, 100, 333, 90] {
+        let mut child = Command::new(&program)
+            .args([FLAG, "crash"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child");
+        let mut stdin = child.stdin.take().expect("its input");
+        writeln!(stdin, "{next}").expect("it listens");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let target = next + kill_after;
+        // What it said before the end came counts too.
+        for line in lines {
+            // A pipe takes so short a line whole or not at all.
+            assert_eq!(line.expect("a line"), next.to_string());
+            done[chunk_of(next)] = Some(next);
+            next += 1;
+            if next == target {
+                child.kill().expect("it runs");
+            }
+        }
+        child.wait().expect("its end");
+        let checked = tool("qemu-img")
+            .args(["check", "-q", "-f", "qcow2"])
+            .arg(&image)
+            .status();
+        // 3: clusters that nothing refers to, which is all that a crash may leave.
+        let code = checked.expect("qemu-img").code();
+        assert!(matches!(code, Some(0 | 3)), "{code:?}");
+        let mut backend = Backend::format(open_qcow2(folder.path(), false)).expect("threads");
+        for (chunk, number) in done.iter().enumerate() {
+            let buffer = Data::Owned(vec![0; CHUNK]);
+            let Data::Owned(found) = run(&mut backend, Op::Read, chunk * CHUNK, CHUNK, buffer)
+            else {
+                panic!("other data")
+            };
+            if let Some(number) = number
+                && chunk != chunk_of(next)
+            {
+                assert!(found == contents(*number), "write {number} is lost");
+            }
+        }
+        // The one that was under way may be there in part; so it starts again with it.
+    }
+}
+
 fn child(kind: &str, folder: &Path) {
     enum Opened {
-        Format(outrigger_emulator::block::OpenedFormat),
-        Nbd(outrigger_emulator::block::OpenedNbd),
+        Format(OpenedFormat),
+        Nbd(OpenedNbd),
     }
     let opened = if kind == "nbd" {
         let options = NbdOptions {
@@ -103,14 +205,7 @@ fn child(kind: &str, folder: &Path) {
         }
         Opened::Nbd(connect(&socket, "", options).expect("the export is there"))
     } else {
-        let options = FormatOptions {
-            read_only: false,
-            direct: kind == "qcow2-direct",
-            discard: true,
-            locking: Locking::On,
-        };
-        let file = ImageFile::open(&folder.join("disk.qcow2"), options).expect("the file is there");
-        Opened::Format(qcow2(file, Backing::AsNamed, options).expect("the image is good"))
+        Opened::Format(open_qcow2(folder, kind == "qcow2-direct"))
     };
     sandbox::leave_the_host().expect("the host is left");
     let mut backend = match opened {
