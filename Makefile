@@ -15,7 +15,9 @@ demo:
 
 test: test-units test-loom
 
+# The end-to-end tests start the emulator that lies beside them.
 test-units:
+	$(CARGO) build --locked -p outrigger-emulator
 	$(CARGO) test --workspace --locked
 
 # Every wait and wake of the ring, in all interleavings.
