@@ -217,7 +217,7 @@ fn child(kind: &str, folder: &Path) {
 
     let mut model = vec![0; SIZE];
     for step in 0..64_usize {
-        let at = (step * 2_654_435) % (SIZE - (64 << 10)) & !511;
+        let at = ((step * 2_654_435) % (SIZE - (64 << 10))) & !511;
         let length = 512 * (1 + step * 7 % 128);
         let place = &mut model[at..at + length];
         let (op, data) = match step % 6 {
