@@ -1,7 +1,7 @@
 //! `--blockdev`: where a disk's bytes live.
 //!
 //! A node can stand on others: an image in a format on its file, an image on its backing image. They are given within
-//! it (`file.driver=file,file.filename=…`) or by the name of a node of their own (`file=NODE`); [`mod@link`] puts the latter
+//! it (`file.driver=file,file.filename=…`) or by the name of a node of their own (`file=NODE`); `link` puts the latter
 //! where their name was.
 
 mod link;
