@@ -1,6 +1,6 @@
 //! Images that the process refuses, each with one line and exit code 2, and those that it takes.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -17,7 +17,7 @@ impl Folder {
         if folder.img("--version") {
             return Some(folder);
         }
-        let _ = writeln!(std::io::stderr(), "SKIPPED: qemu-img is not installed");
+        outrigger_skip::skipped("qemu-img is not installed");
         None
     }
 

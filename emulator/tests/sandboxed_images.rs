@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         .status()
         .is_ok_and(|it| it.success())
     {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: qemu-img is not installed");
+        outrigger_skip::skipped("qemu-img is not installed");
         return ExitCode::SUCCESS;
     }
     for kind in ["qcow2", "qcow2-direct", "nbd"] {

@@ -4,7 +4,6 @@ mod bad;
 mod locks;
 mod mutation;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -35,7 +34,7 @@ impl Folder {
         version.arg("--version").stdout(Stdio::null());
         let found = spawn(&mut version);
         if !found.is_ok_and(|mut child| child.wait().is_ok()) {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: qemu-img is not installed");
+            outrigger_skip::skipped("qemu-img is not installed");
             return None;
         }
         Some(Self::without_tools())

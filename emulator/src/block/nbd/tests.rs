@@ -75,7 +75,7 @@ impl Server {
             .arg(folder.path().join("disk.raw"))
             .stderr(Stdio::null());
         let Ok(child) = spawn(&mut command) else {
-            let _ = writeln!(io::stderr(), "SKIPPED: qemu-nbd is not installed");
+            outrigger_skip::skipped("qemu-nbd is not installed");
             return None;
         };
         let server = Self { folder, child };
