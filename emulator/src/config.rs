@@ -24,7 +24,7 @@ use options::Options;
 /// All that was asked for. Every name in it stands for something in it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Block nodes, each used by at most one disk.
+    /// Block nodes, each used by at most one disk, with those that they stand on within them.
     pub blockdevs: Vec<Blockdev>,
     /// Controllers, at least one.
     pub controllers: Vec<Controller>,
@@ -57,12 +57,16 @@ impl Config {
 
         let mut nodes = BTreeMap::new();
         for node in &blockdevs {
-            if nodes.insert(&node.node_name, None).is_some() {
+            if nodes.insert(node.node_name.clone(), None).is_some() {
                 return Err(node.place.error(Problem::Taken {
                     key: "node-name",
                     value: node.node_name.clone(),
                 }));
             }
+        }
+        let (blockdevs, below) = blockdev::link(blockdevs)?;
+        for name in below {
+            nodes.insert(name, Some(()));
         }
         let mut ids = BTreeMap::new();
         for (place, id) in (controllers.iter().map(|it| (&it.place, &it.id))).chain(

@@ -5,6 +5,7 @@ mod decorators;
 mod image;
 mod in_flight;
 mod property;
+pub(in crate::block) mod tools;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -2,7 +2,7 @@
 
 mod refusals;
 
-use super::blockdev::{Aio, Source};
+use super::blockdev::{Aio, Locking, Source};
 use super::export::Socket;
 use super::*;
 
@@ -48,6 +48,7 @@ fn a_whole_machine() {
         filename: name.into(),
         direct,
         aio: Some(aio),
+        locking: Locking::Auto,
     };
     assert_eq!(
         sources,

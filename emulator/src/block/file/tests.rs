@@ -112,3 +112,15 @@ fn cancelling_reaches_what_waits() {
         (0, 0, false)
     );
 }
+
+#[test]
+fn a_file_that_grows_or_shrinks_is_looked_at_again() {
+    let file = image_file(Place::Disk, &[0; 4096]);
+    let other = file.try_clone().unwrap();
+    let mut image = Image::start(open(file, FileOptions::default()).unwrap()).unwrap();
+    for (size, seen) in [(8192 + 100, 8192), (512, 512), (0, 512), (4096, 4096)] {
+        other.set_len(size).unwrap();
+        image.refresh().unwrap();
+        assert_eq!(image.geometry().bytes, seen);
+    }
+}

@@ -19,8 +19,8 @@ fn bad_blockdevs() {
             "no driver 'fiel'; did you mean 'file'?",
         ),
         (
-            "qcow2,node-name=d",
-            "no driver 'qcow2'; known: file, memory",
+            "luks,node-name=d",
+            "no driver 'luks'; known: file, memory, null-co, nbd, raw, qcow2, vmdk",
         ),
         (
             "file,nodename=d",
@@ -28,7 +28,7 @@ fn bad_blockdevs() {
         ),
         (
             "file,colour=red",
-            "no key 'colour'; known: driver, node-name, filename, read-only, cache.direct, aio",
+            "no key 'colour'; known: driver, node-name, read-only, discard, detect-zeroes, filename, cache.direct, aio, locking",
         ),
         ("file,node-name=d", "no 'filename'; add filename=disk.img"),
         ("file,filename=d", "no 'node-name'; add node-name=disk0"),
