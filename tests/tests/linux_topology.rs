@@ -52,12 +52,20 @@ fn several_controllers(board: Board, vcpus: u32) {
         let named = |(name, _): &(&str, &str)| name.starts_with(prefix);
         transcript.results().filter(named).count()
     };
-    assert_eq!((count("verify-"), count("mark-"), count("size")), (4, 4, 4), "{transcript}");
+    assert_eq!(
+        (count("verify-"), count("mark-"), count("size")),
+        (4, 4, 4),
+        "{transcript}"
+    );
     for (path, bytes) in &disks {
         let contents = fs::read(path).unwrap();
         let mark = format!("{}\n", bytes / 512);
         let last = contents.len() - 512;
-        assert!(contents[last..].starts_with(mark.as_bytes()), "{} has another's mark", path.display());
+        assert!(
+            contents[last..].starts_with(mark.as_bytes()),
+            "{} has another's mark",
+            path.display()
+        );
     }
     assert_eq!(two.log() + &one.log(), "", "an emulator has complained");
 }

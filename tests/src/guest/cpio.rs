@@ -59,7 +59,19 @@ impl<W: Write> Writer<W> {
         let name_size = u32::try_from(name.len() + 1).map_err(too_big)?;
         // Inode, mode, owner, group, links, time, size, device, device of a node, length of the name, check.
         let numbers = [
-            self.entries, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0,
+            self.entries,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            size,
+            0,
+            0,
+            0,
+            0,
+            name_size,
+            0,
         ];
         let mut header = String::from("070701");
         for number in numbers {

@@ -114,10 +114,7 @@ fn socket(directory: &TempDir, index: usize) -> PathBuf {
 /// The options of the controller `lsi<index>` with raw disks as targets 0, 1, …
 #[must_use]
 pub fn controller(index: usize, disks: &[&Path], read_only: bool) -> Vec<String> {
-    let mut options = vec![
-        "--device".to_owned(),
-        format!("lsi53c895a,id=lsi{index}"),
-    ];
+    let mut options = vec!["--device".to_owned(), format!("lsi53c895a,id=lsi{index}")];
     for (target, disk) in disks.iter().enumerate() {
         let node = format!("disk{index}-{target}");
         let file = serde_json::json!({

@@ -56,7 +56,9 @@ pub(super) fn build(directory: &Path, prefix: &Prefix, kernel: &Path) -> Result<
     if root.exists() {
         fs::remove_dir_all(&root)?;
     }
-    for name in ["bin", "dev", "etc", "lib64", "mnt", "proc", "run", "sys", "tmp", "usr"] {
+    for name in [
+        "bin", "dev", "etc", "lib64", "mnt", "proc", "run", "sys", "tmp", "usr",
+    ] {
         fs::create_dir_all(root.join(name))?;
     }
     symlink("lib64", root.join("lib"))?;

@@ -203,6 +203,20 @@ impl Running {
         bail!("the guest ended without {text:?}:\n{}", self.everything());
     }
 
+    /// Reads the serial port until the result `name` comes; its value.
+    ///
+    /// # Errors
+    /// If the machine ends or falls silent before.
+    pub fn next_result(&mut self, name: &str) -> Result<String> {
+        let prefix = format!("RESULT {name} ");
+        while let Some(line) = self.next_line()? {
+            if let Some(value) = line.strip_prefix(&prefix) {
+                return Ok(value.to_owned());
+            }
+        }
+        bail!("the guest ended without {name}:\n{}", self.everything());
+    }
+
     /// The process's id.
     #[must_use]
     pub fn id(&self) -> u32 {

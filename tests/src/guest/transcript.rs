@@ -50,11 +50,19 @@ mod tests {
     #[test]
     fn results_are_found_between_other_lines() {
         let mut transcript = Transcript::default();
-        for line in ["[    1.0] sym0: up", "RESULT mount ok", "RESULT mount failed (2)", "RESULT bare"] {
+        for line in [
+            "[    1.0] sym0: up",
+            "RESULT mount ok",
+            "RESULT mount failed (2)",
+            "RESULT bare",
+        ] {
             transcript.push(line.to_owned());
         }
         let results: Vec<_> = transcript.results().collect();
-        assert_eq!(results, [("mount", "ok"), ("mount", "failed (2)"), ("bare", "")]);
+        assert_eq!(
+            results,
+            [("mount", "ok"), ("mount", "failed (2)"), ("bare", "")]
+        );
         assert_eq!(transcript.result("mount"), Some("failed (2)"));
         assert_eq!(transcript.result("sync"), None);
     }
