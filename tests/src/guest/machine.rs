@@ -113,7 +113,10 @@ impl Machine {
             .clone()
             .arguments(["-kernel", path_text(&kit.kernel)?])
             .arguments(["-initrd", path_text(&kit.initramfs)?])
-            .arguments(["-append", "console=ttyS0 quiet panic=-1 reboot=t"])
+            .arguments([
+                "-append",
+                "console=ttyS0 quiet panic=-1 reboot=t no_timer_check",
+            ])
             .arguments(["-fw_cfg".to_owned()])
             .arguments([format!(
                 "name=opt/outrigger/script,file={}",
