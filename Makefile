@@ -1,5 +1,7 @@
 # One command for each thing people do here. CI calls `check` and `test`, nothing else.
 #   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
+#   make guest [QEMU=path] [KERNEL=path] [DISK=path]
+#                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own
 #   make test               every test: units, loom models, end to end with real processes and KVM
 #   make check              format, lints and docs, warnings as errors
 
@@ -7,11 +9,17 @@ CARGO ?= cargo
 DISK ?=
 LOOM_TARGET := target/loom
 
-.PHONY: demo test test-units test-loom check fmt clippy docs clean
+.PHONY: demo guest test test-units test-loom check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
 	target/release/outrigger-demo $(if $(DISK),--disk "$(DISK)")
+
+guest: export QEMU := $(QEMU)
+guest: export KERNEL := $(KERNEL)
+guest:
+	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
+	target/release/outrigger-guest $(if $(DISK),--disk "$(DISK)")
 
 test: test-units test-loom
 

@@ -2,6 +2,7 @@
 
 pub mod context_switches;
 pub mod demo;
+pub mod guest;
 pub mod image;
 pub mod plot;
 pub mod report;

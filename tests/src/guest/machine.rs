@@ -113,7 +113,10 @@ impl Machine {
             .clone()
             .arguments(["-kernel", path_text(&kit.kernel)?])
             .arguments(["-initrd", path_text(&kit.initramfs)?])
-            .arguments(["-append", "console=ttyS0 quiet panic=-1 reboot=t"])
+            .arguments([
+                "-append",
+                "console=ttyS0 quiet panic=-1 reboot=t no_timer_check",
+            ])
             .arguments(["-fw_cfg".to_owned()])
             .arguments([format!(
                 "name=opt/outrigger/script,file={}",
@@ -201,6 +204,20 @@ impl Running {
             }
         }
         bail!("the guest ended without {text:?}:\n{}", self.everything());
+    }
+
+    /// Reads the serial port until the result `name` comes; its value.
+    ///
+    /// # Errors
+    /// If the machine ends or falls silent before.
+    pub fn next_result(&mut self, name: &str) -> Result<String> {
+        let prefix = format!("RESULT {name} ");
+        while let Some(line) = self.next_line()? {
+            if let Some(value) = line.strip_prefix(&prefix) {
+                return Ok(value.to_owned());
+            }
+        }
+        bail!("the guest ended without {name}:\n{}", self.everything());
     }
 
     /// The process's id.
