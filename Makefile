@@ -21,7 +21,12 @@ guest:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
 	target/release/outrigger-guest $(if $(DISK),--disk "$(DISK)")
 
-test: test-units test-loom
+test: test-tools test-units test-loom
+
+# What the tests of image formats compare with. Without it, and without the rights to install it, they say SKIPPED.
+test-tools:
+	@if ! command -v qemu-nbd >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-utils; fi
 
 # The end-to-end tests start the emulator that lies beside them.
 test-units:
