@@ -100,6 +100,7 @@ mod layout;
 mod mailbox;
 mod memory;
 mod message;
+mod mirror;
 mod producer;
 mod server;
 mod statistics;
@@ -114,8 +115,9 @@ pub use client::Client;
 pub use doorbell::PeerWatch;
 pub use error::{Error, SetupError, Violation};
 #[cfg(not(loom))]
-pub use layout::{Geometry, MAX_MIRROR_BYTES, VERSION};
+pub use layout::{Geometry, VERSION};
 pub use message::{Access, Request, Width};
+pub use mirror::{Effect, MAX_MIRRORED, Mirrored, Serve};
 pub use server::Server;
 #[cfg(not(loom))]
 pub use session::{ClientSetup, ServerSetup};

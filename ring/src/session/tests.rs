@@ -198,7 +198,7 @@ fn swapped_memories_are_refused() {
         geometry(),
         own(setup.requests()),
         own(setup.mailboxes()),
-        MAX_MIRROR_BYTES + 1,
+        MAX_MIRRORED + 1,
     );
     assert!(matches!(large, Err(SetupError::Mirror(_))));
 }
