@@ -15,12 +15,14 @@ demo:
 
 test: test-units test-loom
 
+# The end-to-end tests start the emulator that lies beside them.
 test-units:
+	$(CARGO) build --locked -p outrigger-emulator
 	$(CARGO) test --workspace --locked
 
 # Every wait and wake of the ring, in all interleavings.
 test-loom:
-	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET) loom
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET)
 
 check: fmt clippy docs
 

@@ -70,7 +70,7 @@ pub(super) struct Attached {
 #[derive(Debug)]
 enum Device {
     /// In a process of its own.
-    Remote(Proxy, Emulator, Intx),
+    Remote(Box<Proxy>, Emulator, Intx),
     /// In this one.
     Local(InProcess),
 }
@@ -215,7 +215,7 @@ fn remote(
     proxy.attach_memory(ram.memory())?;
     let intx = Intx::new()?;
     proxy.enable_interrupt(&intx)?;
-    Ok((Device::Remote(proxy, emulator, intx), ports))
+    Ok((Device::Remote(Box::new(proxy), emulator, intx), ports))
 }
 
 /// A process inherits the CPUs of the thread that starts it.

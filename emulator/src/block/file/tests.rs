@@ -18,7 +18,7 @@ fn image(bytes: &[u8]) -> Option<Image> {
             Some(Image::start(opened).unwrap())
         }
         Err(OpenError::Direct(error)) => {
-            println!("SKIPPED: {error}");
+            outrigger_skip::skipped(error);
             None
         }
         Err(error) => panic!("{error}"),
