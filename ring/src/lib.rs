@@ -10,6 +10,9 @@
 //!   travels there and back.
 //! - A *doorbell* (an eventfd) is written only when the other side has said that it sleeps.
 //!
+//! Some registers can be read without a crossing ([`Client::mirrored`]): the worker shows their values in the *register
+//! mirror*.
+//!
 //! # Order
 //! The accesses of one client take effect in program order. If one access happened before another, in whatever way
 //! the guest's vCPUs arranged that, it takes effect before it, whichever channels they went through: a read

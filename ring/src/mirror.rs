@@ -312,27 +312,4 @@ fn low(count: u64) -> u32 {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn golden_word() {
-        let now = Mirrored {
-            value: 0x24,
-            events: 3,
-        };
-        let word = encode(now, 0x1_0000_0005);
-        assert_eq!(word, 0x0000_0005_0000_0724);
-        assert_eq!(decode(word), Some((now, 5)));
-        assert_eq!(decode(0), None);
-        let most = Mirrored {
-            value: 0xff,
-            events: u32::MAX,
-        };
-        let events = EVENTS_MASK;
-        assert_eq!(
-            decode(encode(most, u64::MAX)),
-            Some((Mirrored { events, ..most }, u32::MAX))
-        );
-    }
-}
+mod tests;

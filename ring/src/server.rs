@@ -107,7 +107,15 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::turn`].
-    pub fn apply_posted(&mut self, device: &mut impl Serve) -> Result<(), Error> {
+    pub fn apply_posted(&mut self, serve: impl FnMut(Request) -> u64) -> Result<(), Error> {
+        self.apply_posted_with(&mut Unmirrored(serve))
+    }
+
+    /// As [`Server::apply_posted`], for a device with mirrored registers.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn apply_posted_with(&mut self, device: &mut impl Serve) -> Result<(), Error> {
         self.unless_failed(|server| {
             server.catch_up(device)?;
             server.publish();

@@ -118,7 +118,7 @@ impl RingFront {
     pub(in crate::front) fn apply_posted(&mut self, function: &mut Function) -> Result<(), Error> {
         match &mut self.state {
             State::Setup(_) => Ok(()),
-            State::Live(server) => server.apply_posted(&mut Served(function)),
+            State::Live(server) => server.apply_posted_with(&mut Served(function)),
         }
     }
 

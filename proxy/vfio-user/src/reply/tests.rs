@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Capabilities, DeviceFlags, DmaUnmapFlags, IrqInfoFlags, IrqSetFlags, RegionFlags,
-    RingCapability,
+    AccessEntry, Capabilities, DeviceFlags, DmaUnmapFlags, IrqInfoFlags, IrqSetFlags, RegionFlags,
+    RingCapability, Treatment,
 };
 
 /// `reply` is these bytes with id 0x0102, and they are `reply`.
