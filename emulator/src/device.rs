@@ -4,10 +4,13 @@
 //! calls [`Device::write`] and [`Device::read`] for the guest's accesses and [`Device::run`] until
 //! it says [`Progress::Idle`]; all three are bounded.
 
+mod access_map;
+
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::dma::Gate;
+pub use access_map::{Mirror, Mirrored, MirroredRegister};
 pub use outrigger_ring::Width;
 
 /// What identifies a device in PCI config space (PCI 3.0, section 6.2.1).
@@ -90,12 +93,42 @@ pub trait Device: Send + std::fmt::Debug {
     /// Writes `width` bytes at `offset` of BAR `bar`; the same terms as [`Device::read`].
     fn write(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width, value: u64);
 
+    /// As [`Device::write`] of one byte, for a plain write to a mirrored register that clears its bit: it does so only if the
+    /// register's count of events is still `seen`. An event that the writer could not know of stays.
+    fn write_seen(
+        &mut self,
+        context: &mut Context<'_>,
+        bar: u8,
+        offset: u64,
+        value: u8,
+        seen: u32,
+    ) {
+        let _ = seen;
+        self.write(context, bar, offset, Width::Byte, value.into());
+    }
+
+    /// The registers that may be mirrored; constant, at most [`outrigger_ring::MAX_MIRRORED`] of them.
+    fn mirrored_registers(&self) -> &[MirroredRegister] {
+        &[]
+    }
+
+    /// A mirrored register as it is now; `None` from the first number on that has none.
+    fn mirrored(&self, register: u32) -> Option<Mirrored> {
+        let _ = register;
+        None
+    }
+
     /// Tells where BAR `bar` decodes now; `None` while its decode is off. A chip that compares
     /// addresses with its own windows needs it.
     fn bar_moved(&mut self, bar: u8, base: Option<u64>);
 
     /// Does a bounded slice of work: completions, timers, instructions.
-    fn run(&mut self, context: &mut Context<'_>) -> Progress;
+    ///
+    /// A mirrored register that changes is shown to `mirror` before any DMA that follows, and before the return. What the slice
+    /// begins with sees the effect of all writes that the guest made before the slice; the rest may not. So a
+    /// step that looks at bits that plain writes change comes first in a slice: the device returns
+    /// [`Progress::More`] in front of it.
+    fn run(&mut self, context: &mut Context<'_>, mirror: &mut dyn Mirror) -> Progress;
 
     /// When [`Device::run`] must be called although nothing else happens.
     fn deadline(&self) -> Option<Instant>;

@@ -168,7 +168,7 @@ impl Worker {
                 self.export.intake(&mut self.function)
             });
             now = Instant::now().max(now);
-            let progress = self.function.run(now);
+            let progress = self.export.run(&mut self.function, now);
             self.export.settle(&mut self.function);
 
             if took

@@ -9,12 +9,14 @@ mod vfio_user;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::net::SocketFlags;
 use tracing::{debug, info, warn};
 
+use crate::device::Progress as Ran;
 use crate::pci::Function;
 use rate_limit::RateLimit;
 use ring::RingFront;
@@ -137,6 +139,14 @@ impl Export {
         }
         self.registry = Some(registry);
         any
+    }
+
+    /// Runs the function for a bounded slice; a client with rings sees its mirrored registers change.
+    pub fn run(&mut self, function: &mut Function, now: Instant) -> Ran {
+        match self.ring().and_then(RingFront::mirror) {
+            Some(mirror) => function.run_mirrored(now, mirror),
+            None => function.run(now),
+        }
     }
 
     /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`].

@@ -7,6 +7,7 @@ mod connection;
 mod interrupt;
 mod link;
 mod message;
+mod mirror;
 mod phase;
 mod register_access;
 mod registers;
@@ -21,7 +22,9 @@ pub use phase::Phase;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use crate::device::{Bar, BarKind, Context, Device, Identity, Progress, Width};
+use crate::device::{
+    Bar, BarKind, Context, Device, Identity, Mirror, Mirrored, MirroredRegister, Progress, Width,
+};
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
@@ -94,6 +97,8 @@ pub struct Lsi {
     windows: [Option<u64>; 3],
     /// ISTAT1.SI was set while the line was asserted: it stays so until serviced.
     line_held: bool,
+    /// INTFLYs so far, modulo 2^32; no reset sets it back.
+    flies: u32,
     ram: Vec<u8>,
     bus: Bus,
 }
@@ -115,6 +120,7 @@ impl Lsi {
             timers: Timers::new(),
             windows: [None; 3],
             line_held: false,
+            flies: 0,
             ram,
             bus,
         }
@@ -196,6 +202,7 @@ impl Lsi {
             timers,
             windows: _,
             line_held,
+            flies: _,
             ram: _,
             bus: _,
         } = self;
@@ -276,12 +283,27 @@ impl Device for Lsi {
         }
     }
 
-    fn run(&mut self, context: &mut Context<'_>) -> Progress {
+    fn write_seen(&mut self, context: &mut Context<'_>, _: u8, offset: u64, value: u8, seen: u32) {
         self.timers.now(context.now);
+        self.write_mirrored(offset.to_le_bytes()[0], value, seen);
+    }
+
+    fn mirrored_registers(&self) -> &[MirroredRegister] {
+        mirror::registers(self.model)
+    }
+
+    fn mirrored(&self, register: u32) -> Option<Mirrored> {
+        (register == mirror::ISTAT0).then(|| self.shown())
+    }
+
+    fn run(&mut self, context: &mut Context<'_>, mirror: &mut dyn Mirror) -> Progress {
+        self.timers.now(context.now);
+        let mut shown = self.shown();
         self.bus.poll(context.now);
-        let progress = self.run_scripts(context.dma);
+        let progress = self.run_scripts(context.dma, &mut shown, mirror);
         self.expire(context.now);
         self.bus.kick();
+        self.show_istat(&mut shown, mirror);
         progress
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use outrigger_ring::SetupError;
 use outrigger_vfio_user::Command;
 
+use crate::access_map::MapError;
 use crate::config_space::ConfigError;
 use crate::guest_memory::MemoryError;
 use crate::link::socket::RequestError;
@@ -61,6 +62,9 @@ pub enum Error {
     /// The device's config space cannot be shadowed.
     #[error("the emulator's device cannot be used: {0}")]
     Config(#[from] ConfigError),
+    /// The access map cannot be believed.
+    #[error("the emulator's access map: {0}")]
+    AccessMap(#[from] MapError),
     /// The rings cannot be set up.
     #[error("attaching the rings: {0}")]
     Ring(#[from] SetupError),

@@ -48,6 +48,7 @@
 //! waits, and the VMM gets one [`Event`]. Guest RAM is shared with the emulator by design: it may write any of it at
 //! any time, as a device with DMA can.
 
+pub mod access_map;
 pub mod bars;
 pub mod config_space;
 mod control;

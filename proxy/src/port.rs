@@ -1,6 +1,6 @@
 //! Step 3, port: one vCPU's way to a device, the same interface over the ring, over the socket and in the VMM's own process.
 
-use outrigger_ring::Access;
+use outrigger_ring::{Access, Effect};
 
 use crate::health::Event;
 
@@ -38,6 +38,19 @@ pub trait Port: Send + std::fmt::Debug {
     /// A posted write (memory BARs): returns when it is on its way. A later read through any
     /// port of this device sees its effect.
     fn post(&mut self, access: Access, value: u64) -> Result<(), PortError>;
+
+    /// A posted write of one byte that has this effect on a mirrored register and no other.
+    fn post_effect(&mut self, access: Access, value: u8, effect: Effect) -> Result<(), PortError> {
+        let _ = effect;
+        self.post(access, value.into())
+    }
+
+    /// What a mirrored register reads as now, after all writes that came before. Does not wait. `None`: only a
+    /// read can tell.
+    fn mirrored(&mut self, register: u32) -> Result<Option<u8>, PortError> {
+        let _ = register;
+        Ok(None)
+    }
 
     /// A non-posted write (port I/O, config space): returns when it has taken effect.
     fn write(&mut self, access: Access, value: u64) -> Result<(), PortError>;

@@ -149,11 +149,13 @@ impl Proxy {
         let (transport, ports) = if agreement.ring {
             let rings =
                 control::ring::attach(&connection, agreement, options.vcpus, options.ring_slots)?;
+            let map = control::ring::access_map(&connection, &description.regions)?;
+            let map = Arc::new(map);
             let ports = rings
                 .into_iter()
                 .map(|ring| {
                     let counters = ring.counters();
-                    port(Box::new(ring), Some(counters))
+                    port(Box::new(ring), Some(counters)).with_access_map(Arc::clone(&map))
                 })
                 .collect();
             (Transport::Ring, ports)

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use outrigger_ring::{Access, Statistics, Width};
 
+use crate::access_map::AccessMap;
 use crate::bars::{ROM, Space};
 use crate::config_space::ConfigSpace;
 use crate::counters::Counters;
@@ -31,6 +32,7 @@ pub struct VcpuPort {
     config: Arc<Mutex<ConfigSpace>>,
     config_size: u16,
     health: Arc<Health>,
+    map: Arc<AccessMap>,
     counters: Counters,
     ring: Option<Arc<outrigger_ring::Counters>>,
 }
@@ -53,9 +55,15 @@ impl VcpuPort {
             config,
             config_size,
             health,
+            map: Arc::default(),
             counters: Counters::default(),
             ring,
         }
+    }
+
+    /// The same port, which treats accesses as `map` says.
+    pub(crate) fn with_access_map(self, map: Arc<AccessMap>) -> Self {
+        Self { map, ..self }
     }
 
     /// A read of memory space. `data` is filled if the device decodes `address`.
@@ -213,6 +221,16 @@ impl VcpuPort {
 
     fn forward_read(&mut self, access: Access) -> u64 {
         if !self.health.is_dead() {
+            if let Some(register) = self.map.mirrored(access) {
+                match self.port.mirrored(register) {
+                    Ok(Some(value)) => {
+                        self.counters.mirror_reads += 1;
+                        return value.into();
+                    }
+                    Ok(None) => {}
+                    Err(error) => self.health.fail(error.to_event()),
+                }
+            }
             self.counters.crossings += 1;
             match self.port.read(access) {
                 Ok(value) => return value & access.width.mask(),
@@ -230,7 +248,10 @@ impl VcpuPort {
         }
         let done: Result<(), PortError> = if posted {
             self.counters.posted_writes += 1;
-            self.port.post(access, value)
+            match self.map.effect(access, value) {
+                Some((value, effect)) => self.port.post_effect(access, value, effect),
+                None => self.port.post(access, value),
+            }
         } else {
             self.counters.crossings += 1;
             self.port.write(access, value)

@@ -6,7 +6,8 @@ use crate::doorbell::Doorbell;
 use crate::error::{Error, Violation};
 use crate::mailbox::MailboxClient;
 use crate::memory::PeerLines;
-use crate::message::{Access, Message, Request};
+use crate::message::{Access, Message, Request, Width};
+use crate::mirror::{Effect, MirrorClient};
 use crate::producer::Producer;
 use crate::statistics::{Counters, Statistics};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -34,6 +35,7 @@ pub struct Client {
     pub(crate) rung: u64,
     /// Orders the posted writes of a session's clients; one client alone needs none.
     pub(crate) tickets: Option<Arc<AtomicU64>>,
+    pub(crate) mirror: MirrorClient,
     pub(crate) failed: Option<Error>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -58,6 +60,7 @@ impl Client {
         writes: impl IntoIterator<Item = (Access, u64)>,
     ) -> Result<(), Error> {
         self.unless_failed(|client| {
+            client.mirror.begin();
             let mut ticket = 0;
             let mut count = 0;
             let mut result = Ok(());
@@ -65,15 +68,64 @@ impl Client {
                 if index % TICKET_SPAN == 0 {
                     ticket = client.ticket();
                 }
-                result = client.push(Request::Write(access, value), ticket);
+                result = client.push(Request::Write(access, value), ticket, None);
                 if result.is_err() {
                     break;
                 }
                 count += 1;
             }
+            client.mirror.published(None, client.producer.position());
+            client.mirror.end(client.producer.position());
             client.counters.posted.add(count);
             client.kick();
             result
+        })
+    }
+
+    /// Sends a posted write of one byte that has this effect and no other, so that [`Client::mirrored`] need not wait for it.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub fn post_effect(
+        &mut self,
+        region: u8,
+        offset: u64,
+        value: u8,
+        effect: Effect,
+    ) -> Result<(), Error> {
+        let access = Access {
+            region,
+            offset,
+            width: Width::Byte,
+        };
+        self.unless_failed(|client| {
+            client.mirror.begin();
+            let ticket = client.ticket();
+            let (seen, plain) = client.mirror.tag(effect, value);
+            let result = client.push(Request::Write(access, value.into()), ticket, seen);
+            let end = client.producer.position();
+            let known = plain.then_some((effect, value, seen));
+            client.mirror.published(known, end);
+            client.mirror.end(end);
+            client.counters.posted.add(result.is_ok().into());
+            client.kick();
+            result
+        })
+    }
+
+    /// What a read of mirrored register `register` gives now, after all writes that happened before through any client.
+    /// Does not wait and is no crossing. `None`: only the device can tell, so read.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or what this client failed with earlier.
+    pub fn mirrored(&mut self, register: u32) -> Result<Option<u8>, Error> {
+        self.unless_failed(|client| {
+            let position = client.producer.position();
+            let consumed = position - client.producer.outstanding()?;
+            let tickets = client.tickets.as_deref();
+            let value = client.mirror.read(register, position, consumed, tickets)?;
+            client.counters.mirrored.add(value.is_some().into());
+            Ok(value)
         })
     }
 
@@ -124,6 +176,7 @@ impl Client {
             crossings,
             doorbells_sent,
             doorbells_suppressed,
+            mirrored: 0,
             spins: 0,
             blocks,
         }
@@ -146,14 +199,15 @@ impl Client {
     }
 
     fn ticket(&self) -> u64 {
-        // Relaxed is enough: tickets drawn one after the other, in whatever way that is known, are in the order of the
+        // The order of tickets needs no more than relaxed: those drawn one after the other, in whatever way that is known, are in the order of the
         // counter's own modifications.
+        // SYNC: the release and acquire pair with those in `MirrorClient::read`.
         self.tickets
             .as_ref()
-            .map_or(0, |tickets| tickets.fetch_add(1, Ordering::Relaxed))
+            .map_or(0, |tickets| tickets.fetch_add(1, Ordering::AcqRel))
     }
 
-    fn push(&mut self, request: Request, ticket: u64) -> Result<(), Error> {
+    fn push(&mut self, request: Request, ticket: u64, seen: Option<u32>) -> Result<(), Error> {
         if !request.access().is_encodable() {
             return Err(Error::Access);
         }
@@ -165,6 +219,7 @@ impl Client {
         self.producer.push(Message {
             request,
             order: ticket,
+            seen,
         });
         Ok(())
     }
@@ -188,6 +243,7 @@ impl Client {
         self.mailbox.send(Message {
             request,
             order: self.producer.position(),
+            seen: None,
         });
         self.kick();
         let peer_cpu = self.worker_cpu();

@@ -2,7 +2,7 @@
 
 use crate::error::Violation;
 use crate::memory::{Line, OwnLines, PeerLines};
-use crate::message::{Message, Request};
+use crate::message::Message;
 
 /// Takes posted messages out of slots. One thread owns it.
 #[derive(Debug)]
@@ -80,10 +80,10 @@ impl Consumer {
     }
 
     /// Takes the message that was peeked at.
-    pub(crate) fn take(&mut self) -> Option<Request> {
+    pub(crate) fn take(&mut self) -> Option<Message> {
         let message = self.next.take()?;
         self.head += 1;
-        Some(message.request)
+        Some(message)
     }
 
     /// The position behind the last message that is visible now: at most a ring's length ahead of the head.

@@ -51,6 +51,9 @@ pub enum Violation {
     /// A reply has bits above the access's width.
     #[error("reply {0:#x} is wider than the access")]
     Reply(u64),
+    /// A mirrored register contains more, or far fewer, posted writes than were published.
+    #[error("mirror with {0:#x} posted writes is impossible")]
+    Mirror(u32),
     /// More posted writes claim to come before a read than all rings can hold.
     #[error("posted writes without end before a read")]
     Order,
@@ -70,8 +73,8 @@ pub enum SetupError {
         /// Slots named.
         slots: u32,
     },
-    /// The register mirror is larger than 1 MiB.
-    #[error("a register mirror of {0} bytes is above 1 MiB")]
+    /// The register mirror has more than 16 registers, or not a line for each.
+    #[error("a register mirror of {0} bytes: not 64 for each of at most 16 registers")]
     Mirror(u32),
     /// The descriptor is no memfd of ordinary pages.
     #[error("{0}: not a memfd of ordinary pages")]

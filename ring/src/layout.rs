@@ -119,8 +119,17 @@ impl Geometry {
     }
 }
 
-/// The most that a register mirror can have, in bytes.
-pub const MAX_MIRROR_BYTES: u32 = 1 << 20;
+/// Bytes of a mirror of so many registers: a line each.
+pub(crate) const fn mirror_bytes(registers: u32) -> u32 {
+    registers.saturating_mul(64)
+}
+
+/// Lines to map for so many registers: a power of two of them, which [`Geometry::size`] has room for.
+pub(crate) const fn mirror_lines(registers: u32) -> u64 {
+    registers.next_power_of_two() as u64
+}
+
+const _: () = assert!(mirror_lines(crate::mirror::MAX_MIRRORED) * LINE <= PAGE);
 
 /// One of the three shared memories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

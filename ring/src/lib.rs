@@ -10,6 +10,9 @@
 //!   travels there and back.
 //! - A *doorbell* (an eventfd) is written only when the other side has said that it sleeps.
 //!
+//! Some registers can be read without a crossing ([`Client::mirrored`]): the worker shows their values in the *register
+//! mirror*.
+//!
 //! # Order
 //! The accesses of one client take effect in program order. If one access happened before another, in whatever way
 //! the guest's vCPUs arranged that, it takes effect before it, whichever channels they went through: a read
@@ -100,6 +103,7 @@ mod layout;
 mod mailbox;
 mod memory;
 mod message;
+mod mirror;
 mod producer;
 mod server;
 mod statistics;
@@ -114,8 +118,9 @@ pub use client::Client;
 pub use doorbell::PeerWatch;
 pub use error::{Error, SetupError, Violation};
 #[cfg(not(loom))]
-pub use layout::{Geometry, MAX_MIRROR_BYTES, VERSION};
+pub use layout::{Geometry, VERSION};
 pub use message::{Access, Request, Width};
+pub use mirror::{Effect, MAX_MIRRORED, Mirrored, Serve};
 pub use server::Server;
 #[cfg(not(loom))]
 pub use session::{ClientSetup, ServerSetup};

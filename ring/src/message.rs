@@ -1,6 +1,7 @@
 //! Step 4, ring: what travels, one guest access, as a value and as the 56 bytes behind a stamp.
 
 use crate::error::Violation;
+use crate::mirror::EVENTS_MASK;
 
 /// Width of an access in bytes. A width that the wire names otherwise does not exist here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +103,8 @@ pub(crate) type Body = [u64; 7];
 pub(crate) struct Message {
     pub(crate) request: Request,
     pub(crate) order: u64,
+    /// The tag of a posted write that clears a bit of a mirrored register: the count of events that its sender knew.
+    pub(crate) seen: Option<u32>,
 }
 
 const WRITE: u64 = 1;
@@ -109,7 +112,7 @@ const READ: u64 = 2;
 
 impl Message {
     /// Word 0: kind in bits 0-7, width in bytes in bits 8-15, region in bits 16-23, zero above. Word 1: offset. Word 2: value,
-    /// zero for a read. Word 3: ticket or position. Words 4 to 6: zero.
+    /// zero for a read. Word 3: ticket or position. Word 4: the tag plus 1, else zero. Words 5 and 6: zero.
     pub(crate) fn encode(self) -> Body {
         let (kind, value) = match self.request {
             Request::Write(_, value) => (WRITE, value),
@@ -122,7 +125,8 @@ impl Message {
             access.offset,
             value & access.width.mask(),
             self.order,
-            0,
+            self.seen
+                .map_or(0, |seen| u64::from(seen & EVENTS_MASK) + 1),
             0,
             0,
         ]
@@ -130,7 +134,7 @@ impl Message {
 
     /// The message in `body`, if every field is in range.
     pub(crate) fn decode(body: Body) -> Result<Self, Violation> {
-        let [head, offset, value, order, 0, 0, 0] = body else {
+        let [head, offset, value, order, tag, 0, 0] = body else {
             return Err(Violation::Message);
         };
         let [kind, width, region, 0, 0, 0, 0, 0] = head.to_le_bytes() else {
@@ -150,7 +154,27 @@ impl Message {
             (WRITE, value) if value & !width.mask() == 0 => Request::Write(access, value),
             _ => return Err(Violation::Message),
         };
-        Ok(Self { request, order })
+        let seen = match (tag.checked_sub(1), request) {
+            (None, _) => None,
+            (Some(seen), Request::Write(..)) if seen <= EVENTS_MASK.into() => {
+                u32::try_from(seen).ok()
+            }
+            _ => return Err(Violation::Message),
+        };
+        Ok(Self {
+            request,
+            order,
+            seen,
+        })
+    }
+
+    /// As [`Message::decode`], for a mailbox: nothing is tagged.
+    pub(crate) fn decode_waiting(body: Body) -> Result<Self, Violation> {
+        let message = Self::decode(body)?;
+        match message.seen {
+            None => Ok(message),
+            Some(_) => Err(Violation::Message),
+        }
     }
 
     /// As [`Message::decode`], for a slot: only writes are posted.
@@ -180,6 +204,7 @@ mod tests {
         let write = Message {
             request: Request::Write(ACCESS, 0xdead_beef),
             order: 7,
+            seen: None,
         };
         assert_eq!(
             write.encode(),
@@ -188,8 +213,22 @@ mod tests {
         let read = Message {
             request: Request::Read(ACCESS),
             order: 9,
+            seen: None,
         };
         assert_eq!(read.encode(), [0x0002_0402, 0x1234, 0, 9, 0, 0, 0]);
+        let tagged = Message {
+            seen: Some(4),
+            ..write
+        };
+        assert_eq!(
+            tagged.encode(),
+            [0x0002_0401, 0x1234, 0xdead_beef, 7, 5, 0, 0]
+        );
+        assert_eq!(Message::decode_posted(tagged.encode()), Ok(tagged));
+        assert_eq!(
+            Message::decode_waiting(tagged.encode()),
+            Err(Violation::Message)
+        );
     }
 
     #[test]
@@ -197,6 +236,7 @@ mod tests {
         let good = Message {
             request: Request::Write(ACCESS, 1),
             order: 0,
+            seen: None,
         }
         .encode();
         assert!(Message::decode(good).is_ok());
@@ -211,7 +251,7 @@ mod tests {
             (1, u64::MAX),              // offset and width overflow
             (1, u64::MAX - 3),          // offset and width overflow
             (2, 0x1_0000_0000),         // value wider than the access
-            (4, 1),
+            (4, 0x80_0001),             // a tag of 24 bits
             (5, 1),
             (6, 1),
         ];
@@ -226,6 +266,8 @@ mod tests {
         }
         let read_with_value = [0x0002_0402, 0x1234, 1, 0, 0, 0, 0];
         assert_eq!(Message::decode(read_with_value), Err(Violation::Message));
+        let tagged_read = [0x0002_0402, 0x1234, 0, 0, 1, 0, 0];
+        assert_eq!(Message::decode(tagged_read), Err(Violation::Message));
         let posted_read = [0x0002_0402, 0x1234, 0, 0, 0, 0, 0];
         assert_eq!(Message::decode_posted(posted_read), Err(Violation::Message));
     }

@@ -3,6 +3,8 @@
 //! A lost wake-up leaves a thread asleep for ever, which loom reports as a deadlock; a body that is read while it is written
 //! is a race, which it reports too.
 
+mod mirror;
+
 use std::time::Duration;
 
 use loom::sync::Arc as LoomArc;
@@ -14,6 +16,7 @@ use crate::doorbell::{Doorbell, PeerWatch};
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::memory::Mapping;
 use crate::message::{Access, Request, Width};
+use crate::mirror::{MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
 use crate::server::{Channel, Server};
 use crate::statistics::Statistics;
@@ -31,10 +34,15 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
     let statistics = Mapping::new(1);
     let bell = Doorbell::new();
     let tickets = (channels > 1).then(|| std::sync::Arc::new(AtomicU64::new(0)));
+    let mirror = Mapping::new(1);
+    let posted: std::sync::Arc<[Posted]> = (0..channels).map(|_| Posted::default()).collect();
+    let consumed: Vec<_> = (0..channels).map(|_| Mapping::new(1)).collect();
     let mut clients = Vec::new();
     let mut served = Vec::new();
-    for _ in 0..channels {
-        let (ring, consumed, mailbox) = (Mapping::new(slots), Mapping::new(1), Mapping::new(1));
+    for channel in 0..channels {
+        let (ring, mailbox) = (Mapping::new(slots), Mapping::new(1));
+        let counters = consumed.iter().map(Mapping::peer).collect();
+        let consumed = &consumed[channel];
         let (client_flag, client_bell) = (Mapping::new(1), Doorbell::new());
         clients.push(Client {
             producer: Producer::new(ring.own(), consumed.peer()),
@@ -51,6 +59,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
             doorbell: bell.clone(),
             rung: 0,
             tickets: tickets.clone(),
+            mirror: MirrorClient::new(Some(mirror.peer()), 1, posted.clone(), channel, counters),
             failed: None,
             counters: Default::default(),
         });
@@ -70,6 +79,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         doorbell: bell,
         cpu: 0,
         sleeps: 0,
+        mirror: MirrorServer::new(Some(mirror.own()), 1),
         statistics: Statistics::default(),
         failed: None,
     };

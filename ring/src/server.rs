@@ -6,11 +6,14 @@ use crate::error::{Error, Violation};
 use crate::mailbox::MailboxServer;
 use crate::memory::{OwnLines, PeerLines};
 use crate::message::{Message, Request};
+use crate::mirror::{MirrorServer, Mirrored, Serve, Unmirrored};
 use crate::statistics::Statistics;
 use crate::sync::{Ordering, fence};
 
-/// Posted writes applied in one turn at most, reads apart.
-const TURN: u64 = 256;
+/// Posted writes applied in one turn at most, reads apart. Enough for all writes that clients lay over mirrored registers: they
+/// are taken in before the device goes on.
+const TURN: u64 = 1024;
+const _: () = assert!(TURN >= 64 * crate::mirror::MAX_PENDING as u64);
 /// Rounds over all channels before a turn comes back with nothing: a caller that polls reads the clock in between.
 #[cfg(not(loom))]
 const LOOKS: u32 = crate::wait::LOOKS;
@@ -68,6 +71,7 @@ pub struct Server {
     pub(crate) cpu: u64,
     /// Sleeps so far.
     pub(crate) sleeps: u64,
+    pub(crate) mirror: MirrorServer,
     pub(crate) statistics: Statistics,
     pub(crate) failed: Option<Error>,
 }
@@ -76,14 +80,22 @@ impl Server {
     /// Takes what is there, a bounded portion, and calls `serve` for each request in order; what it returns for a read is the
     /// reply (bits above the access's width are cut off). Returns whether there was anything.
     ///
-    /// Bounded by 256 posted writes, plus one read or non-posted write for each channel with what comes before it: at most
+    /// Bounded by 1024 posted writes, plus one read or non-posted write for each channel with what comes before it: at most
     /// two rings' length for each channel. Does not wait.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: a client broke the protocol. The session is over and repeats the error.
-    pub fn turn(&mut self, mut serve: impl FnMut(Request) -> u64) -> Result<bool, Error> {
+    pub fn turn(&mut self, serve: impl FnMut(Request) -> u64) -> Result<bool, Error> {
+        self.turn_with(&mut Unmirrored(serve))
+    }
+
+    /// As [`Server::turn`], for a device with mirrored registers: they are shown as they are after each request.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn turn_with(&mut self, device: &mut impl Serve) -> Result<bool, Error> {
         for _ in 0..LOOKS {
-            if self.unless_failed(|server| server.look(&mut serve))? {
+            if self.unless_failed(|server| server.look(device))? {
                 return Ok(true);
             }
         }
@@ -95,12 +107,44 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::turn`].
-    pub fn apply_posted(&mut self, mut serve: impl FnMut(Request) -> u64) -> Result<(), Error> {
+    pub fn apply_posted(&mut self, serve: impl FnMut(Request) -> u64) -> Result<(), Error> {
+        self.apply_posted_with(&mut Unmirrored(serve))
+    }
+
+    /// As [`Server::apply_posted`], for a device with mirrored registers.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn apply_posted_with(&mut self, device: &mut impl Serve) -> Result<(), Error> {
         self.unless_failed(|server| {
-            server.catch_up(&mut serve)?;
+            server.catch_up(device)?;
             server.publish();
             Ok(())
         })
+    }
+
+    /// Shows a mirrored register's value to the clients. The worker calls it whenever a register has changed by
+    /// anything but a request of this session, and before anything that the guest could learn of the change from: before a
+    /// later DMA, an interrupt, a reply that came another way.
+    pub fn show(&mut self, register: u32, now: Mirrored) {
+        self.mirror.show(register, now, self.statistics.posted);
+    }
+
+    /// Shows all mirrored registers: before the first use of a session, and after the device has changed in another way.
+    pub fn show_all(&mut self, device: &impl Serve) {
+        for register in (0..).take(self.mirror.registers()) {
+            let Some(now) = device.mirrored(register) else {
+                return;
+            };
+            self.show(register, now);
+        }
+    }
+
+    /// Serves a request, and shows what it has changed before anybody can learn that it was served.
+    fn execute(&mut self, device: &mut impl Serve, message: Message) -> u64 {
+        let value = device.serve(message.request, message.seen);
+        self.show_all(device);
+        value
     }
 
     fn unless_failed<T>(
@@ -124,13 +168,13 @@ impl Server {
         }
     }
 
-    fn look(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<bool, Violation> {
+    fn look(&mut self, device: &mut impl Serve) -> Result<bool, Violation> {
         let mut found = false;
         for index in 0..self.channels.len() {
-            found |= self.synchronous(index, serve)?;
+            found |= self.synchronous(index, device)?;
         }
         for _ in 0..TURN {
-            if !self.apply_next(serve)? {
+            if !self.apply_next(device)? {
                 break;
             }
             found = true;
@@ -142,21 +186,15 @@ impl Server {
     }
 
     /// Serves the request in channel `index`'s mailbox, if there is one, after all that must come before it.
-    fn synchronous(
-        &mut self,
-        index: usize,
-        serve: &mut impl FnMut(Request) -> u64,
-    ) -> Result<bool, Violation> {
+    fn synchronous(&mut self, index: usize, device: &mut impl Serve) -> Result<bool, Violation> {
         let Some(channel) = self.channels.get(index) else {
             return Ok(false);
         };
         let Some(body) = channel.mailbox.request()? else {
             return Ok(false);
         };
-        let Message {
-            request,
-            order: position,
-        } = Message::decode(body)?;
+        let message = Message::decode_waiting(body)?;
+        let position = message.order;
         // The sender waits for the reply, so the end of its ring stands still, and is what it names.
         let published = channel.consumer.visible_end();
         if position != published {
@@ -165,8 +203,8 @@ impl Server {
                 published,
             });
         }
-        self.catch_up(serve)?;
-        let value = serve(request) & request.reply_mask();
+        self.catch_up(device)?;
+        let value = self.execute(device, message) & message.request.reply_mask();
         self.statistics.crossings += 1;
         if let Some(channel) = self.channels.get_mut(index) {
             channel.mailbox.answer(value);
@@ -176,7 +214,7 @@ impl Server {
     }
 
     /// Applies every posted write that is visible now, in any ring.
-    fn catch_up(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<(), Violation> {
+    fn catch_up(&mut self, device: &mut impl Serve) -> Result<(), Violation> {
         let mut limit = 0;
         for channel in &mut self.channels {
             channel.target = channel.consumer.visible_end();
@@ -193,7 +231,7 @@ impl Server {
             {
                 return Ok(());
             }
-            self.apply_next(serve)?;
+            self.apply_next(device)?;
         }
         if self
             .channels
@@ -210,7 +248,7 @@ impl Server {
     /// The next one is the one with the lowest ticket, once each ring has either shown its next message or was seen empty
     /// *after* all those were seen: a write that happened before one of them is then either among them, or behind one in its own
     /// ring whose ticket is lower still.
-    fn apply_next(&mut self, serve: &mut impl FnMut(Request) -> u64) -> Result<bool, Violation> {
+    fn apply_next(&mut self, device: &mut impl Serve) -> Result<bool, Violation> {
         // Each further round found a message in a ring that had none: no more rounds than rings, plus one.
         let mut look_again = true;
         while look_again {
@@ -222,18 +260,23 @@ impl Server {
         }
         let next = self
             .channels
-            .iter_mut()
-            .filter_map(|channel| channel.consumer.ticket().map(|ticket| (ticket, channel)))
-            .min_by_key(|(ticket, _)| *ticket);
-        let Some((_, channel)) = next else {
+            .iter()
+            .enumerate()
+            .filter_map(|(index, channel)| Some((channel.consumer.ticket()?, index)))
+            .min();
+        let Some((_, index)) = next else {
             return Ok(false);
         };
-        let Some(request) = channel.consumer.take() else {
+        let taken = self.channels.get_mut(index).map(|c| c.consumer.take());
+        let Some(Some(message)) = taken else {
             return Ok(false);
         };
-        serve(request);
+        // Counted first: what is shown then contains it.
         self.statistics.posted += 1;
-        if channel.consumer.owes_much() {
+        self.execute(device, message);
+        if let Some(channel) = self.channels.get_mut(index)
+            && channel.consumer.owes_much()
+        {
             channel.publish(&mut self.statistics);
         }
         Ok(true)
@@ -248,6 +291,7 @@ impl Server {
             crossings,
             doorbells_sent,
             doorbells_suppressed,
+            mirrored: _,
             spins: _,
             blocks,
         } = self.statistics;

@@ -12,9 +12,10 @@ use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::doorbell::{Doorbell, PeerWatch};
 use crate::error::SetupError;
-use crate::layout::{Geometry, HEADER_BYTES, MAX_MIRROR_BYTES, Memory, header};
+use crate::layout::{Geometry, HEADER_BYTES, Memory, header, mirror_bytes, mirror_lines};
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::memory::{Mapping, OwnLines, PeerLines};
+use crate::mirror::{MAX_MIRRORED, MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
 use crate::server::{Channel, Server};
 use crate::statistics::{Counters, Statistics};
@@ -193,7 +194,23 @@ impl ClientSetup {
             mailboxes,
             doorbells,
         } = self;
-        let device = Shared::adopt(device, device_memory(mirror_bytes)?, geometry)?;
+        let memory = device_memory(mirrored(mirror_bytes)?)?;
+        let device = Shared::adopt(device, memory, geometry)?;
+        let posted: Arc<[Posted]> = (0..geometry.channels())
+            .map(|_| Posted::default())
+            .collect();
+        let mirror = |channel: u32| {
+            let registers = mirrored(mirror_bytes)?;
+            let lines = (registers != 0)
+                .then(|| device.peer(geometry.mirror(), mirror_lines(registers)))
+                .transpose()?;
+            let consumed = (0..geometry.channels())
+                .map(|channel| device.peer(Geometry::consumed(channel), 1))
+                .collect::<Result<_, _>>()?;
+            let own = usize::try_from(channel).unwrap_or(usize::MAX);
+            let posted = Arc::clone(&posted);
+            Ok::<_, SetupError>(MirrorClient::new(lines, registers, posted, own, consumed))
+        };
         let worker_doorbell = Doorbell::adopt(doorbell)?;
         let tickets = (geometry.channels() > 1).then(|| Arc::new(AtomicU64::new(0)));
         let wake_cost = wake_cost();
@@ -216,6 +233,7 @@ impl ClientSetup {
                 doorbell: worker_doorbell.clone(),
                 rung: 0,
                 tickets: tickets.clone(),
+                mirror: mirror(channel)?,
                 failed: None,
                 counters: Arc::new(Counters::default()),
             })
@@ -231,7 +249,7 @@ impl ClientSetup {
 #[derive(Debug)]
 pub struct ServerSetup {
     geometry: Geometry,
-    mirror_bytes: u32,
+    registers: u32,
     requests: Shared,
     mailboxes: Shared,
     device: Shared,
@@ -240,8 +258,8 @@ pub struct ServerSetup {
 }
 
 impl ServerSetup {
-    /// Checks and maps the client's memories, and makes the device memory with a register mirror of `mirror_bytes` (at most
-    /// 1 MiB) and the worker's doorbell.
+    /// Checks and maps the client's memories, and makes the device memory with a mirror of `registers` registers (at most
+    /// [`MAX_MIRRORED`]) and the worker's doorbell.
     ///
     /// # Errors
     /// Any [`SetupError`]: what came is not what the protocol asks for. Nothing stays mapped or open.
@@ -249,15 +267,15 @@ impl ServerSetup {
         geometry: Geometry,
         requests: OwnedFd,
         mailboxes: OwnedFd,
-        mirror_bytes: u32,
+        registers: u32,
     ) -> Result<Self, SetupError> {
         let requests = Shared::adopt(requests, Memory::Requests, geometry)?;
         let mailboxes = Shared::adopt(mailboxes, Memory::Mailboxes, geometry)?;
-        let device = Shared::create(device_memory(mirror_bytes)?, geometry)?;
+        let device = Shared::create(device_memory(registers)?, geometry)?;
         let doorbell = Doorbell::new()?;
         Ok(Self {
             geometry,
-            mirror_bytes,
+            registers,
             requests,
             mailboxes,
             device,
@@ -281,7 +299,7 @@ impl ServerSetup {
     /// For the client: the size of the register mirror.
     #[must_use]
     pub fn mirror_bytes(&self) -> u32 {
-        self.mirror_bytes
+        mirror_bytes(self.registers)
     }
 
     /// The doorbells of the channels from `first` on. Every channel's comes once, in order.
@@ -326,7 +344,7 @@ impl ServerSetup {
         }
         let Self {
             geometry,
-            mirror_bytes: _,
+            registers,
             requests,
             mailboxes,
             device,
@@ -348,6 +366,9 @@ impl ServerSetup {
             .zip(clients)
             .map(channel)
             .collect::<Result<_, SetupError>>()?;
+        let mirror = (registers != 0)
+            .then(|| device.own(geometry.mirror(), mirror_lines(registers)))
+            .transpose()?;
         let flag = device.own(Geometry::worker_flag(), 1)?;
         let cpu = pinned_cpu();
         flag.at(0).fill_first(cpu);
@@ -358,17 +379,27 @@ impl ServerSetup {
             doorbell,
             cpu,
             sleeps: 0,
+            mirror: MirrorServer::new(mirror, usize::try_from(registers).unwrap_or(0)),
             statistics: Statistics::default(),
             failed: None,
         })
     }
 }
 
-fn device_memory(mirror_bytes: u32) -> Result<Memory, SetupError> {
-    if mirror_bytes > MAX_MIRROR_BYTES {
-        return Err(SetupError::Mirror(mirror_bytes));
+/// The registers that a mirror of so many bytes has.
+fn mirrored(bytes: u32) -> Result<u32, SetupError> {
+    (0..=MAX_MIRRORED)
+        .find(|&registers| mirror_bytes(registers) == bytes)
+        .ok_or(SetupError::Mirror(bytes))
+}
+
+fn device_memory(registers: u32) -> Result<Memory, SetupError> {
+    if registers > MAX_MIRRORED {
+        return Err(SetupError::Mirror(mirror_bytes(registers)));
     }
-    Ok(Memory::Device { mirror_bytes })
+    Ok(Memory::Device {
+        mirror_bytes: mirror_bytes(registers),
+    })
 }
 
 #[cfg(test)]

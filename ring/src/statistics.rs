@@ -9,6 +9,8 @@ pub struct Statistics {
     pub posted: u64,
     /// Requests sent and answered (client), or answered (worker), through a mailbox.
     pub crossings: u64,
+    /// Reads answered from the register mirror (client).
+    pub mirrored: u64,
     /// Doorbells written: each is a system call, and wakes the peer.
     pub doorbells_sent: u64,
     /// Doorbells not written, as the peer was awake.
@@ -25,6 +27,7 @@ pub struct Statistics {
 pub struct Counters {
     pub(crate) posted: Counter,
     pub(crate) crossings: Counter,
+    pub(crate) mirrored: Counter,
     pub(crate) doorbells_sent: Counter,
     pub(crate) doorbells_suppressed: Counter,
     pub(crate) spins: Counter,
@@ -38,6 +41,7 @@ impl Counters {
         Statistics {
             posted: self.posted.get(),
             crossings: self.crossings.get(),
+            mirrored: self.mirrored.get(),
             doorbells_sent: self.doorbells_sent.get(),
             doorbells_suppressed: self.doorbells_suppressed.get(),
             spins: self.spins.get(),

@@ -5,8 +5,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use outrigger_ring::{Error, Geometry, Request, Server, ServerSetup, SetupError};
+use outrigger_ring::{Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError};
 
+use crate::device::Mirror;
 use crate::pci::Function;
 
 /// Posted writes reach the device in the order in which the guest made them, reads after all of them. A read or a
@@ -26,7 +27,7 @@ enum State {
 
 impl RingFront {
     /// Takes the client's requests and mailboxes memories. Also what goes back: the device memory and the worker's doorbell.
-    /// There is no register mirror yet: its size is 0.
+    /// The register mirror has room for what `function` can mirror.
     ///
     /// # Errors
     /// What came is not what the protocol asks for; nothing of it is kept.
@@ -35,9 +36,10 @@ impl RingFront {
         slots: u32,
         requests: OwnedFd,
         mailboxes: OwnedFd,
+        function: &Function,
     ) -> Result<(Self, [OwnedFd; 2]), SetupError> {
         let geometry = Geometry::new(channels, slots)?;
-        let setup = ServerSetup::new(geometry, requests, mailboxes, 0)?;
+        let setup = ServerSetup::new(geometry, requests, mailboxes, registers(function))?;
         let device = setup.device().try_clone_to_owned()?;
         let doorbell = setup.doorbell().try_clone_to_owned()?;
         let state = State::Setup(Box::new(setup));
@@ -46,7 +48,26 @@ impl RingFront {
 
     /// The size of the register mirror in bytes.
     pub(in crate::front) fn mirror_bytes(&self) -> u32 {
-        0
+        match &self.state {
+            State::Setup(setup) => setup.mirror_bytes(),
+            State::Live(_) => 0,
+        }
+    }
+
+    /// Shows the mirrored registers as they are now: after a change that came another way, and before the client hears
+    /// of it.
+    pub(in crate::front) fn refresh(&mut self, function: &mut Function) {
+        if let State::Live(server) = &mut self.state {
+            server.show_all(&Served(function));
+        }
+    }
+
+    /// Where the device shows its mirrored registers while it runs.
+    pub(in crate::front) fn mirror(&mut self) -> Option<&mut dyn Mirror> {
+        match &mut self.state {
+            State::Setup(_) => None,
+            State::Live(server) => Some(&mut **server),
+        }
     }
 
     /// Takes the doorbells of the channels from `first` on; with the last one the rings are live.
@@ -86,7 +107,7 @@ impl RingFront {
     pub(in crate::front) fn intake(&mut self, function: &mut Function) -> Result<bool, Error> {
         match &mut self.state {
             State::Setup(_) => Ok(false),
-            State::Live(server) => server.turn(|request| apply(function, request)),
+            State::Live(server) => server.turn_with(&mut Served(function)),
         }
     }
 
@@ -97,7 +118,7 @@ impl RingFront {
     pub(in crate::front) fn apply_posted(&mut self, function: &mut Function) -> Result<(), Error> {
         match &mut self.state {
             State::Setup(_) => Ok(()),
-            State::Live(server) => server.apply_posted(|request| apply(function, request)),
+            State::Live(server) => server.apply_posted_with(&mut Served(function)),
         }
     }
 
@@ -142,13 +163,27 @@ impl RingFront {
     }
 }
 
-/// Does what a request asks for; the reply's value.
-fn apply(function: &mut Function, request: Request) -> u64 {
-    match request {
-        Request::Read(access) => function.read(access),
-        Request::Write(access, value) => {
-            function.write(access, value);
-            0
+/// How many registers a function can mirror.
+fn registers(function: &Function) -> u32 {
+    (0..outrigger_ring::MAX_MIRRORED)
+        .find(|&register| function.mirrored(register).is_none())
+        .unwrap_or(outrigger_ring::MAX_MIRRORED)
+}
+
+/// The function as the rings' server sees it.
+struct Served<'a>(&'a mut Function);
+
+impl Serve for Served<'_> {
+    fn serve(&mut self, request: Request, seen: Option<u32>) -> u64 {
+        match (request, seen) {
+            (Request::Read(access), _) => return self.0.read(access),
+            (Request::Write(access, value), None) => self.0.write(access, value),
+            (Request::Write(access, value), Some(seen)) => self.0.write_seen(access, value, seen),
         }
+        0
+    }
+
+    fn mirrored(&self, register: u32) -> Option<Mirrored> {
+        self.0.mirrored(register)
     }
 }

@@ -58,7 +58,7 @@ impl Worker {
                     .ready(self.poll.registry(), *token, &mut self.function);
             }
             let more = self.export.intake(&mut self.function);
-            self.function.run(Instant::now());
+            self.export.run(&mut self.function, Instant::now());
             self.export.settle(&mut self.function);
             if tokens.is_empty() && !more && idle {
                 return;

@@ -156,7 +156,7 @@ impl Lsi {
         }
     }
 
-    fn istat0(&self) -> Istat0 {
+    pub(super) fn istat0(&self) -> Istat0 {
         let mut value = self.registers.istat0();
         value.set(Istat0::CON, self.link.connected());
         value.set(Istat0::INTF, self.interrupts.on_the_fly);

@@ -156,7 +156,7 @@ impl Rig {
             dma: &self.gate,
             now: self.now,
         };
-        self.lsi.run(&mut context)
+        self.lsi.run(&mut context, &mut ())
     }
 
     /// Runs until nothing is left to do.

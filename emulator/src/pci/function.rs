@@ -10,10 +10,10 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use outrigger_ring::Access;
+use outrigger_ring::{Access, Width};
 
 use super::config_space::{self, Command, ConfigSpace};
-use crate::device::{BarKind, Context, Device, Progress};
+use crate::device::{BarKind, Context, Device, Mirror, Mirrored, MirroredRegister, Progress};
 use crate::dma::{Gate, MapError, Mapping};
 
 /// The region number of config space (vfio-user's).
@@ -127,6 +127,39 @@ impl Function {
         );
     }
 
+    /// A guest's plain write to a mirrored register, which clears its bit unless an event came after `seen`.
+    pub fn write_seen(&mut self, access: Access, value: u64, seen: u32) {
+        let mirrored = access.width == Width::Byte
+            && self
+                .mirrored_registers()
+                .iter()
+                .any(|entry| (entry.bar, entry.offset) == (access.region, access.offset));
+        if !mirrored {
+            // The tag means nothing here.
+            self.write(access, value);
+            return;
+        }
+        let [value, ..] = value.to_le_bytes();
+        let mut context = Context {
+            dma: &self.gate,
+            now: self.now,
+        };
+        self.device
+            .write_seen(&mut context, access.region, access.offset, value, seen);
+    }
+
+    /// The registers that may be mirrored.
+    #[must_use]
+    pub fn mirrored_registers(&self) -> &[MirroredRegister] {
+        self.device.mirrored_registers()
+    }
+
+    /// A mirrored register as it is now.
+    #[must_use]
+    pub fn mirrored(&self, register: u32) -> Option<Mirrored> {
+        self.device.mirrored(register)
+    }
+
     fn contains(&self, access: Access) -> bool {
         access
             .offset
@@ -191,13 +224,19 @@ impl Function {
         self.now = now;
     }
 
-    /// Runs the device for a bounded slice.
+    /// Runs the device for a bounded slice, with nobody looking at its mirrored registers.
     pub fn run(&mut self, now: Instant) -> Progress {
+        self.run_mirrored(now, &mut ())
+    }
+
+    /// Runs the device for a bounded slice, and shows its mirrored registers when they change.
+    pub fn run_mirrored(&mut self, now: Instant, mirror: &mut dyn Mirror) -> Progress {
         self.now = now;
-        self.device.run(&mut Context {
+        let mut context = Context {
             dma: &self.gate,
             now,
-        })
+        };
+        self.device.run(&mut context, mirror)
     }
 
     /// When [`Function::run`] must be called although nothing else happens.

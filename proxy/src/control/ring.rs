@@ -1,13 +1,15 @@
-//! Attaching the rings: RING_SETUP and RING_DOORBELLS.
+//! Attaching the rings: RING_SETUP, RING_DOORBELLS, and ACCESS_MAP.
 
 use std::os::fd::OwnedFd;
 
 use outrigger_vfio_user::{Reply, Request, RingDoorbells, RingSetup};
 
 use super::{Agreement, RING_VERSION, done, unexpected};
+use crate::access_map::AccessMap;
+use crate::description::{REGIONS, Region};
 use crate::error::{Error, Step};
 use crate::link::ring::{RingPort, RingSetup as Rings};
-use crate::link::socket::Connection;
+use crate::link::socket::{Connection, RequestError};
 
 /// Descriptors of RING_SETUP, either way: two memories out, a memory and a doorbell back.
 const SETUP_FDS: usize = 2;
@@ -53,4 +55,21 @@ pub(crate) fn attach(
         hang_up,
         connection.deadline(),
     )?)
+}
+
+/// Asks what the proxy may do with accesses itself. Nothing, says an emulator that does not know the question.
+pub(crate) fn access_map(
+    connection: &Connection,
+    regions: &[Region; REGIONS],
+) -> Result<AccessMap, Error> {
+    const STEP: &str = "asking for the access map";
+    let answer = match connection.request(&Request::AccessMap, &[], 0) {
+        Ok(answer) => answer,
+        Err(RequestError::Refused { .. }) => return Ok(AccessMap::default()),
+        Err(error) => return Err(error).step(STEP),
+    };
+    match answer.reply().step(STEP)? {
+        Reply::AccessMap(map) => Ok(AccessMap::new(map.entries(), regions)?),
+        _ => unexpected(connection, STEP),
+    }
 }

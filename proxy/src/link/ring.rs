@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_ring::{
-    Access, Client, ClientSetup, Counters, Error, Geometry, PeerWatch, SetupError,
+    Access, Client, ClientSetup, Counters, Effect, Error, Geometry, PeerWatch, SetupError,
 };
 
 use crate::port::{Port, PortError};
@@ -103,6 +103,19 @@ impl Port for RingPort {
     fn post(&mut self, access: Access, value: u64) -> Result<(), PortError> {
         let done = self.client.post(access, value);
         done.or_else(|error| port_error(error).map(drop))
+    }
+
+    fn post_effect(&mut self, access: Access, value: u8, effect: Effect) -> Result<(), PortError> {
+        let done = self
+            .client
+            .post_effect(access.region, access.offset, value, effect);
+        done.or_else(|error| port_error(error).map(drop))
+    }
+
+    fn mirrored(&mut self, register: u32) -> Result<Option<u8>, PortError> {
+        self.client
+            .mirrored(register)
+            .or_else(|error| port_error(error).map(|_| None))
     }
 
     fn write(&mut self, access: Access, value: u64) -> Result<(), PortError> {

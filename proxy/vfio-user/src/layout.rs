@@ -34,6 +34,9 @@ layout!(WriteEntryBytes, 24, { offset: U64, region: U32, count: U32, data: [u8; 
 layout!(RingSetupBytes, 16, { version: U32, channels: U32, slots: U32, reserved: U32 });
 layout!(RingReadyBytes, 8, { version: U32, mirror_bytes: U32 });
 layout!(RingDoorbellsBytes, 8, { first: U32, count: U32 });
+layout!(AccessMapBytes, 8, { count: U32, reserved: U32 });
+layout!(AccessEntryBytes, 32,
+    { kind: U32, region: U32, offset: U64, size: U64, first: U32, second: U32 });
 
 /// The structure at the start of `bytes`, and what follows it.
 pub(crate) fn head<'a, T>(

@@ -25,6 +25,7 @@
 //! # Ok::<(), outrigger_vfio_user::WireError>(())
 //! ```
 
+mod access_map;
 mod device;
 mod dma;
 mod error;
@@ -38,6 +39,7 @@ mod stream;
 mod vendor;
 mod version;
 
+pub use access_map::{AccessEntry, AccessMap, Treatment};
 pub use device::{DeviceFlags, DeviceInfo};
 pub use dma::{DmaData, DmaMap, DmaMapFlags, DmaRange, DmaUnmap, DmaUnmapFlags};
 pub use error::WireError;

@@ -49,6 +49,8 @@ impl Command {
     pub const RING_SETUP: Self = Self(0x4f01);
     /// Vendor command: hands over the rings' reply doorbells.
     pub const RING_DOORBELLS: Self = Self(0x4f02);
+    /// Vendor command: asks what the client may do with accesses itself.
+    pub const ACCESS_MAP: Self = Self(0x4f03);
 
     /// The name in the specification.
     #[must_use]
@@ -71,6 +73,7 @@ impl Command {
             Self::REGION_WRITE_MULTI => "REGION_WRITE_MULTI",
             Self::RING_SETUP => "RING_SETUP",
             Self::RING_DOORBELLS => "RING_DOORBELLS",
+            Self::ACCESS_MAP => "ACCESS_MAP",
             Self(_) => return None,
         })
     }

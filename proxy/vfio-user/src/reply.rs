@@ -1,6 +1,7 @@
 //! What a server answers: every reply as a value.
 
 use crate::WireError;
+use crate::access_map::AccessMap;
 use crate::device::DeviceInfo;
 use crate::dma::{DmaData, DmaRange, DmaUnmap};
 use crate::irq::IrqInfo;
@@ -42,6 +43,8 @@ pub enum Reply<'a> {
     DmaWrite(DmaRange),
     /// RING_SETUP; two descriptors.
     RingReady(RingReady),
+    /// ACCESS_MAP.
+    AccessMap(AccessMap<'a>),
     /// The reply to a command that this crate does not know.
     Other {
         /// The command.
@@ -89,6 +92,7 @@ impl<'a> Reply<'a> {
             Command::DMA_READ => Self::DmaRead(DmaData::parse("DMA_READ", payload)?),
             Command::DMA_WRITE => Self::DmaWrite(DmaRange::parse("DMA_WRITE", payload)?),
             Command::RING_SETUP => Self::RingReady(RingReady::parse(payload)?),
+            Command::ACCESS_MAP => Self::AccessMap(AccessMap::parse(payload)?),
             command => Self::Other { command, payload },
         })
     }
@@ -110,6 +114,7 @@ impl<'a> Reply<'a> {
             Self::DmaRead(_) => Command::DMA_READ,
             Self::DmaWrite(_) => Command::DMA_WRITE,
             Self::RingReady(_) => Command::RING_SETUP,
+            Self::AccessMap(_) => Command::ACCESS_MAP,
         }
     }
 
@@ -132,6 +137,7 @@ impl<'a> Reply<'a> {
             Self::DmaRead(data) => data.emit(into),
             Self::DmaWrite(range) => range.emit(into),
             Self::RingReady(ready) => ready.emit(into),
+            Self::AccessMap(map) => map.emit(into),
             Self::Other { payload, .. } => into.extend_from_slice(payload),
         })
     }

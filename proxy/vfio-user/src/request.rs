@@ -46,6 +46,8 @@ pub enum Request<'a> {
     RingSetup(RingSetup),
     /// RING_DOORBELLS; as many descriptors as it counts.
     RingDoorbells(RingDoorbells),
+    /// ACCESS_MAP.
+    AccessMap,
     /// A command that this crate does not know.
     Other {
         /// Its number.
@@ -91,6 +93,9 @@ impl<'a> Request<'a> {
             }
             Command::RING_SETUP => Self::RingSetup(RingSetup::parse(payload)?),
             Command::RING_DOORBELLS => Self::RingDoorbells(RingDoorbells::parse(payload)?),
+            Command::ACCESS_MAP => {
+                layout::empty("ACCESS_MAP", payload).map(|()| Self::AccessMap)?
+            }
             command => Self::Other { command, payload },
         })
     }
@@ -115,6 +120,7 @@ impl<'a> Request<'a> {
             Self::RegionWriteMulti(_) => Command::REGION_WRITE_MULTI,
             Self::RingSetup(_) => Command::RING_SETUP,
             Self::RingDoorbells(_) => Command::RING_DOORBELLS,
+            Self::AccessMap => Command::ACCESS_MAP,
             Self::Other { command, .. } => *command,
         }
     }
@@ -142,7 +148,7 @@ impl<'a> Request<'a> {
             Self::RegionWrite(data) => data.emit(into),
             Self::DmaRead(range) => range.emit(into),
             Self::DmaWrite(data) => data.emit(into),
-            Self::DeviceReset => {}
+            Self::DeviceReset | Self::AccessMap => {}
             Self::RegionWriteMulti(writes) => RegionWriteEntry::emit_all(writes, into),
             Self::RingSetup(setup) => setup.emit(into),
             Self::RingDoorbells(doorbells) => doorbells.emit(into),

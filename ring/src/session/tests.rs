@@ -79,6 +79,7 @@ fn write(order: u64) -> Body {
     Message {
         request: Request::Write(ACCESS, 1),
         order,
+        seen: None,
     }
     .encode()
 }
@@ -198,7 +199,7 @@ fn swapped_memories_are_refused() {
         geometry(),
         own(setup.requests()),
         own(setup.mailboxes()),
-        MAX_MIRROR_BYTES + 1,
+        MAX_MIRRORED + 1,
     );
     assert!(matches!(large, Err(SetupError::Mirror(_))));
 }
@@ -344,6 +345,7 @@ fn a_reply_is_no_wider_than_the_access() {
         client.mailbox.send(Message {
             request: Request::Read(ACCESS),
             order: 0,
+            seen: None,
         });
         put(
             &mailboxes,
@@ -461,7 +463,7 @@ proptest! {
                     prop_assert_eq!(room, model.len() < 16);
                     if room {
                         let request = Request::Write(ACCESS, next);
-                        client.producer.push(Message { request, order: next });
+                        client.producer.push(Message { request, order: next, seen: None });
                         model.push_back(request);
                         next += 1;
                     }
@@ -469,7 +471,7 @@ proptest! {
                     prop_assert_eq!(consumer.visible_end() - consumer.head(), model.len() as u64);
                     prop_assert_eq!(consumer.anything(), !model.is_empty());
                     prop_assert_eq!(consumer.peek(), Ok(!model.is_empty()));
-                    prop_assert_eq!(consumer.take(), model.pop_front());
+                    prop_assert_eq!(consumer.take().map(|message| message.request), model.pop_front());
                     consumer.publish();
                     prop_assert_eq!(client.producer.outstanding(), Ok(model.len() as u64));
                 }

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use crate::device::{Bar, BarKind, Context, Device, Identity, Progress, Width};
+use crate::device::{Bar, BarKind, Context, Device, Identity, Mirror, Progress, Width};
 
 /// Where the interrupt line is: bit 0 of this byte of BAR 1.
 pub(super) const LINE: u64 = 0x10;
@@ -75,7 +75,7 @@ impl Device for Scratch {
 
     fn bar_moved(&mut self, _: u8, _: Option<u64>) {}
 
-    fn run(&mut self, _: &mut Context<'_>) -> Progress {
+    fn run(&mut self, _: &mut Context<'_>, _: &mut dyn Mirror) -> Progress {
         Progress::Idle
     }
 

@@ -4,14 +4,15 @@ use std::os::fd::OwnedFd;
 
 use mio::Registry;
 use outrigger_vfio_user::{
-    Command, DeviceFlags, DeviceInfo, IrqInfo, IrqInfoFlags, RegionRange, Reply, Request, WireError,
+    AccessMap, Command, DeviceFlags, DeviceInfo, IrqInfo, IrqInfoFlags, RegionRange, Reply,
+    Request, WireError,
 };
 use rustix::io::Errno;
 
 use super::intx::{self, IRQ_INDICES};
 use super::regions::{self, REGIONS};
 use super::session::Session;
-use super::{guest_ram, negotiation};
+use super::{guest_ram, negotiation, ring_setup};
 use crate::pci::Function;
 
 /// A reply, ready to go.
@@ -107,13 +108,18 @@ impl Session {
                 Reply::Done(Command::DEVICE_RESET)
             }
             Request::RingSetup(setup) if self.ring_agreed => {
-                let (ready, fds) = self.attach_ring(registry, setup, fds)?;
+                let (ready, fds) = self.attach_ring(registry, setup, fds, function)?;
                 let bytes = Reply::RingReady(ready).emit(id);
                 return Ok(Answer { bytes, fds });
             }
             Request::RingDoorbells(doorbells) if self.ring_agreed => {
                 self.add_doorbells(registry, *doorbells, fds)?;
                 Reply::Done(Command::RING_DOORBELLS)
+            }
+            Request::AccessMap if self.ring_agreed => {
+                let entries = ring_setup::access_map(function);
+                let map = AccessMap::new(&entries).map_err(|_| Errno::INVAL)?;
+                return Ok(Answer::new(&Reply::AccessMap(map), id));
             }
             // GET_REGION_IO_FDS, DMA_READ and DMA_WRITE (the server's to send), REGION_WRITE_MULTI (not offered),
             // rings without an agreement, migration, and what nobody knows.

@@ -1,17 +1,18 @@
-//! Step 5, intake: RING_SETUP and RING_DOORBELLS, which attach the rings to a session.
+//! Step 5, intake: RING_SETUP and RING_DOORBELLS, which attach the rings to a session, and ACCESS_MAP.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use outrigger_ring::SetupError;
-use outrigger_vfio_user::{RingDoorbells, RingReady, RingSetup};
+use outrigger_vfio_user::{AccessEntry, AccessMap, RingDoorbells, RingReady, RingSetup, Treatment};
 use rustix::io::Errno;
 use tracing::{debug, info};
 
 use super::super::DOORBELL;
 use super::super::ring::RingFront;
 use super::session::Session;
+use crate::pci::Function;
 
 impl Session {
     /// Attaches rings in the client's memories, in place of those that it had. The reply, and the device memory and
@@ -24,6 +25,7 @@ impl Session {
         registry: &Registry,
         setup: &RingSetup,
         fds: Vec<OwnedFd>,
+        function: &Function,
     ) -> Result<(RingReady, Vec<OwnedFd>), Errno> {
         self.drop_ring(registry);
         let Ok([requests, mailboxes]) = <[OwnedFd; 2]>::try_from(fds) else {
@@ -33,7 +35,7 @@ impl Session {
             return Err(Errno::INVAL);
         }
         let (ring, for_client) =
-            RingFront::attach(setup.channels, setup.slots, requests, mailboxes)
+            RingFront::attach(setup.channels, setup.slots, requests, mailboxes, function)
                 .map_err(|error| errno(&error))?;
         watch(registry, &ring)?;
         let ready = RingReady {
@@ -93,6 +95,26 @@ fn watch(registry: &Registry, ring: &RingFront) -> Result<(), Errno> {
     registry
         .register(&mut SourceFd(&doorbell), DOORBELL, Interest::READABLE)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// The function's access map, as it travels.
+pub(super) fn access_map(function: &Function) -> Vec<u8> {
+    let entries: Vec<_> = function
+        .mirrored_registers()
+        .iter()
+        .map(|entry| AccessEntry {
+            region: entry.bar.into(),
+            offset: entry.offset,
+            size: 1,
+            treatment: Treatment::Mirrored {
+                register: entry.register,
+                through: entry.through,
+                clears: entry.clears,
+                opaque: entry.opaque,
+            },
+        })
+        .collect();
+    AccessMap::encode(&entries)
 }
 
 /// The number for the client; the text goes to the log.

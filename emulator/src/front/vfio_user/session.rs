@@ -176,6 +176,10 @@ impl Session {
             ring.apply_posted(function)?;
         }
         let answer = self.answer(registry, header.id, &request, fds, function)?;
+        // What the command has changed shows before its reply.
+        if let Some(ring) = &mut self.ring {
+            ring.refresh(function);
+        }
         let (bytes, fds) = match answer {
             Ok(answer) => (answer.bytes, answer.fds),
             Err(errno) => {

@@ -8,10 +8,11 @@ mod register;
 mod transfer_control;
 
 use super::instruction::{Instruction, TransferControl};
-use crate::device::Progress;
+use crate::device::{Mirror, Mirrored, Progress};
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::{Dma, Scsi};
+use crate::lsi::mirror::looks_at_istat;
 use crate::lsi::phase::{Freed, Line, Phase};
 use crate::lsi::registers::{Dcntl, Scntl2, at};
 use crate::lsi::timers;
@@ -49,6 +50,8 @@ pub(in crate::lsi) enum Pending {
     Select(u32),
     /// A memory move.
     Copy(Copy),
+    /// An instruction that was fetched, from this address, and waits for the start of a slice.
+    Fetched(Instruction, u32),
 }
 
 /// Where the byte that WSR announces is.
@@ -69,6 +72,8 @@ pub(in crate::lsi) struct Processor {
     pub(in crate::lsi) carry: bool,
     /// With SCNTL2.WSR.
     pub(in crate::lsi) held: Option<Held>,
+    /// Steps since the budget was last used up or SCRIPTS came to rest.
+    steps: u32,
 }
 
 /// How a step went.
@@ -78,6 +83,8 @@ enum Step {
     Done,
     /// It made progress and goes on.
     Again(Pending),
+    /// It goes on when the driver's accesses have been taken in.
+    Yield(Pending),
     /// It goes on when the bus has changed.
     Blocked(Pending),
 }
@@ -89,9 +96,16 @@ struct Stop;
 type Outcome<T = Step> = Result<T, Stop>;
 
 impl Lsi {
-    /// Executes at most a budget's worth of steps.
-    pub(in crate::lsi) fn run_scripts(&mut self, gate: &Gate) -> Progress {
-        for _ in 0..BUDGET {
+    /// Executes at most a budget's worth of steps. After each ISTAT0 is shown, if it is not as it was `shown` last.
+    pub(in crate::lsi) fn run_scripts(
+        &mut self,
+        gate: &Gate,
+        shown: &mut Mirrored,
+        mirror: &mut dyn Mirror,
+    ) -> Progress {
+        // What a run leaves in front of an instruction that yields, the next one has: yielding wins no time.
+        let first = std::mem::take(&mut self.processor.steps);
+        for step in first..BUDGET {
             let outcome = match self.processor.state {
                 State::Halted => return Progress::Idle,
                 State::Running => self.execute(gate),
@@ -100,6 +114,7 @@ impl Lsi {
                     self.resume(gate, pending)
                 }
             };
+            self.show_istat(shown, mirror);
             // A register write of the instruction may have stopped the processor.
             if outcome.is_err() || matches!(self.processor.state, State::Halted) {
                 self.timers.handshake();
@@ -110,6 +125,11 @@ impl Lsi {
                     self.processor.state = State::Pending(pending);
                     self.watch_handshake(pending);
                     return Progress::Idle;
+                }
+                Ok(Step::Yield(pending)) => {
+                    self.processor.state = State::Pending(pending);
+                    self.processor.steps = step + 1;
+                    return Progress::More;
                 }
                 Ok(Step::Again(pending)) => {
                     self.timers.handshake();
@@ -141,6 +161,13 @@ impl Lsi {
         self.registers.set_dword(at::DSPS, second);
         let instruction = Instruction::decode([first, second]);
         tracing::trace!(dsp, text = %super::disassemble(instruction), "SCRIPTS");
+        if looks_at_istat(instruction) {
+            return Ok(Step::Yield(Pending::Fetched(instruction, dsp)));
+        }
+        self.begin(gate, instruction, dsp)
+    }
+
+    fn begin(&mut self, gate: &Gate, instruction: Instruction, dsp: u32) -> Outcome {
         match instruction {
             Instruction::BlockMove(m) => self.start_move(gate, m, dsp),
             Instruction::Io(i) => self.io(gate, i),
@@ -160,6 +187,7 @@ impl Lsi {
             Pending::Reselect(alternate) => self.wait_reselect(alternate),
             Pending::Select(alternate) => self.wait_select(alternate),
             Pending::Copy(copy) => self.go_on_copying(gate, copy),
+            Pending::Fetched(instruction, dsp) => self.begin(gate, instruction, dsp),
         }
     }
 

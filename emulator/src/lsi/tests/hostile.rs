@@ -107,7 +107,7 @@ fn long_memory_moves_yield() {
     let mut rig = Rig::new();
     rig.poke32(SCRIPT, &[0xc0ff_ffff, SCRIPTS_RAM, SCRIPTS_RAM]);
     rig.w32(at::DSP, SCRIPT);
-    assert_eq!(rig.run_once(), Progress::Idle);
+    rig.run();
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
     rig.poke32(SCRIPT, &[0xc001_0000, DATA, DATA + 4, int(1)[0], 1]);
     rig.w32(at::DSP, SCRIPT);

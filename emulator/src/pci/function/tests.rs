@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::device::{Bar, Identity, Width};
+use crate::device::{Bar, Identity};
 
 /// What the probe device was told, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Device for Probe {
         self.tell(Told::Moved(bar, base));
     }
 
-    fn run(&mut self, _: &mut Context<'_>) -> Progress {
+    fn run(&mut self, _: &mut Context<'_>, _: &mut dyn Mirror) -> Progress {
         Progress::Idle
     }
 

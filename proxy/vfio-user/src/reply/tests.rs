@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Capabilities, DeviceFlags, DmaUnmapFlags, IrqInfoFlags, IrqSetFlags, RegionFlags,
-    RingCapability,
+    AccessEntry, Capabilities, DeviceFlags, DmaUnmapFlags, IrqInfoFlags, IrqSetFlags, RegionFlags,
+    RingCapability, Treatment,
 };
 
 /// `reply` is these bytes with id 0x0102, and they are `reply`.
@@ -128,6 +128,28 @@ fn golden_bytes_of_every_reply() {
             mirror_bytes: 0,
         }),
         &bytes(0x4f01, &[1, 0, 0, 0, 0, 0, 0, 0]),
+    );
+    let entries = AccessMap::encode(&[AccessEntry {
+        region: 1,
+        offset: 0x14,
+        size: 1,
+        treatment: Treatment::Mirrored {
+            register: 2,
+            through: 0x30,
+            clears: 0x04,
+            opaque: 0xc0,
+        },
+    }]);
+    golden(
+        Reply::AccessMap(AccessMap::new(&entries).unwrap()),
+        &bytes(
+            0x4f03,
+            &[
+                1, 0, 0, 0, 0, 0, 0, 0, //
+                1, 0, 0, 0, 1, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0, 0, //
+                1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0x30, 0x04, 0xc0, 0,
+            ],
+        ),
     );
     golden(
         Reply::Other {
@@ -268,7 +290,7 @@ proptest! {
     #[test]
     fn any_payload_is_a_value_or_an_error(
         id: u16,
-        command in prop_oneof![0_u16..20, Just(0x4f01), Just(0x4f02), any::<u16>()],
+        command in prop_oneof![0_u16..20, Just(0x4f01), Just(0x4f02), Just(0x4f03), any::<u16>()],
         errno: u32,
         flags: u32,
         payload in prop::collection::vec(any::<u8>(), 0..200),

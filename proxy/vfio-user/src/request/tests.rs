@@ -179,6 +179,7 @@ fn golden_bytes_of_every_command() {
         }),
         &bytes(0x4f02, &[16, 0, 0, 0, 3, 0, 0, 0]),
     );
+    golden(&Request::AccessMap, &bytes(0x4f03, &[]));
 }
 
 #[test]
@@ -296,7 +297,7 @@ proptest! {
     #[test]
     fn any_payload_is_a_value_or_an_error(
         id: u16,
-        command in prop_oneof![0_u16..20, Just(0x4f01), Just(0x4f02), any::<u16>()],
+        command in prop_oneof![0_u16..20, Just(0x4f01), Just(0x4f02), Just(0x4f03), any::<u16>()],
         flags: u32,
         payload in prop::collection::vec(any::<u8>(), 0..200),
     ) {

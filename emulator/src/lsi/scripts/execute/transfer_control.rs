@@ -43,7 +43,7 @@ impl Lsi {
                 self.post_dma(Dma::SIR);
                 return Err(Stop);
             }
-            TransferOperation::InterruptOnTheFly => self.interrupts.on_the_fly = true,
+            TransferOperation::InterruptOnTheFly => self.interrupt_on_the_fly(),
         }
         Ok(Step::Done)
     }

@@ -1,0 +1,315 @@
+//! Step 4, ring: the register mirror. Reads that need no crossing.
+//!
+//! The worker shows the value of some registers of one byte in a word each, in memory that only it can write. A client
+//! answers a read from there if it can tell what the device would answer, and says that it cannot otherwise. It can:
+//!
+//! - when every posted write that comes before the read was consumed: the worker shows a value before it publishes
+//!   that it has consumed the write that changed it;
+//! - when what is missing are writes of this client alone whose [`Effect`] on the register is known. Their effect is
+//!   laid over the value that is shown. The word says how many writes the value contains, so the client knows which.
+//!
+//! `docs/ring-protocol.md` argues why that is what the device would have answered; loom checks it in `models/mirror.rs`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::Violation;
+use crate::memory::{Line, OwnLines, PeerLines};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Most registers that a session can mirror.
+pub const MAX_MIRRORED: u32 = 16;
+
+/// Bits of [`Mirrored::events`] that travel.
+pub(crate) const EVENTS_MASK: u32 = (1 << 23) - 1;
+
+/// A posted write is on its way out of this client: its count in [`Posted`] is not known.
+const BUSY: u64 = u64::MAX;
+/// Writes that are laid over a register's value at most; with more, the oldest must be consumed first.
+pub(crate) const MAX_PENDING: usize = 16;
+
+/// A mirrored register as the device has it now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mirrored {
+    /// The byte that a read gives.
+    pub value: u8,
+    /// How often the register's write-1-to-clear bit was set by the device so far; the low 23 bits count.
+    pub events: u32,
+}
+
+/// All that a write of one byte does, if it is a plain one: it changes these bits of one mirrored register, and nothing
+/// else that a read of any mirrored register could tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The mirrored register's number.
+    pub register: u32,
+    /// Bits that read back as written, until the device changes them.
+    pub through: u8,
+    /// At most one bit, which a 1 clears and a 0 leaves alone. Such a write is tagged with the register's count of
+    /// events, and clears only if there was no later one.
+    pub clears: u8,
+}
+
+/// What the worker does with requests.
+pub trait Serve {
+    /// Does what the request asks for. For a read, returns the reply; bits above the access's width are cut off.
+    /// `seen` is the tag of a write that clears: if the register's count of events is another by now, the
+    /// write-1-to-clear bit stays.
+    fn serve(&mut self, request: crate::Request, seen: Option<u32>) -> u64;
+
+    /// The mirrored register of this number as it is now; `None` from the first number on that has none.
+    fn mirrored(&self, register: u32) -> Option<Mirrored>;
+}
+
+/// A device without mirrored registers.
+pub(crate) struct Unmirrored<F>(pub(crate) F);
+
+impl<F: FnMut(crate::Request) -> u64> Serve for Unmirrored<F> {
+    fn serve(&mut self, request: crate::Request, _: Option<u32>) -> u64 {
+        (self.0)(request)
+    }
+
+    fn mirrored(&self, _: u32) -> Option<Mirrored> {
+        None
+    }
+}
+
+/// The word: value in bits 0-7, bit 8 set, events in bits 9-31, and above them how many posted writes the session's
+/// device had taken, modulo 2^32. Zero: the register is not shown.
+fn encode(now: Mirrored, applied: u64) -> u64 {
+    let events = u64::from(now.events & EVENTS_MASK);
+    u64::from(now.value) | 1 << 8 | events << 9 | applied << 32
+}
+
+fn decode(word: u64) -> Option<(Mirrored, u32)> {
+    let [value, flags, ..] = word.to_le_bytes();
+    let [low, applied] = [word & 0xffff_ffff, word >> 32].map(|half| {
+        // Both fit: the halves of 64 bits.
+        u32::try_from(half).unwrap_or(0)
+    });
+    let events = low >> 9;
+    (flags & 1 != 0).then_some((Mirrored { value, events }, applied))
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub(crate) struct MirrorServer {
+    lines: Option<OwnLines>,
+    shown: Vec<Option<Mirrored>>,
+}
+
+impl MirrorServer {
+    /// A mirror in these lines, one per register, of which `registers` are used.
+    pub(crate) fn new(lines: Option<OwnLines>, registers: usize) -> Self {
+        Self {
+            lines,
+            shown: vec![None; registers],
+        }
+    }
+
+    pub(crate) fn registers(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Shows a register's value, if it is news. `applied` posted writes went into it.
+    pub(crate) fn show(&mut self, register: u32, now: Mirrored, applied: u64) {
+        let index = usize::try_from(register).unwrap_or(usize::MAX);
+        let (Some(shown), Some(lines)) = (self.shown.get_mut(index), &self.lines) else {
+            return;
+        };
+        if *shown != Some(now) {
+            *shown = Some(now);
+            // SYNC: pairs with the acquire in `MirrorClient::look`: what the device did before, to guest memory too, is
+            // visible to whoever sees the value.
+            lines.at(register.into()).release(encode(now, applied));
+        }
+    }
+}
+
+/// How many posted writes each client of a session has published, for the other clients. In the clients' process.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Posted(AtomicU64);
+
+/// A posted write whose effect is known and that may not be consumed yet.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    effect: Effect,
+    value: u8,
+    /// The tag, if it clears.
+    seen: Option<u32>,
+    /// The position behind it.
+    end: u64,
+}
+
+/// A client's end.
+#[derive(Debug)]
+pub(crate) struct MirrorClient {
+    /// One per register; `None`: nothing is mirrored.
+    pub(crate) lines: Option<PeerLines>,
+    pub(crate) registers: u32,
+    /// The session's clients, and which of them this one is.
+    pub(crate) posted: Arc<[Posted]>,
+    pub(crate) own: usize,
+    /// The consumed counters of all channels.
+    pub(crate) consumed: Vec<PeerLines>,
+    pending: VecDeque<Pending>,
+    /// The position behind the last posted write that cannot be laid over a value.
+    opaque: u64,
+}
+
+impl MirrorClient {
+    pub(crate) fn new(
+        lines: Option<PeerLines>,
+        registers: u32,
+        posted: Arc<[Posted]>,
+        own: usize,
+        consumed: Vec<PeerLines>,
+    ) -> Self {
+        Self {
+            lines,
+            registers,
+            posted,
+            own,
+            consumed,
+            pending: VecDeque::new(),
+            opaque: 0,
+        }
+    }
+
+    fn look(&self, register: u32) -> Option<(Mirrored, u32)> {
+        if register >= self.registers {
+            return None;
+        }
+        let word = self.lines.as_ref()?.at(register.into()).glance();
+        // SYNC: pairs with the release in `MirrorServer::show`.
+        Line::acquire();
+        decode(word)
+    }
+
+    /// Before tickets are drawn for posted writes: other clients cannot tell for a while what this one has posted.
+    pub(crate) fn begin(&self) {
+        if let Some(own) = self.posted.get(self.own) {
+            own.0.store(BUSY, Ordering::Relaxed);
+        }
+    }
+
+    /// After the writes were published: the ring's end is there now.
+    pub(crate) fn end(&self, position: u64) {
+        if let Some(own) = self.posted.get(self.own) {
+            // SYNC: pairs with the acquire in `MirrorClient::others`.
+            own.0.store(position, Ordering::Release);
+        }
+    }
+
+    /// The tag for a write of `value`, and whether the write can be laid over.
+    pub(crate) fn tag(&self, effect: Effect, value: u8) -> (Option<u32>, bool) {
+        if value & effect.clears == 0 {
+            return (None, true);
+        }
+        let seen = self.look(effect.register).map(|(now, _)| now.events);
+        (seen, seen.is_some())
+    }
+
+    /// A write was published whose end is at `end`. `effect` is `None` for one that can do anything.
+    pub(crate) fn published(&mut self, effect: Option<(Effect, u8, Option<u32>)>, end: u64) {
+        let Some((effect, value, seen)) = effect else {
+            self.opaque = end;
+            return;
+        };
+        if self.pending.len() == MAX_PENDING
+            && let Some(oldest) = self.pending.pop_front()
+        {
+            self.opaque = oldest.end;
+        }
+        self.pending.push_back(Pending {
+            effect,
+            value,
+            seen,
+            end,
+        });
+    }
+
+    /// What the register reads as, after `position` posted writes of this client of which `consumed` are known to be
+    /// consumed, and after all that happened before. `None`: only the device can tell.
+    pub(crate) fn read(
+        &mut self,
+        register: u32,
+        position: u64,
+        consumed: u64,
+        tickets: Option<&AtomicU64>,
+    ) -> Result<Option<u8>, Violation> {
+        if consumed < self.opaque {
+            return Ok(None);
+        }
+        while self.pending.front().is_some_and(|p| p.end <= consumed) {
+            self.pending.pop_front();
+        }
+        let all = consumed == position;
+        if !all && let Some(tickets) = tickets {
+            // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
+            // drew one before is seen by `others`.
+            tickets.fetch_add(0, Ordering::AcqRel);
+        }
+        let Some(others) = self.others() else {
+            return Ok(None);
+        };
+        let Some((now, applied)) = self.look(register) else {
+            return Ok(None);
+        };
+        if all {
+            return Ok(Some(now.value));
+        }
+        if self.others() != Some(others) {
+            return Ok(None);
+        }
+        // Of the writes in the value, `others` are the other clients', the rest is ours.
+        let missing = low(position.wrapping_add(others)).wrapping_sub(applied);
+        let Some(contained) = position.checked_sub(missing.into()) else {
+            return Err(Violation::Mirror(applied));
+        };
+        Ok(Some(self.lay_over(register, now, contained)))
+    }
+
+    /// How many writes the other clients have published, if all of them were consumed.
+    fn others(&self) -> Option<u64> {
+        let mut sum = 0_u64;
+        for (index, (posted, consumed)) in self.posted.iter().zip(&self.consumed).enumerate() {
+            if index == self.own {
+                continue;
+            }
+            let posted = posted.0.load(Ordering::Acquire);
+            // Relaxed, and ordered by the acquire below.
+            if posted == BUSY || consumed.at(0).glance() < posted {
+                return None;
+            }
+            sum = sum.wrapping_add(posted);
+        }
+        // SYNC: pairs with the release of the counters in `Consumer::publish`.
+        Line::acquire();
+        Some(sum)
+    }
+
+    fn lay_over(&self, register: u32, now: Mirrored, contained: u64) -> u8 {
+        let mut value = now.value;
+        for pending in &self.pending {
+            let effect = pending.effect;
+            if pending.end <= contained || effect.register != register {
+                continue;
+            }
+            if pending.seen == Some(now.events) {
+                value &= !effect.clears;
+            }
+            value = value & !effect.through | pending.value & effect.through;
+        }
+        value
+    }
+}
+
+/// The low half: the word counts modulo 2^32, far more than rings hold.
+fn low(count: u64) -> u32 {
+    u32::try_from(count & 0xffff_ffff).unwrap_or(0)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
