@@ -1,5 +1,6 @@
 # One command for each thing people do here. CI calls `check` and `test`, nothing else.
 #   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
+#   make bench              what each part costs, beside its peers (release, ten minutes at most)
 #   make test               every test: units, loom models, end to end with real processes and KVM
 #   make check              format, lints and docs, warnings as errors
 
@@ -7,11 +8,15 @@ CARGO ?= cargo
 DISK ?=
 LOOM_TARGET := target/loom
 
-.PHONY: demo test test-units test-loom check fmt clippy docs clean
+.PHONY: demo bench test test-units test-loom check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
 	target/release/outrigger-demo $(if $(DISK),--disk "$(DISK)")
+
+bench:
+	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches --features outrigger-benches/iceoryx2
+	target/release/outrigger-bench
 
 test: test-units test-loom
 
