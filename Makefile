@@ -1,6 +1,8 @@
 # One command for each thing people do here. CI calls `check` and `test`, nothing else.
 #   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
 #   make bench              what each part costs, beside its peers (release, ten minutes at most)
+#   make guest [QEMU=path] [KERNEL=path] [DISK=path]
+#                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own
 #   make test               every test: units, loom models, end to end with real processes and KVM
 #   make check              format, lints and docs, warnings as errors
 
@@ -8,7 +10,7 @@ CARGO ?= cargo
 DISK ?=
 LOOM_TARGET := target/loom
 
-.PHONY: demo bench test test-units test-loom check fmt clippy docs clean
+.PHONY: demo bench guest test test-units test-loom check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
@@ -18,14 +20,27 @@ bench:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches --features outrigger-benches/iceoryx2
 	target/release/outrigger-bench
 
-test: test-units test-loom
+guest: export QEMU := $(QEMU)
+guest: export KERNEL := $(KERNEL)
+guest:
+	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
+	target/release/outrigger-guest $(if $(DISK),--disk "$(DISK)")
 
+test: test-tools test-units test-loom
+
+# What the tests of image formats compare with. Without it, and without the rights to install it, they say SKIPPED.
+test-tools:
+	@if ! command -v qemu-nbd >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-utils; fi
+
+# The end-to-end tests start the emulator that lies beside them.
 test-units:
+	$(CARGO) build --locked -p outrigger-emulator
 	$(CARGO) test --workspace --locked
 
 # Every wait and wake of the ring, in all interleavings.
 test-loom:
-	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET) loom
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET)
 
 check: fmt clippy docs
 

@@ -6,11 +6,19 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of the image that the demo makes.
 pub const IMAGE_BYTES: u64 = 256 << 20;
+
+/// The user's image cannot be a disk.
+#[derive(Debug, thiserror::Error)]
+#[error("--disk {}: {reason}: give a raw disk image that you may read", path.display())]
+pub struct ImageError {
+    path: PathBuf,
+    reason: String,
+}
 
 /// A disk image.
 #[derive(Debug)]
@@ -47,8 +55,18 @@ impl Image {
     /// Takes the user's own image.
     ///
     /// # Errors
-    /// If it cannot be read, or its size is not a multiple of 512 bytes.
+    /// [`ImageError`] if it cannot be read, is empty, or its size is not a multiple of 512 bytes.
     pub fn open(path: &Path) -> Result<Self> {
+        let refuse = |reason: String| ImageError {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = File::open(path)
+            .and_then(|mut file| file.seek(SeekFrom::End(0)))
+            .map_err(|error| refuse(error.to_string()))?;
+        if bytes == 0 || bytes % 512 != 0 {
+            return Err(refuse(format!("{bytes} bytes are no multiple of 512")).into());
+        }
         Self::describe(path.to_owned(), "the image given".to_owned())
     }
 
@@ -56,12 +74,6 @@ impl Image {
         let mut file =
             File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let bytes = file.seek(SeekFrom::End(0))?;
-        if bytes == 0 || bytes % 512 != 0 {
-            bail!(
-                "--disk {}: {bytes} bytes are no multiple of 512: give a raw disk image",
-                path.display()
-            );
-        }
         file.rewind()?;
         let sha256 = hash(&mut file)?;
         Ok(Self {

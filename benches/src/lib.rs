@@ -5,6 +5,7 @@ pub mod chip;
 pub mod context_switches;
 pub mod demo;
 mod front;
+pub mod guest;
 pub mod image;
 pub mod plot;
 pub mod report;

@@ -6,22 +6,22 @@
 
 mod image;
 mod socket;
+mod unit;
 
 use std::collections::BTreeMap;
 
-use crate::block::Backend;
-use crate::config::{Config, Controller, Disk, Export, OptionError, Problem};
+use crate::config::{Config, Controller, Export, OptionError, Problem, Unit};
 use crate::event_loop::Worker;
 use crate::front::{self, Endpoint};
 use crate::pci::Function;
-use crate::scsi::{AttachError, Bus, Disk as ScsiDisk, DiskOptions};
+use crate::scsi::Bus;
 use image::Image;
 
 /// A configuration with its images and sockets open.
 #[derive(Debug)]
 pub struct Opened {
     controllers: Vec<Controller>,
-    disks: Vec<Disk>,
+    units: Vec<Unit>,
     /// By node name.
     images: BTreeMap<String, Image>,
     exports: Vec<(Export, Endpoint)>,
@@ -44,7 +44,7 @@ impl Opened {
         let endpoints = socket::bind_rest(&config.exports, inherited)?;
         Ok(Self {
             controllers: config.controllers,
-            disks: config.disks,
+            units: config.units,
             images,
             exports: config.exports.into_iter().zip(endpoints).collect(),
         })
@@ -62,14 +62,14 @@ impl Opened {
             };
             let bus_name = controller.bus();
             let mut bus = Bus::new();
-            for disk in self
-                .disks
+            for unit in self
+                .units
                 .iter()
-                .filter(|disk| disk.bus.as_ref() == Some(&bus_name))
+                .filter(|unit| unit.bus.as_ref() == Some(&bus_name))
             {
-                if let Some(image) = self.images.remove(&disk.drive) {
-                    attach(&mut bus, disk, image)?;
-                }
+                let image = unit.drive.as_ref();
+                let image = image.and_then(|drive| self.images.remove(drive));
+                unit::attach(&mut bus, unit, image)?;
             }
             let function = Function::new((controller.driver.build)(bus));
             let served = front::Export::new(endpoint, controller.id.clone());
@@ -83,33 +83,4 @@ impl Opened {
         }
         Ok(workers)
     }
-}
-
-/// Puts a disk with its image onto the bus.
-fn attach(bus: &mut Bus, disk: &Disk, image: Image) -> Result<(), OptionError> {
-    let backend: Backend = image.start()?;
-    let model = &disk.model;
-    let default = DiskOptions::default();
-    let logical_block_size = model
-        .logical_block_size
-        .unwrap_or(default.logical_block_size);
-    let options = DiskOptions {
-        vendor: model.vendor.clone().unwrap_or(default.vendor),
-        product: model.product.clone().unwrap_or(default.product),
-        version: model.revision.clone().unwrap_or(default.version),
-        serial: model.serial.clone(),
-        device_id: disk.id.clone().unwrap_or_else(|| disk.drive.clone()),
-        wwn: model.wwn,
-        logical_block_size,
-        physical_block_size: model.physical_block_size.unwrap_or(logical_block_size),
-        rotation_rate: default.rotation_rate,
-        write_cache: model.write_cache.unwrap_or(default.write_cache),
-    };
-    let refuse = |what: String| {
-        disk.place
-            .error(Problem::refused(what, "choose other values"))
-    };
-    let unit = ScsiDisk::new(backend, options).map_err(|error| refuse(error.to_string()))?;
-    bus.attach(disk.scsi_id.unwrap_or(0), disk.lun, unit.into())
-        .map_err(|error: AttachError| refuse(error.to_string()))
 }

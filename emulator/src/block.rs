@@ -11,8 +11,12 @@ mod bounce;
 mod delay;
 mod fail;
 mod file;
+mod format;
 mod job;
+mod lock;
 mod memory;
+mod nbd;
+mod null;
 mod open;
 mod request;
 mod sys;
@@ -30,7 +34,13 @@ use crate::dma::Segment;
 pub use delay::{Delay, DelayHandle, Hold};
 pub use fail::{Fail, FailRule, Failure};
 pub use file::{Engine, Image};
+pub use format::{
+    Backing, FormatError, FormatOptions, Formatted, ImageFile, OpenedFormat, qcow2, raw, vmdk,
+};
+pub use lock::{LockError, Locking, lock};
 pub use memory::Memory;
+pub use nbd::{Nbd, NbdError, NbdOptions, OpenedNbd, connect};
+pub use null::Null;
 pub use open::{FileOptions, OpenError, Opened, open};
 
 /// What to do.
@@ -117,7 +127,7 @@ pub struct Completion {
     pub result: Result<(), BlockError>,
 }
 
-/// What a backend is like; constant while it is open.
+/// What a backend is like; constant but for [`Backend::refresh`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Size in bytes.
@@ -135,6 +145,12 @@ pub enum Backend {
     Memory(Memory),
     /// A raw image file or block device.
     File(Box<Image>),
+    /// An image in a format.
+    Format(Box<Formatted>),
+    /// An export of an NBD server.
+    Nbd(Box<Nbd>),
+    /// Nothing at all.
+    Null(Null),
     /// Holds requests back.
     Delay(Box<Delay>),
     /// Fails chosen requests.
@@ -165,6 +181,28 @@ impl Backend {
         Ok(Self::File(Box::new(Image::start(opened)?)))
     }
 
+    /// Starts the threads of an image in a format. Needs no path, but must come before the system call filter.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn format(opened: OpenedFormat) -> io::Result<Self> {
+        Ok(Self::Format(Box::new(Formatted::start(opened)?)))
+    }
+
+    /// Starts the threads of a connection to an NBD server; must come before the system call filter.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn nbd(opened: OpenedNbd) -> io::Result<Self> {
+        Ok(Self::Nbd(Box::new(Nbd::start(opened)?)))
+    }
+
+    /// A disk of `bytes` bytes that keeps nothing. Reads leave the data as they are unless `read_zeroes`.
+    #[must_use]
+    pub fn null(bytes: u64, read_only: bool, read_zeroes: bool) -> Self {
+        Self::Null(Null::new(bytes, read_only, read_zeroes))
+    }
+
     /// Holds each request back before it reaches `inner`; the handle lets them go.
     ///
     /// # Errors
@@ -186,8 +224,24 @@ impl Backend {
         match self {
             Self::Memory(memory) => memory.geometry(),
             Self::File(image) => image.geometry(),
+            Self::Format(image) => image.geometry(),
+            Self::Nbd(nbd) => nbd.geometry(),
+            Self::Null(null) => null.geometry(),
             Self::Delay(delay) => delay.inner().geometry(),
             Self::Fail(fail) => fail.inner().geometry(),
+        }
+    }
+
+    /// Looks again how large the disk is: a raw image's file can have grown or shrunk. Others keep their size.
+    ///
+    /// # Errors
+    /// The kernel's; the size is the old one then.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(image) => image.refresh(),
+            Self::Delay(delay) => delay.inner_mut().refresh(),
+            Self::Fail(fail) => fail.inner_mut().refresh(),
+            Self::Memory(_) | Self::Null(_) | Self::Format(_) | Self::Nbd(_) => Ok(()),
         }
     }
 
@@ -196,6 +250,9 @@ impl Backend {
         match self {
             Self::Memory(memory) => Some(memory.submit(request)),
             Self::File(image) => image.submit(request),
+            Self::Format(image) => image.submit(request),
+            Self::Nbd(nbd) => nbd.submit(request),
+            Self::Null(null) => Some(null.submit(request)),
             Self::Delay(delay) => delay.submit(request),
             Self::Fail(fail) => fail.submit(request),
         }
@@ -204,8 +261,10 @@ impl Backend {
     /// Hands what [`Backend::submit`] collected to the kernel, in one call. Called once at the end of each run.
     pub fn kick(&mut self) {
         match self {
-            Self::Memory(_) => {}
+            Self::Memory(_) | Self::Null(_) => {}
             Self::File(image) => image.kick(),
+            Self::Format(image) => image.kick(),
+            Self::Nbd(nbd) => nbd.kick(),
             Self::Delay(delay) => delay.kick(),
             Self::Fail(fail) => fail.inner_mut().kick(),
         }
@@ -214,8 +273,10 @@ impl Backend {
     /// Appends what has completed; does not wait.
     pub fn reap(&mut self, into: &mut Vec<Completion>) {
         match self {
-            Self::Memory(_) => {}
+            Self::Memory(_) | Self::Null(_) => {}
             Self::File(image) => image.reap(into),
+            Self::Format(image) => image.reap(into),
+            Self::Nbd(nbd) => nbd.reap(into),
             Self::Delay(delay) => delay.reap(into),
             Self::Fail(fail) => fail.inner_mut().reap(into),
         }
@@ -225,8 +286,10 @@ impl Backend {
     /// only if `cancel`.
     pub fn drain(&mut self, cancel: bool, into: &mut Vec<Completion>) {
         match self {
-            Self::Memory(_) => {}
+            Self::Memory(_) | Self::Null(_) => {}
             Self::File(image) => image.drain(cancel, into),
+            Self::Format(image) => image.drain(cancel, into),
+            Self::Nbd(nbd) => nbd.drain(cancel, into),
             Self::Delay(delay) => delay.drain(cancel, into),
             Self::Fail(fail) => fail.inner_mut().drain(cancel, into),
         }
@@ -238,8 +301,10 @@ impl Backend {
     #[must_use]
     pub fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Null(_) => None,
             Self::File(image) => Some(image.wake_fd()),
+            Self::Format(image) => Some(image.wake_fd()),
+            Self::Nbd(nbd) => Some(nbd.wake_fd()),
             Self::Delay(delay) => Some(delay.wake_fd()),
             Self::Fail(fail) => fail.inner().wake_fd(),
         }
@@ -249,7 +314,7 @@ impl Backend {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Null(_) | Self::Format(_) | Self::Nbd(_) => None,
             Self::File(image) => image.deadline(),
             Self::Delay(delay) => delay.deadline(),
             Self::Fail(fail) => fail.inner().deadline(),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 pub use blockdev::Blockdev;
 pub use command_line::{Answer, CommandLine, Switch};
-pub use device::{Controller, Disk};
+pub use device::{Controller, Unit};
 pub use export::Export;
 pub use options::{OptionError, Place, Problem};
 
@@ -24,12 +24,12 @@ use options::Options;
 /// All that was asked for. Every name in it stands for something in it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Block nodes, each used by at most one disk.
+    /// Block nodes, each used by at most one disk, with those that they stand on within them.
     pub blockdevs: Vec<Blockdev>,
     /// Controllers, at least one.
     pub controllers: Vec<Controller>,
-    /// Disks, each with a place of its own on a controller's bus.
-    pub disks: Vec<Disk>,
+    /// Disks and CD-ROM drives, each with a place of its own on a controller's bus.
+    pub units: Vec<Unit>,
     /// Exports, at least one; each controller has at most one.
     pub exports: Vec<Export>,
 }
@@ -47,26 +47,30 @@ impl Config {
         let blockdevs = parse_all("--blockdev", "driver", blockdevs, Blockdev::parse)?;
         let devices = parse_all("--device", "driver", devices, Device::parse)?;
         let exports = parse_all("--export", "type", exports, Export::parse)?;
-        let (mut controllers, mut disks) = (Vec::new(), Vec::new());
+        let (mut controllers, mut units) = (Vec::new(), Vec::new());
         for device in devices {
             match device {
                 Device::Controller(controller) => controllers.push(controller),
-                Device::Disk(disk) => disks.push(disk),
+                Device::Unit(unit) => units.push(unit),
             }
         }
 
         let mut nodes = BTreeMap::new();
         for node in &blockdevs {
-            if nodes.insert(&node.node_name, None).is_some() {
+            if nodes.insert(node.node_name.clone(), None).is_some() {
                 return Err(node.place.error(Problem::Taken {
                     key: "node-name",
                     value: node.node_name.clone(),
                 }));
             }
         }
+        let (blockdevs, below) = blockdev::link(blockdevs)?;
+        for name in below {
+            nodes.insert(name, Some(()));
+        }
         let mut ids = BTreeMap::new();
         for (place, id) in (controllers.iter().map(|it| (&it.place, &it.id))).chain(
-            disks
+            units
                 .iter()
                 .filter_map(|it| Some((&it.place, it.id.as_ref()?))),
         ) {
@@ -77,21 +81,22 @@ impl Config {
                 }));
             }
         }
-        device::place_on_buses(&controllers, &mut disks)?;
-        for disk in &disks {
-            match nodes.get_mut(&disk.drive) {
+        device::place_on_buses(&controllers, &mut units)?;
+        for unit in &units {
+            let Some(drive) = &unit.drive else { continue };
+            match nodes.get_mut(drive) {
                 Some(user @ None) => *user = Some(()),
                 Some(Some(())) => {
-                    return Err(disk.place.error(Problem::Taken {
+                    return Err(unit.place.error(Problem::Taken {
                         key: "drive",
-                        value: disk.drive.clone(),
+                        value: drive.clone(),
                     }));
                 }
                 None => {
                     let known = blockdevs.iter().map(|it| it.node_name.as_str());
-                    return Err(disk.place.error(Problem::unknown(
+                    return Err(unit.place.error(Problem::unknown(
                         "drive",
-                        &disk.drive,
+                        drive,
                         known,
                         "--blockdev",
                     )));
@@ -112,7 +117,7 @@ impl Config {
         Ok(Self {
             blockdevs,
             controllers,
-            disks,
+            units,
             exports,
         })
     }

@@ -9,9 +9,12 @@
 //! of guest RAM, and when all have come the backend gets one vectored request. The data are in
 //! guest RAM before the task wants its status taken.
 
+mod block_device;
 mod bus;
 mod cdb;
+mod cdrom;
 mod disk;
+mod identity;
 mod inquiry;
 mod medium;
 mod mode;
@@ -25,7 +28,10 @@ mod unit;
 mod work;
 
 pub use bus::Bus;
-pub use disk::{Disk, DiskError, DiskOptions};
+pub use cdrom::{Cdrom, CdromOptions};
+pub use disk::{Disk, DiskOptions};
+pub use identity::{Identity, UnitError};
+pub use medium::{ErrorPolicy, OnError};
 pub use unit::LogicalUnit;
 
 /// Initiator-target-LUN-tag nexus, seen from the (single) initiator.

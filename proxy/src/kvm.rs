@@ -31,6 +31,8 @@ pub(crate) fn available() -> bool {
 #[derive(Debug)]
 pub(crate) struct Vm {
     fd: VmFd,
+    trigger: EventFd,
+    line: u32,
     cpuid: CpuId,
     // Declared after the descriptor: the mapping goes last.
     _ram: Ram,
@@ -63,13 +65,19 @@ impl Vm {
         fd.create_irq_chip()
             .map_err(failed("creating the interrupt controllers"))?;
         sys::map_ram(&fd, ram)?;
-        fd.register_irqfd_with_resample(trigger, resample, line.into())
-            .map_err(failed("registering the irqfd"))?;
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(failed("reading CPUID"))?;
+        let line = u32::from(line);
+        let kept = trigger
+            .try_clone()
+            .map_err(|error| VmmError::Host(error.to_string()))?;
+        fd.register_irqfd_with_resample(trigger, resample, line)
+            .map_err(failed("registering the irqfd"))?;
         Ok(Self {
             fd,
+            trigger: kept,
+            line,
             cpuid,
             _ram: ram.clone(),
         })
@@ -85,3 +93,15 @@ impl Vm {
         Vcpu::new(Arc::clone(self), id, entry, stack)
     }
 }
+
+impl Drop for Vm {
+    /// The irqfd goes at once, also where a child that has just been forked still has the machine's descriptor: an
+    /// eventfd can be the interrupt of one machine at a time.
+    fn drop(&mut self) {
+        // A machine that is going has no use for the error.
+        let _ = self.fd.unregister_irqfd(&self.trigger, self.line);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,17 @@
-//! The harness of the end-to-end tests: a device in this process, and one in another.
+//! The harness of the end-to-end tests: the device in this process and in another, over each front, and a guest's hands.
+//!
+//! It is for tests, so it panics where something does not work that the test relies on.
 
+pub mod emulator;
+pub mod front;
+pub mod guest;
 pub mod in_process;
+pub mod place;
+pub mod process;
+pub mod random;
+pub mod registers;
+
+use std::time::Duration;
+
+/// How long a test waits for something that should come at once, before it says that it never will.
+pub const PATIENCE: Duration = Duration::from_secs(60);

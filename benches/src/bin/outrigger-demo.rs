@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use outrigger_benches::demo::{self, Options};
+use outrigger_benches::image::ImageError;
 
 /// A guest reads and writes a disk whose controller is emulated in a sandboxed process of its own: over the
 /// shared-memory ring, over the vfio-user socket and, to compare, in the VMM's own process.
@@ -29,15 +30,6 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(disk) = &arguments.disk
-        && let Err(error) = std::fs::File::open(disk)
-    {
-        eprintln!(
-            "--disk {}: {error}: give a raw disk image that you may read",
-            disk.display()
-        );
-        return ExitCode::from(2);
-    }
     let options = Options {
         disk: arguments.disk,
         reports: arguments.reports,
@@ -48,7 +40,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("outrigger-demo: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<ImageError>() { 2 } else { 1 })
         }
     }
 }

@@ -132,20 +132,18 @@ pub(super) fn finish(
 
 fn table(samples: &Samples) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-        .set_header([
-            "front",
-            "QD",
-            "IOPS",
-            "÷ in-process",
-            "access p50",
-            "p99",
-            "p99.9",
-            "crossings/IO",
-            "exits/IO",
-            "CSW/IO",
-        ]);
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header([
+        "front",
+        "QD",
+        "IOPS",
+        "÷ in-process",
+        "access p50",
+        "p99",
+        "p99.9",
+        "crossings/IO",
+        "exits/IO",
+        "CSW/IO",
+    ]);
     for (front, depth, sample) in samples.iter() {
         let latency = |quantile| microseconds(sample.latency.quantile(quantile));
         table.add_row([

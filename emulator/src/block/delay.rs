@@ -97,6 +97,10 @@ impl Delay {
         ))
     }
 
+    pub(super) fn inner_mut(&mut self) -> &mut Backend {
+        &mut self.inner
+    }
+
     pub(super) fn inner(&self) -> &Backend {
         &self.inner
     }

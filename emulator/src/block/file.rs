@@ -12,10 +12,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::job::{Files, Job, Route};
-use super::open::{Alignment, OpenError, Opened};
+use super::open::{Alignment, BLOCK, OpenError, Opened};
 use super::threads::Threads;
 use super::uring::Uring;
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
@@ -56,7 +57,7 @@ pub struct Image {
 #[derive(Debug)]
 enum Running {
     Uring(Box<Uring>),
-    Threads(Threads),
+    Threads(Threads<Job>),
 }
 
 /// What can be answered without a wait.
@@ -131,6 +132,16 @@ impl Image {
 
     pub(super) fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Takes over the file's size, in whole blocks; a block device keeps its own.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
+        let stat = rustix::fs::fstat(&self.files.main)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && size >= BLOCK {
+            self.geometry.bytes = size - size % BLOCK;
+        }
+        Ok(())
     }
 
     pub(super) fn submit(&mut self, request: Request) -> Option<Completion> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::bounce::MAX_BOUNCE;
 use super::sys::{self, Buffers};
+use super::threads::Task;
 use super::{BlockError, Completion, Op, Request};
 
 /// The image, as engines reach it.
@@ -291,6 +292,19 @@ impl Job {
     /// A plain write.
     pub(super) fn is_write(&self) -> bool {
         matches!(self.op, Op::Write { .. })
+    }
+}
+
+impl Task for Job {
+    type On = Files;
+
+    fn run(mut self, files: &Files) -> Completion {
+        let result = self.perform(files);
+        self.complete(result)
+    }
+
+    fn abandon(self) -> Completion {
+        self.complete(Err(BlockError::Cancelled))
     }
 }
 

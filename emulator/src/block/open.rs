@@ -11,7 +11,7 @@ use super::file::Engine;
 use super::job::Files;
 
 /// Disks are made of blocks of this many bytes at least.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// How to use an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,15 @@ pub struct Opened {
     pub(super) alignment: Option<Alignment>,
     /// The file system keeps its files in memory.
     pub(super) in_memory: bool,
+}
+
+impl Opened {
+    /// Discards do nothing.
+    #[must_use]
+    pub fn without_discard(mut self) -> Self {
+        self.geometry.discard = false;
+        self
+    }
 }
 
 /// Finds out what the image is, and reopens it where O_DIRECT needs that. The file system must be within reach.

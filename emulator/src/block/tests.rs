@@ -5,6 +5,7 @@ mod decorators;
 mod image;
 mod in_flight;
 mod property;
+pub(in crate::block) mod tools;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -49,7 +50,7 @@ fn file_bytes(mut file: &File) -> Vec<u8> {
     bytes
 }
 
-/// Every kind of backend that this machine has, by name, holding `bytes`; the others are named on stdout.
+/// Every kind of backend that this machine has, by name, holding `bytes`; the others are named as skipped.
 fn backends(bytes: &[u8]) -> Vec<(String, Backend)> {
     let mut all = vec![("memory".into(), Backend::memory(bytes.to_vec(), false))];
     for place in [Place::Disk, Place::Memory] {
@@ -64,7 +65,7 @@ fn backends(bytes: &[u8]) -> Vec<(String, Backend)> {
                 match Backend::file(image_file(place, bytes), options) {
                     Ok(backend) => all.push((name, backend)),
                     Err(error @ (OpenError::IoUring(_) | OpenError::Direct(_))) => {
-                        println!("SKIPPED: {name}: {error}");
+                        outrigger_skip::skipped(format_args!("{name}: {error}"));
                     }
                     Err(error) => panic!("{name}: {error}"),
                 }

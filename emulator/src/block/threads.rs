@@ -1,8 +1,10 @@
-//! Step 9, block: the thread engine, where io_uring is not allowed: a few threads that make blocking calls.
+//! Step 9, block: the thread engine: a few threads that make blocking calls, for image formats and for raw images where
+//! io_uring is not allowed.
 //!
 //! All threads start when the image is opened, because the sandbox forbids it later.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,25 +12,36 @@ use std::thread::JoinHandle;
 
 use rustix::event::EventfdFlags;
 
-use super::job::{Files, Job};
-use super::{BlockError, Completion};
+use super::Completion;
 
 /// Threads per image.
 const THREADS: usize = 4;
 
+/// One piece of work for a thread. It must not panic: the thread would be lost, and the request with it.
+pub(super) trait Task: fmt::Debug + Send + 'static {
+    /// What the work is done on.
+    type On: fmt::Debug + Send + Sync + 'static;
+
+    /// Does it; may block.
+    fn run(self, on: &Self::On) -> Completion;
+
+    /// Ends it undone.
+    fn abandon(self) -> Completion;
+}
+
 /// The engine.
 #[derive(Debug)]
-pub(super) struct Threads {
-    shared: Arc<Shared>,
+pub(super) struct Threads<T: Task> {
+    shared: Arc<Shared<T>>,
     workers: Vec<JoinHandle<()>>,
-    /// Jobs since the last kick.
-    fresh: bool,
+    /// Tasks since the last kick.
+    fresh: usize,
 }
 
 #[derive(Debug)]
-struct Shared {
-    files: Arc<Files>,
-    state: Mutex<State>,
+struct Shared<T: Task> {
+    on: Arc<T::On>,
+    state: Mutex<State<T>>,
     /// There is work, or it is time to stop.
     work: Condvar,
     /// A job has ended.
@@ -37,16 +50,16 @@ struct Shared {
     wake: OwnedFd,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Job>,
+#[derive(Debug)]
+struct State<T> {
+    queue: VecDeque<T>,
     running: usize,
     done: Vec<Completion>,
     stop: bool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<T: Task> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +69,7 @@ impl Shared {
             if state.stop {
                 return;
             }
-            let Some(mut job) = state.queue.pop_front() else {
+            let Some(task) = state.queue.pop_front() else {
                 state = self
                     .work
                     .wait(state)
@@ -65,8 +78,7 @@ impl Shared {
             };
             state.running += 1;
             drop(state);
-            let result = job.perform(&self.files);
-            let completion = job.complete(result);
+            let completion = task.run(&self.on);
             state = self.lock();
             state.running -= 1;
             state.done.push(completion);
@@ -77,13 +89,18 @@ impl Shared {
     }
 }
 
-impl Threads {
+impl<T: Task> Threads<T> {
     /// Starts the threads.
-    pub(super) fn new(files: Arc<Files>) -> io::Result<Self> {
+    pub(super) fn new(on: Arc<T::On>) -> io::Result<Self> {
         let wake = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let shared = Arc::new(Shared {
-            files,
-            state: Mutex::default(),
+            on,
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                running: 0,
+                done: Vec::new(),
+                stop: false,
+            }),
             work: Condvar::new(),
             ended: Condvar::new(),
             wake,
@@ -91,7 +108,7 @@ impl Threads {
         let mut engine = Self {
             shared,
             workers: Vec::with_capacity(THREADS),
-            fresh: false,
+            fresh: 0,
         };
         for index in 0..THREADS {
             let shared = Arc::clone(&engine.shared);
@@ -104,15 +121,16 @@ impl Threads {
         Ok(engine)
     }
 
-    /// Queues a job; [`Threads::kick`] starts it.
-    pub(super) fn start(&mut self, job: Job) {
-        self.shared.lock().queue.push_back(job);
-        self.fresh = true;
+    /// Queues a task; [`Threads::kick`] starts it.
+    pub(super) fn start(&mut self, task: T) {
+        self.shared.lock().queue.push_back(task);
+        self.fresh += 1;
     }
 
     pub(super) fn kick(&mut self) {
-        if std::mem::take(&mut self.fresh) {
-            self.shared.work.notify_all();
+        // A thread that is not waiting looks into the queue before it does.
+        for _ in 0..std::mem::take(&mut self.fresh).min(THREADS) {
+            self.shared.work.notify_one();
         }
     }
 
@@ -127,12 +145,7 @@ impl Threads {
         self.kick();
         let mut state = self.shared.lock();
         if cancel {
-            into.extend(
-                state
-                    .queue
-                    .drain(..)
-                    .map(|j| j.complete(Err(BlockError::Cancelled))),
-            );
+            into.extend(state.queue.drain(..).map(Task::abandon));
         }
         while state.running > 0 || !state.queue.is_empty() {
             state = self
@@ -150,7 +163,7 @@ impl Threads {
     }
 }
 
-impl Drop for Threads {
+impl<T: Task> Drop for Threads<T> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.stop = true;
@@ -158,7 +171,7 @@ impl Drop for Threads {
         drop(state);
         self.shared.work.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker does not panic; if it did, there is nothing left to wait for.
+            // A task does not panic; if it did, there is nothing left to wait for.
             let _ = worker.join();
         }
     }

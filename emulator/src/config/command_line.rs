@@ -60,13 +60,16 @@ pub enum Switch {
 }
 
 const BLOCKDEV: &str = "\
-A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.direct=on][,aio=io_uring|threads], or
-driver=memory,node-name=NAME,size=BYTES[,read-only=on]";
+A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.direct=on][,aio=io_uring|threads]
+[,locking=auto|on|off][,discard=unmap|ignore]; driver=qcow2,node-name=NAME,file.driver=file,file.filename=PATH or
+file=NODE[,backing.…]; vmdk and raw likewise; driver=nbd,node-name=NAME,server.type=unix,server.path=PATH[,export=NAME];
+driver=memory,node-name=NAME,size=BYTES; or driver=null-co,node-name=NAME[,size=BYTES]";
 
 const DEVICE: &str = "\
-A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk on its bus:
+A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk or CD-ROM drive on its bus:
 scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
-[,logical_block_size=N][,physical_block_size=N][,write-cache=on|off][,id=NAME]";
+[,rerror=report|ignore][,werror=report|ignore][,id=NAME][,logical_block_size=N][,physical_block_size=N][,rotation_rate=N][,write-cache=on|off], or
+scsi-cd with the same keys up to id; without a drive its tray is empty";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,6 +80,10 @@ Examples:
       --device scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0 \\
       --export type=vfio-user,device=lsi0,path=/run/lsi0.sock
 
+  A CD-ROM drive beside it, with an ISO image:
+    --blockdev driver=file,node-name=iso0,filename=install.iso,read-only=on \\
+    --device scsi-cd,bus=lsi0.0,scsi-id=2,drive=iso0
+
   QEMU 10.1 or later then uses it with:
     -object memory-backend-memfd,id=ram,size=1G,share=on -machine memory-backend=ram \\
     -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/lsi0.sock\"}}'
@@ -84,6 +91,9 @@ Examples:
   The same node as JSON, read-only; a comma within a value is written twice in the other form:
     --blockdev '{\"driver\":\"file\",\"node-name\":\"disk0\",\"filename\":\"a,b.img\",\"read-only\":true}'
     --blockdev driver=file,node-name=disk0,filename=a,,b.img,read-only=on
+
+  A qcow2 image, its file past the page cache:
+    --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2,file.cache.direct=on
 
   A scratch disk in memory, over a socket that the parent process left open as descriptor 3:
     --blockdev driver=memory,node-name=disk1,size=64M --export type=vfio-user,device=lsi0,fd=3

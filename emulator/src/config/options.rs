@@ -49,6 +49,16 @@ pub struct OptionError {
     pub problem: Box<Problem>,
 }
 
+impl OptionError {
+    /// The same, of the nested options of `key`.
+    pub(super) fn within(self, key: &'static str) -> Self {
+        Self {
+            place: self.place,
+            problem: Box::new(Problem::Within(key, self.problem)),
+        }
+    }
+}
+
 /// What can be wrong with an option.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -112,6 +122,9 @@ pub enum Problem {
     /// Two keys of which only one can be given.
     #[error("'{0}' and '{1}' exclude each other; leave one out")]
     Exclusive(&'static str, &'static str),
+    /// Something is wrong with the nested options of a key.
+    #[error("in '{0}': {1}")]
+    Within(&'static str, Box<Problem>),
     /// Something that the outside world refuses: a file, a socket.
     #[error("{what}; {mend}")]
     Refused {
@@ -210,6 +223,21 @@ impl Options {
                 mend: choose(key, known),
             })),
         }
+    }
+
+    /// Takes out the nested options of `key`, which are those that start with `key.`. `None` if there are none.
+    pub(super) fn take_nested(&mut self, key: &'static str) -> Option<Self> {
+        let nested = |name: &str| Some(name.strip_prefix(key)?.strip_prefix('.')?.to_owned());
+        let (inner, outer): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|(name, _)| nested(name).is_some());
+        self.entries = outer;
+        let entries: Vec<_> = inner
+            .into_iter()
+            .filter_map(|(name, value)| Some((nested(&name)?, value)))
+            .collect();
+        let place = self.place.clone();
+        (!entries.is_empty()).then_some(Self { place, entries })
     }
 
     /// The value of a key.
@@ -370,6 +398,8 @@ fn flatten(
         Value::Bool(true) => "on".to_owned(),
         Value::Bool(false) => "off".to_owned(),
         Value::Number(number) => number.to_string(),
+        // No backing image.
+        Value::Null if key == "backing" || key.ends_with(".backing") => String::new(),
         Value::Null | Value::Array(_) => {
             return Err(Problem::Json(format!("'{key}' is null or a list")));
         }

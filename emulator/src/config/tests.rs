@@ -2,7 +2,7 @@
 
 mod refusals;
 
-use super::blockdev::{Aio, Source};
+use super::blockdev::{Aio, Locking, Source};
 use super::export::Socket;
 use super::*;
 
@@ -31,7 +31,7 @@ fn a_whole_machine() {
             "lsi53c895a,id=lsi0",
             r#"{"driver":"lsi53c810","id":"lsi1"}"#,
             "scsi-hd,bus=lsi0.0,scsi-id=15,lun=7,drive=disk0,serial=s1,vendor=V,product=P Q,ver=1.0,\
-             wwn=0x5000c50012345678,logical_block_size=512,physical_block_size=4096,write-cache=off,id=hd",
+             wwn=0x5000c50012345678,logical_block_size=512,physical_block_size=4096,rotation_rate=7200,write-cache=off,id=hd",
             r#"{"driver":"scsi-hd","bus":"lsi1.0","drive":"disk1","wwn":77,"write-cache":true}"#,
             "scsi-hd,bus=lsi1.0,drive=disk2",
         ],
@@ -48,6 +48,7 @@ fn a_whole_machine() {
         filename: name.into(),
         direct,
         aio: Some(aio),
+        locking: Locking::Auto,
     };
     assert_eq!(
         sources,
@@ -70,27 +71,27 @@ fn a_whole_machine() {
         ]
     );
     let places: Vec<_> = config
-        .disks
+        .units
         .iter()
         .map(|disk| {
             (
                 disk.bus.as_deref(),
                 disk.scsi_id,
                 disk.lun,
-                disk.drive.as_str(),
+                disk.drive.as_deref(),
             )
         })
         .collect();
     assert_eq!(
         places,
         [
-            (Some("lsi0.0"), Some(15), 7, "disk0"),
-            (Some("lsi1.0"), Some(0), 0, "disk1"),
-            (Some("lsi1.0"), Some(1), 0, "disk2"),
+            (Some("lsi0.0"), Some(15), 7, Some("disk0")),
+            (Some("lsi1.0"), Some(0), 0, Some("disk1")),
+            (Some("lsi1.0"), Some(1), 0, Some("disk2")),
         ]
     );
     assert_eq!(
-        config.disks[0].model,
+        config.units[0].model,
         device::Model {
             vendor: Some("V".into()),
             product: Some("P Q".into()),
@@ -99,11 +100,12 @@ fn a_whole_machine() {
             wwn: Some(0x5000_c500_1234_5678),
             logical_block_size: Some(512),
             physical_block_size: Some(4096),
+            rotation_rate: Some(7200),
             write_cache: Some(false),
         }
     );
-    assert_eq!(config.disks[1].model.wwn, Some(77));
-    assert_eq!(config.disks[1].model.write_cache, Some(true));
+    assert_eq!(config.units[1].model.wwn, Some(77));
+    assert_eq!(config.units[1].model.write_cache, Some(true));
     let sockets: Vec<_> = config
         .exports
         .iter()
@@ -115,6 +117,33 @@ fn a_whole_machine() {
             ("lsi0", &Socket::Path("/run/lsi0.sock".into())),
             ("lsi1", &Socket::Descriptor(3))
         ]
+    );
+}
+
+#[test]
+fn drives_for_discs() {
+    let config = config(
+        &["memory,node-name=iso0,size=64M,read-only=on"],
+        &[
+            "lsi53c895a,id=lsi0",
+            "scsi-cd,scsi-id=2,drive=iso0,serial=c1,rerror=ignore,werror=report",
+            "scsi-cd,vendor=V",
+        ],
+        &["vfio-user,device=lsi0,fd=3"],
+    )
+    .unwrap();
+    let [cdrom, empty] = config.units.as_slice() else {
+        panic!("{:?}", config.units);
+    };
+    assert_eq!((cdrom.kind, cdrom.scsi_id), (device::Kind::Cdrom, Some(2)));
+    assert_eq!(cdrom.drive.as_deref(), Some("iso0"));
+    assert_eq!(cdrom.model.serial.as_deref(), Some("c1"));
+    let ignored = (device::OnError::Ignore, device::OnError::Report);
+    assert_eq!((cdrom.read_error, cdrom.write_error), ignored);
+    assert_eq!((empty.kind, empty.scsi_id), (device::Kind::Cdrom, Some(0)));
+    assert_eq!(
+        (&empty.drive, empty.read_error),
+        (&None, device::OnError::Report)
     );
 }
 
@@ -135,6 +164,6 @@ fn a_lone_bus_and_the_lowest_free_id_are_the_default() {
         &[EXPORT],
     )
     .unwrap();
-    let ids: Vec<_> = config.disks.iter().map(|disk| disk.scsi_id).collect();
+    let ids: Vec<_> = config.units.iter().map(|disk| disk.scsi_id).collect();
     assert_eq!(ids, [Some(1), Some(0), Some(2)]);
 }

@@ -3,6 +3,8 @@
 use std::ptr;
 use std::sync::Arc;
 
+use vm_memory::volatile_memory::VolatileSlice;
+
 use super::Direction;
 use super::mapping::GuestMemory;
 
@@ -85,6 +87,11 @@ impl Segment {
             Some(bytes) if count > 0 => self.memory.read(self.at + at, bytes),
             _ => 0,
         }
+    }
+
+    /// The segment as the field's own type for memory that others change at any time. `None` if there are no bytes.
+    pub(crate) fn volatile(&self) -> Option<VolatileSlice<'_>> {
+        self.memory.slice(self.at, self.length)
     }
 
     /// Where this segment's first byte is mapped; valid for `len()` bytes as long as a clone of the segment lives. For

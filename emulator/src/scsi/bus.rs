@@ -1,5 +1,6 @@
 //! Step 8, SCSI: the bus: tasks between their initiator and the targets, disconnect and reselection.
 
+mod data;
 mod end;
 mod progress;
 
@@ -14,7 +15,6 @@ use super::task::{CHECK_CONDITION, Phase, TASK_SET_FULL, Task, Tasks};
 use super::unit::LogicalUnit;
 use super::{AttachError, Attribute, Nexus, TaskId, Want};
 use crate::block::Completion;
-use crate::dma::{Fault, Gate};
 
 /// Targets on a wide bus.
 const TARGETS: usize = 16;
@@ -97,10 +97,10 @@ impl Bus {
         if !self.responds(nexus.target) || nexus.lun >= LUNS {
             return Tasks::STALE;
         }
-        let command = Command::parse(cdb, nexus.lun);
         let Some(lun) = self.lun(nexus) else {
             return Tasks::STALE;
         };
+        let command = Command::parse(cdb, nexus.lun, lun.kind());
         let previous_sense = lun.sense.take();
         let overlapped = lun.set.find(nexus.tag).is_some();
         let full = lun.set.is_full();
@@ -118,8 +118,12 @@ impl Bus {
         let refused = overlapped || full;
         // The sense data are of the task that has just ended: they are not kept waiting behind others (SAM-2
         // section 7.3 lets this command be HEAD OF QUEUE implicitly).
+        // COMPARE AND WRITE is atomic (SBC-3 section 5.2): it waits for those before it and keeps those behind it back.
         let attribute = match command {
             Ok(Command::RequestSense { .. }) => Attribute::HeadOfQueue,
+            Ok(Command::CompareAndWrite { .. }) if attribute == Attribute::Simple => {
+                Attribute::Ordered
+            }
             _ => attribute,
         };
         let task = self.tasks.insert(Task {
@@ -151,92 +155,6 @@ impl Bus {
         self.tasks
             .get(task)
             .map_or(Want::Gone, |task| task.phase.want())
-    }
-
-    /// Moves `count` bytes (at most what [`Bus::want`] says is left) between the task and guest RAM at `address`,
-    /// in the direction that `want` says.
-    ///
-    /// # Errors
-    /// A part of guest RAM cannot be reached: nothing has moved.
-    pub fn transfer(
-        &mut self,
-        dma: &Gate,
-        task: TaskId,
-        address: u64,
-        count: u32,
-    ) -> Result<(), Fault> {
-        let Some((record, lun)) = self.task_and_lun(task) else {
-            return Ok(());
-        };
-        let count = record.phase.want().bytes().min(count);
-        if count == 0 {
-            return Ok(());
-        }
-        match &mut record.phase {
-            Phase::Answer { bytes, at } => {
-                let end = bytes.len().min(*at + count as usize);
-                dma.write(address, bytes.get(*at..end).unwrap_or_default())?;
-                *at = end;
-            }
-            Phase::Parameters { bytes, .. } => {
-                let start = bytes.len();
-                bytes.resize(start + count as usize, 0);
-                if let Err(fault) = dma.read(address, &mut bytes[start..]) {
-                    bytes.truncate(start);
-                    return Err(fault);
-                }
-            }
-            Phase::Work { work, .. } => {
-                if let Some(unit) = &mut lun.unit {
-                    work.transfer(dma, address, count, &mut unit.medium_mut().spare)?;
-                }
-            }
-            Phase::Dormant | Phase::Ended { .. } => {}
-        }
-        self.proceed(task);
-        Ok(())
-    }
-
-    /// The same with bytes that the initiator holds itself (SWIDE, SODL, byte-by-byte transfers). Returns how many
-    /// bytes have moved, from the front: fewer than asked for if the medium must be read first. Then the
-    /// task wants to wait, and the rest can be moved when it wants a data phase again.
-    #[must_use = "bytes of the medium may have to be waited for"]
-    pub fn transfer_bytes(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
-        let mut moved = 0;
-        while moved < bytes.len() {
-            let now = self.transfer_some(task, &mut bytes[moved..]);
-            moved += now;
-            // Without progress: the data phase is over, or the medium is being read.
-            if now == 0 && self.want(task).bytes() == 0 {
-                break;
-            }
-        }
-        moved
-    }
-
-    fn transfer_some(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
-        let Some((record, _)) = self.task_and_lun(task) else {
-            return 0;
-        };
-        let count = bytes.len().min(record.phase.want().bytes() as usize);
-        let Some(bytes) = bytes.get_mut(..count) else {
-            return 0;
-        };
-        let moved = match &mut record.phase {
-            Phase::Answer { bytes: answer, at } => {
-                bytes.copy_from_slice(&answer[*at..*at + count]);
-                *at += count;
-                count
-            }
-            Phase::Parameters { bytes: list, .. } => {
-                list.extend_from_slice(bytes);
-                count
-            }
-            Phase::Work { work, .. } => work.transfer_bytes(bytes),
-            Phase::Dormant | Phase::Ended { .. } => 0,
-        };
-        self.proceed(task);
-        moved
     }
 
     /// The initiator let the task disconnect: it comes back through [`Bus::reselection`].
@@ -357,6 +275,14 @@ impl Bus {
         let nexus = task.nexus;
         let target = self.targets.get_mut(usize::from(nexus.target))?;
         Some((task, target.lun(nexus.lun)?))
+    }
+
+    /// A unit's backend becomes another one.
+    #[cfg(test)]
+    pub(crate) fn replace_backend(&mut self, target: u8, lun: u8, backend: crate::block::Backend) {
+        if let Some(unit) = self.unit(target, lun) {
+            unit.medium_mut().replace_backend(backend);
+        }
     }
 
     /// How many tasks there are.

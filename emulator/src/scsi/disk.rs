@@ -4,30 +4,30 @@ mod capacity;
 mod options;
 mod provisioning;
 
+use super::block_device::{BlockDevice, flush, transfer};
 use super::cdb::{Command, Range};
+use super::identity::UnitError;
 use super::inquiry;
 use super::medium::Medium;
 use super::mode::Mode;
 use super::sense::Sense;
 use super::task::Phase;
+use super::unit::Kind;
 use super::work::Work;
-use super::work::compare::Compare;
-use super::work::media::Media;
-use super::work::sweep::{Extent, Sweep};
+use super::work::exchange::Exchange;
+use super::work::verified::Verified;
 use crate::block::{Backend, Op};
-pub use options::{DiskError, DiskOptions};
+pub use options::DiskOptions;
 pub(crate) use provisioning::MAX_UNMAP_DESCRIPTORS;
 
-/// Bytes that one command can move, and so a data phase's length fits 32 bits. At least what
-/// READ (10) can ask for.
-const MAX_TRANSFER: u32 = 1 << 30;
+/// Blocks of one COMPARE AND WRITE.
+pub(crate) const MAX_COMPARE_AND_WRITE: u8 = 8;
 
 /// A disk.
 #[derive(Debug)]
 pub struct Disk {
+    pub(crate) device: BlockDevice,
     options: DiskOptions,
-    medium: Medium,
-    mode: Mode,
     /// START STOP UNIT has stopped it.
     stopped: bool,
 }
@@ -37,107 +37,90 @@ impl Disk {
     ///
     /// # Errors
     /// An option's text or number is out of its range, or the backend is empty or not a whole number of blocks.
-    pub fn new(backend: Backend, options: DiskOptions) -> Result<Self, DiskError> {
+    pub fn new(backend: Backend, options: DiskOptions) -> Result<Self, UnitError> {
         options.check(backend.geometry().bytes)?;
-        let medium = Medium::new(backend, options.logical_block_size);
-        let mode = Mode::new(&medium, &options);
+        let medium = Medium::new(backend, options.logical_block_size, options.errors);
+        let mode = Mode::disk(options.write_cache, options.rotation_rate);
+        let identity = options.identity.clone();
         Ok(Self {
+            device: BlockDevice::new(Kind::Disk, identity, medium, mode),
             options,
-            medium,
-            mode,
             stopped: false,
         })
     }
 
-    /// The longest transfer, in blocks.
-    fn max_blocks(&self) -> u32 {
-        MAX_TRANSFER / self.medium.block_size().max(1)
-    }
-
-    pub(crate) fn medium(&self) -> &Medium {
-        &self.medium
-    }
-
-    pub(crate) fn medium_mut(&mut self) -> &mut Medium {
-        &mut self.medium
-    }
-
-    pub(crate) fn descriptor_sense(&self) -> bool {
-        self.mode.descriptor_sense()
-    }
-
     pub(crate) fn reset(&mut self) {
         let Self {
-            options,
-            medium,
-            mode,
+            device,
+            options: _,
             stopped,
         } = self;
-        *mode = Mode::new(medium, options);
+        device.reset();
         *stopped = false;
     }
 
-    pub(crate) fn start(&mut self, command: Command) -> Phase {
-        self.begin(command).unwrap_or_else(Phase::check)
+    /// The disk may have been resized.
+    pub(crate) fn news(&mut self) -> Option<Sense> {
+        self.device
+            .medium
+            .has_changed()
+            .then_some(Sense::CAPACITY_CHANGED)
     }
 
-    pub(crate) fn parameters(&mut self, command: Command, bytes: &[u8]) -> Phase {
-        self.take_parameters(command, bytes)
-            .unwrap_or_else(Phase::check)
-    }
-
-    fn begin(&mut self, command: Command) -> Result<Phase, Sense> {
+    pub(crate) fn start(&mut self, command: Command) -> Result<Phase, Sense> {
+        if let Command::Inquiry {
+            page: Some(page @ 0xb0..),
+            allocation,
+        } = command
+        {
+            return Ok(Phase::answer(self.vital(page)?, allocation));
+        }
+        if let Some(phase) = self.device.administer(command) {
+            return phase;
+        }
         match command {
-            Command::Inquiry { page, allocation } => {
-                Ok(Phase::answer(self.inquiry(page)?, allocation))
-            }
-            Command::ModeSense(fields) => {
-                Ok(Phase::answer(self.mode.sense(&fields)?, fields.allocation))
-            }
-            Command::ModeSelect { length: 0, .. } => Ok(Phase::GOOD),
-            Command::ModeSelect { length, .. } => Ok(Phase::parameters(length.into())),
-            Command::PreventAllow | Command::SendDiagnostic => Ok(Phase::GOOD),
-            Command::StartStop { start } => {
-                // Stopping leaves nothing in the cache.
+            // Nothing can be removed.
+            Command::PreventAllow { .. } => return Ok(Phase::GOOD),
+            Command::StartStop { start, .. } => {
                 self.stopped = !start;
-                Ok(if start { Phase::GOOD } else { flush() })
+                // Stopping leaves nothing in the cache.
+                return Ok(if start { Phase::GOOD } else { flush() });
             }
-            Command::RequestSense { .. } | Command::ReportLuns { .. } => {
-                Err(Sense::INVALID_OPERATION)
-            }
-            _ if self.stopped => Err(Sense::STOPPED),
-            Command::TestUnitReady => Ok(Phase::GOOD),
-            Command::ReadCapacity10 => Ok(Phase::answer(self.capacity10(), 8)),
+            _ if self.stopped => return Err(Sense::STOPPED),
+            _ => {}
+        }
+        match self.device.access(command) {
+            Some(phase) => phase,
+            None => self.start_own(command),
+        }
+    }
+
+    /// What only a disk has.
+    fn start_own(&self, command: Command) -> Result<Phase, Sense> {
+        match command {
             Command::ReadCapacity16 { allocation } => {
                 Ok(Phase::answer(self.capacity16(), allocation))
             }
-            Command::Read { range } => {
-                let extent = self.transfer_extent(range)?;
-                Ok(transfer(Op::Read, extent))
+            Command::LbaStatus { lba, allocation } => {
+                Ok(Phase::answer(self.lba_status(lba)?, allocation))
             }
+            Command::ReadDefects {
+                twelve,
+                lists,
+                allocation,
+            } => Ok(Phase::answer(defects(twelve, lists), allocation)),
             Command::Write { range, fua } => {
                 self.refuse_if_protected()?;
-                let extent = self.transfer_extent(range)?;
-                let fua = fua || !self.mode.write_cache();
+                let extent = self.device.transfer_extent(range)?;
+                let fua = fua || !self.device.mode.write_cache();
                 Ok(transfer(Op::Write { fua }, extent))
             }
-            Command::Verify { range, compare } => {
-                let extent = self.transfer_extent(range)?;
-                let block_size = self.medium.block_size();
-                let length = u32::try_from(extent.length).unwrap_or(u32::MAX);
-                Ok(Phase::work(if compare {
-                    Work::Compare(Compare::new(block_size, extent.offset, length))
-                } else {
-                    Work::Sweep(Sweep::Check {
-                        extent,
-                        chunk: Vec::new(),
-                    })
-                }))
+            Command::WriteVerify { range } => {
+                self.refuse_if_protected()?;
+                let extent = self.device.transfer_extent(range)?;
+                Ok(Phase::work(Work::Verified(Verified::new(extent))))
             }
-            Command::SynchronizeCache { range } => {
-                self.medium.extent(range)?;
-                Ok(flush())
-            }
+            Command::CompareAndWrite { range } => self.compare_and_write(range),
             Command::WriteSame {
                 range,
                 unmap,
@@ -148,20 +131,20 @@ impl Disk {
                 self.refuse_if_protected()?;
                 Ok(header.map_or(Phase::GOOD, |length| Phase::parameters(length.into())))
             }
+            _ => Err(Sense::INVALID_OPERATION),
         }
     }
 
-    fn take_parameters(&mut self, command: Command, bytes: &[u8]) -> Result<Phase, Sense> {
+    pub(crate) fn parameters(&mut self, command: Command, bytes: &[u8]) -> Result<Phase, Sense> {
+        if let Some(phase) = self.device.parameters(command, bytes) {
+            return phase;
+        }
         match command {
-            Command::ModeSelect { ten, .. } => {
-                let cached = self.mode.write_cache();
-                self.mode.select(ten, bytes)?;
-                // What was cached is stable once the cache is off.
-                Ok(if cached && !self.mode.write_cache() {
-                    flush()
-                } else {
-                    Phase::GOOD
-                })
+            Command::CompareAndWrite { range } => {
+                let extent = self.device.transfer_extent(range)?;
+                let fua = !self.device.mode.write_cache();
+                let exchange = Exchange::new(extent.offset, bytes, fua);
+                Ok(Phase::work(Work::Exchange(exchange)))
             }
             Command::WriteSame { range, unmap, .. } => self.write_same_block(range, unmap, bytes),
             Command::Unmap { .. } => self.unmap_list(bytes),
@@ -170,51 +153,44 @@ impl Disk {
         }
     }
 
+    fn compare_and_write(&self, range: Range) -> Result<Phase, Sense> {
+        self.refuse_if_protected()?;
+        let extent = self.device.transfer_extent(range)?;
+        if range.count > u32::from(MAX_COMPARE_AND_WRITE) {
+            return Err(Sense::invalid_field(range.count_field, None));
+        }
+        if range.count == 0 {
+            return Ok(Phase::GOOD);
+        }
+        let length = usize::try_from(extent.length).unwrap_or(0);
+        Ok(Phase::parameters(2 * length))
+    }
+
     fn refuse_if_protected(&self) -> Result<(), Sense> {
-        if self.medium.geometry().read_only {
+        if self.device.medium.geometry().read_only {
             Err(Sense::WRITE_PROTECTED)
         } else {
             Ok(())
         }
     }
 
-    /// The bytes of a range that one command may move.
-    fn transfer_extent(&self, range: Range) -> Result<Extent, Sense> {
-        let extent = self.medium.extent(range)?;
-        if range.count > self.max_blocks() {
-            return Err(Sense::invalid_field(range.count_field, None));
+    /// The VPD pages of a disk.
+    fn vital(&self, page: u8) -> Result<Vec<u8>, Sense> {
+        let thin = self.device.medium.geometry().discard;
+        let max_blocks = self.device.max_blocks();
+        match page {
+            0xb0 => Ok(inquiry::block_limits(&self.options, max_blocks, thin)),
+            0xb1 => Ok(inquiry::characteristics(&self.options)),
+            0xb2 if thin => Ok(inquiry::provisioning()),
+            _ => Err(Sense::invalid_field(2, None)),
         }
-        Ok(extent)
-    }
-
-    fn inquiry(&self, page: Option<u8>) -> Result<Vec<u8>, Sense> {
-        let Some(page) = page else {
-            return Ok(inquiry::standard(&self.options));
-        };
-        let thin = self.medium.geometry().discard;
-        let bytes = match page {
-            0x00 => Some(inquiry::pages(&self.options, thin)),
-            0x80 => inquiry::serial_number(&self.options),
-            0x83 => Some(inquiry::identification(&self.options)),
-            0xb0 => Some(inquiry::block_limits(
-                &self.options,
-                self.max_blocks(),
-                thin,
-            )),
-            0xb1 => Some(inquiry::characteristics(&self.options)),
-            0xb2 if thin => Some(inquiry::provisioning()),
-            _ => None,
-        };
-        bytes.ok_or(Sense::invalid_field(2, None))
     }
 }
 
-/// READ or WRITE of an extent of at most [`MAX_TRANSFER`].
-fn transfer(op: Op, extent: Extent) -> Phase {
-    let length = u32::try_from(extent.length).unwrap_or(u32::MAX);
-    Phase::work(Work::Media(Media::new(op, extent.offset, length)))
-}
-
-fn flush() -> Phase {
-    Phase::work(Work::Sweep(Sweep::Flush(true)))
+/// READ DEFECT DATA (SBC-3 sections 5.17 and 5.18): of those lists that are asked for, nothing.
+fn defects(twelve: bool, lists: u8) -> Vec<u8> {
+    let length = if twelve { 8 } else { 4 };
+    let mut bytes = vec![0; length];
+    bytes[1] = lists;
+    bytes
 }

@@ -8,11 +8,47 @@ use super::cdb::Range;
 use super::sense::Sense;
 use super::task::Phase;
 use super::work::sweep::Extent;
-use crate::block::{Backend, Completion, Geometry, Request};
+use crate::block::{Backend, BlockError, Completion, Geometry, Op, Request};
 use crate::dma::Segment;
 
 /// Block requests of one task that are made in one go, if each is done at once.
 const STEPS: u32 = 16;
+
+/// What becomes of a failed block request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The initiator is told.
+    #[default]
+    Report,
+    /// Nobody is told: the command goes on as if the request had succeeded.
+    Ignore,
+}
+
+/// What becomes of the medium's errors. It is about the medium alone: what the initiator has asked for wrongly is
+/// always refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorPolicy {
+    /// Of reads.
+    pub read: OnError,
+    /// Of all the others: write, flush, discard.
+    pub write: OnError,
+}
+
+/// What has been read or written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counter {
+    /// Bytes of the requests that succeeded.
+    pub(crate) bytes: u64,
+    /// Requests that failed.
+    pub(crate) errors: u64,
+}
+
+/// Since power-on, or since they were last forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) read: Counter,
+    pub(crate) write: Counter,
+}
 
 /// A backend, seen as logical blocks.
 #[derive(Debug)]
@@ -20,23 +56,47 @@ pub(crate) struct Medium {
     backend: Backend,
     geometry: Geometry,
     block_size: u32,
+    errors: ErrorPolicy,
+    counters: Counters,
     /// Room for the next list of segments.
     pub(crate) spare: Vec<Segment>,
 }
 
 impl Medium {
-    pub(crate) fn new(backend: Backend, block_size: u32) -> Self {
+    pub(crate) fn new(backend: Backend, block_size: u32, errors: ErrorPolicy) -> Self {
         let geometry = backend.geometry();
         Self {
             backend,
             geometry,
             block_size,
+            errors,
+            counters: Counters::default(),
             spare: Vec::new(),
         }
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Looks whether the backend is still what it was, such as after a resize. `true` if not.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        let now = self.backend.geometry();
+        let before = std::mem::replace(&mut self.geometry, now);
+        before != now
+    }
+
+    #[cfg(test)]
+    pub(crate) fn replace_backend(&mut self, backend: Backend) {
+        self.backend = backend;
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn forget_counters(&mut self) {
+        self.counters = Counters::default();
     }
 
     pub(crate) fn block_size(&self) -> u32 {
@@ -105,9 +165,24 @@ impl Medium {
             return;
         };
         let Some(op) = in_flight.take() else { return };
+        let failed = matches!(
+            completion.result,
+            Err(BlockError::NoSpace | BlockError::Io { .. })
+        );
+        let (counter, policy) = match op {
+            Op::Read => (&mut self.counters.read, self.errors.read),
+            _ => (&mut self.counters.write, self.errors.write),
+        };
+        if failed {
+            counter.errors = counter.errors.saturating_add(1);
+        } else if matches!(op, Op::Read | Op::Write { .. }) {
+            counter.bytes = counter.bytes.saturating_add(completion.data.len());
+        }
         let result = match completion.result {
-            Ok(()) => work.done(completion.data, &mut self.spare),
-            Err(error) => Err(Sense::of_block_error(&error, op, self.block_size)),
+            Err(error) if !(failed && policy == OnError::Ignore) => {
+                Err(Sense::of_block_error(&error, op, self.block_size))
+            }
+            _ => work.done(completion.data, &mut self.spare),
         };
         if let Err(sense) = result {
             *phase = Phase::check(sense);

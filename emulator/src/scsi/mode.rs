@@ -1,15 +1,16 @@
-//! Step 8, SCSI: mode parameters (SPC-3 sections 6.7 to 6.10 and 7.4, SBC-3 section 6.4).
+//! Step 8, SCSI: mode parameters (SPC-3 sections 6.7 to 6.10 and 7.4, SBC-3 section 6.4,
+//! MMC-5 chapter 7).
 //!
-//! Changeable are WCE (caching page) and D_SENSE (control page); they last until a reset.
+//! Changeable are WCE (caching page, on a disk) and D_SENSE (control page); they last until a reset.
 
 mod pages;
 mod select;
 
 use super::cdb::{ModeSense, PageControl};
-use super::disk::DiskOptions;
 use super::medium::Medium;
 use super::sense::Sense;
-use pages::{PAGES, WCE};
+use super::unit::Kind;
+use pages::WCE;
 
 /// All pages, or all pages and subpages.
 const ALL: u8 = 0x3f;
@@ -21,32 +22,52 @@ struct Changeable {
     descriptor_sense: bool,
 }
 
-/// A disk's mode parameters.
+/// A unit's mode parameters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mode {
+    kind: Kind,
     current: Changeable,
     default: Changeable,
-    blocks: u64,
-    block_size: u32,
     rotation_rate: u16,
-    read_only: bool,
+    /// PREVENT ALLOW MEDIUM REMOVAL has locked the tray.
+    pub(crate) locked: bool,
 }
 
 impl Mode {
-    /// As after a reset.
-    pub(crate) fn new(medium: &Medium, options: &DiskOptions) -> Self {
+    /// A disk's, as after a reset.
+    pub(crate) fn disk(write_cache: bool, rotation_rate: u16) -> Self {
         let default = Changeable {
-            write_cache: options.write_cache,
+            write_cache,
             descriptor_sense: false,
         };
         Self {
+            kind: Kind::Disk,
             current: default,
             default,
-            blocks: medium.blocks(),
-            block_size: medium.block_size(),
-            rotation_rate: options.rotation_rate,
-            read_only: medium.geometry().read_only,
+            rotation_rate,
+            locked: false,
         }
+    }
+
+    /// A CD-ROM drive's, as after a reset.
+    pub(crate) fn cdrom() -> Self {
+        Self {
+            kind: Kind::Cdrom,
+            ..Self::disk(false, 0)
+        }
+    }
+
+    /// What an initiator has set is gone.
+    pub(crate) fn reset(&mut self) {
+        let Self {
+            kind: _,
+            current,
+            default,
+            rotation_rate: _,
+            locked,
+        } = self;
+        *current = *default;
+        *locked = false;
     }
 
     /// WCE: writes may be cached.
@@ -60,24 +81,27 @@ impl Mode {
     }
 
     /// The answer to MODE SENSE.
-    pub(crate) fn sense(&self, fields: &ModeSense) -> Result<Vec<u8>, Sense> {
+    pub(crate) fn sense(&self, fields: &ModeSense, medium: &Medium) -> Result<Vec<u8>, Sense> {
         let subpages_ok = fields.subpage == 0 || (fields.page == ALL && fields.subpage == 0xff);
         if !subpages_ok {
             return Err(Sense::invalid_field(3, None));
         }
-        let descriptor = self.block_descriptor(fields);
+        let descriptor = self.block_descriptor(fields, medium);
         let mut pages = Vec::new();
-        for code in PAGES {
+        for &code in pages::codes(self.kind) {
             if fields.page == code || fields.page == ALL {
-                pages.extend(self.page(code, fields.control).unwrap_or_default());
+                pages.extend(self.page(code, fields.control, medium).unwrap_or_default());
             }
         }
         if pages.is_empty() {
             return Err(Sense::invalid_field(2, Some(5)));
         }
 
-        // WP; DPOFUA.
-        let specific = u8::from(self.read_only) << 7 | 0x10;
+        let specific = match self.kind {
+            // WP; DPOFUA.
+            Kind::Disk => u8::from(medium.geometry().read_only) << 7 | 0x10,
+            Kind::Cdrom => 0,
+        };
         let body = descriptor.len() + pages.len();
         let mut bytes = if fields.ten {
             let length = u16::try_from(body + 6).unwrap_or(u16::MAX).to_be_bytes();
@@ -107,15 +131,15 @@ impl Mode {
         Ok(bytes)
     }
 
-    /// Number of blocks and block size, in the short or the long form.
-    fn block_descriptor(&self, fields: &ModeSense) -> Vec<u8> {
-        if fields.no_descriptor {
+    /// Number of blocks and block size, in the short or the long form. A CD-ROM drive has none (MMC-5 chapter 7).
+    fn block_descriptor(&self, fields: &ModeSense, medium: &Medium) -> Vec<u8> {
+        if fields.no_descriptor || self.kind == Kind::Cdrom {
             return Vec::new();
         }
         // Of a mask of what can be changed, nothing here is.
         let changeable = fields.control == PageControl::Changeable;
-        let blocks = if changeable { 0 } else { self.blocks };
-        let size = if changeable { 0 } else { self.block_size }.to_be_bytes();
+        let blocks = if changeable { 0 } else { medium.blocks() };
+        let size = if changeable { 0 } else { medium.block_size() }.to_be_bytes();
         match u32::try_from(blocks) {
             Err(_) if fields.long => {
                 let mut bytes = blocks.to_be_bytes().to_vec();
@@ -137,7 +161,7 @@ impl Mode {
             PageControl::Current => self.current,
             PageControl::Default => self.default,
             PageControl::Changeable => Changeable {
-                write_cache: true,
+                write_cache: self.kind == Kind::Disk,
                 descriptor_sense: true,
             },
         }

@@ -40,12 +40,26 @@ impl Sense {
     pub(crate) const NONE: Self = Self::plain(NO_SENSE, 0x00, 0x00);
     /// LOGICAL UNIT NOT READY, INITIALIZING COMMAND REQUIRED: the unit is stopped.
     pub(crate) const STOPPED: Self = Self::plain(NOT_READY, 0x04, 0x02);
+    /// MEDIUM NOT PRESENT - TRAY CLOSED.
+    pub(crate) const NO_MEDIUM: Self = Self::plain(NOT_READY, 0x3a, 0x01);
+    /// MEDIUM NOT PRESENT - TRAY OPEN.
+    pub(crate) const TRAY_OPEN: Self = Self::plain(NOT_READY, 0x3a, 0x02);
     /// PARAMETER LIST LENGTH ERROR.
     pub(crate) const PARAMETER_LENGTH: Self = Self::plain(ILLEGAL_REQUEST, 0x1a, 0x00);
     /// INVALID COMMAND OPERATION CODE.
     pub(crate) const INVALID_OPERATION: Self = Self::plain(ILLEGAL_REQUEST, 0x20, 0x00);
     /// LOGICAL UNIT NOT SUPPORTED.
     pub(crate) const NO_UNIT: Self = Self::plain(ILLEGAL_REQUEST, 0x25, 0x00);
+    /// INVALID RELEASE OF PERSISTENT RESERVATION.
+    pub(crate) const INVALID_RELEASE: Self = Self::plain(ILLEGAL_REQUEST, 0x26, 0x04);
+    /// COMMAND SEQUENCE ERROR.
+    pub(crate) const SEQUENCE: Self = Self::plain(ILLEGAL_REQUEST, 0x2c, 0x00);
+    /// CANNOT READ MEDIUM - INCOMPATIBLE FORMAT.
+    pub(crate) const INCOMPATIBLE_MEDIUM: Self = Self::plain(ILLEGAL_REQUEST, 0x30, 0x02);
+    /// MEDIUM REMOVAL PREVENTED.
+    pub(crate) const REMOVAL_PREVENTED: Self = Self::plain(ILLEGAL_REQUEST, 0x53, 0x02);
+    /// ILLEGAL MODE FOR THIS TRACK.
+    pub(crate) const ILLEGAL_TRACK_MODE: Self = Self::plain(ILLEGAL_REQUEST, 0x64, 0x00);
     /// SAVING PARAMETERS NOT SUPPORTED.
     pub(crate) const NO_SAVING: Self = Self::plain(ILLEGAL_REQUEST, 0x39, 0x00);
     /// POWER ON OCCURRED.
@@ -54,6 +68,10 @@ impl Sense {
     pub(crate) const BUS_RESET: Self = Self::plain(UNIT_ATTENTION, 0x29, 0x02);
     /// BUS DEVICE RESET FUNCTION OCCURRED.
     pub(crate) const DEVICE_RESET: Self = Self::plain(UNIT_ATTENTION, 0x29, 0x03);
+    /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+    pub(crate) const MEDIUM_CHANGED: Self = Self::plain(UNIT_ATTENTION, 0x28, 0x00);
+    /// CAPACITY DATA HAS CHANGED.
+    pub(crate) const CAPACITY_CHANGED: Self = Self::plain(UNIT_ATTENTION, 0x2a, 0x09);
     /// WRITE PROTECTED.
     pub(crate) const WRITE_PROTECTED: Self = Self::plain(DATA_PROTECT, 0x27, 0x00);
     /// OVERLAPPED COMMANDS ATTEMPTED.
@@ -100,10 +118,11 @@ impl Sense {
         }
     }
 
-    /// MISCOMPARE DURING VERIFY OPERATION in block `lba`.
-    pub(crate) const fn miscompare(lba: u64) -> Self {
+    /// MISCOMPARE DURING VERIFY OPERATION: in which block (VERIFY), or at which byte of what the initiator
+    /// sent (COMPARE AND WRITE).
+    pub(crate) const fn miscompare(place: u64) -> Self {
         Self {
-            information: Some(lba),
+            information: Some(place),
             ..Self::plain(MISCOMPARE, 0x1d, 0x00)
         }
     }

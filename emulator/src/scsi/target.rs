@@ -1,10 +1,10 @@
 //! Step 8, SCSI: a target: its logical units, and the commands that it answers for all of them.
 
-use super::cdb::Command;
+use super::cdb::{self, Command};
 use super::sense::Sense;
 use super::task::{Phase, Task};
 use super::task_set::TaskSet;
-use super::unit::LogicalUnit;
+use super::unit::{Kind, LogicalUnit};
 use super::{TaskId, inquiry};
 
 /// Logical units of a target.
@@ -27,6 +27,11 @@ pub(crate) struct Lun {
 }
 
 impl Lun {
+    /// Whose commands are understood here; those of a disk if there is no unit.
+    pub(crate) fn kind(&self) -> Kind {
+        self.unit.as_ref().map_or(Kind::Disk, LogicalUnit::kind)
+    }
+
     /// Remembers a task that is outside the task set. If there are too many: the one that must go.
     pub(crate) fn refuse(&mut self, task: TaskId) -> Option<TaskId> {
         self.refused.push(task);
@@ -81,8 +86,11 @@ impl Target {
         let Some(lun) = self.luns.get_mut(usize::from(task.nexus.lun)) else {
             return Phase::check(Sense::NO_UNIT);
         };
-        // INQUIRY, REPORT LUNS and REQUEST SENSE run whatever is pending (SAM-2 section 5.9.7).
-        let exempt = matches!(task.operation, 0x03 | 0x12 | 0xa0);
+        // One condition at a time: the unit keeps its news while another one is pending.
+        if lun.attention.is_none() {
+            lun.attention = lun.unit.as_mut().and_then(LogicalUnit::news);
+        }
+        let exempt = cdb::ignores_attention(task.operation, lun.kind());
         if !exempt && let Some(attention) = lun.attention.take() {
             return Phase::check(attention);
         }

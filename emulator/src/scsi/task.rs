@@ -13,6 +13,8 @@ use crate::block::Op;
 pub(crate) const GOOD: u8 = 0x00;
 /// CHECK CONDITION status.
 pub(crate) const CHECK_CONDITION: u8 = 0x02;
+/// RESERVATION CONFLICT status.
+pub(crate) const RESERVATION_CONFLICT: u8 = 0x18;
 /// TASK SET FULL status.
 pub(crate) const TASK_SET_FULL: u8 = 0x28;
 
@@ -41,6 +43,12 @@ impl Phase {
     /// GOOD status.
     pub(crate) const GOOD: Self = Self::Ended {
         status: GOOD,
+        sense: None,
+    };
+
+    /// RESERVATION CONFLICT status.
+    pub(crate) const CONFLICT: Self = Self::Ended {
+        status: RESERVATION_CONFLICT,
         sense: None,
     };
 

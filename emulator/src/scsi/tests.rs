@@ -2,15 +2,24 @@
 
 mod abort;
 mod basics;
+mod cdrom;
 mod chaos;
 mod commands;
 mod data_path;
+mod errors;
+mod every_command;
 mod identification;
 mod image;
 mod mode;
+mod primary;
 mod queue;
+mod reservations;
 
-use super::{Attribute, Bus, Disk, DiskOptions, Nexus, TaskId, Want};
+use rustix::event::{PollFd, PollFlags};
+
+use super::{
+    Attribute, Bus, Cdrom, CdromOptions, Disk, DiskOptions, LogicalUnit, Nexus, TaskId, Want,
+};
 use crate::block::Backend;
 use crate::dma::{Gate, fixture};
 
@@ -50,11 +59,23 @@ impl Rig {
 
     /// The same, just powered on.
     fn fresh(backend: Backend, options: DiskOptions) -> Self {
+        Self::of_unit(Disk::new(backend, options).expect("a disk").into())
+    }
+
+    /// Any unit at target 0, LUN 0, just powered on.
+    fn of_unit(unit: LogicalUnit) -> Self {
         let mut bus = Bus::new();
-        bus.attach(0, 0, Disk::new(backend, options).expect("a disk").into())
-            .expect("a place");
+        bus.attach(0, 0, unit).expect("a place");
         let dma = fixture::gate(&[(0, RAM)]);
         Self { bus, dma }
+    }
+
+    /// A CD-ROM drive; its unit attention has been taken.
+    fn cdrom(backend: Option<Backend>) -> Self {
+        let cdrom = Cdrom::new(backend, CdromOptions::default()).expect("a drive");
+        let mut rig = Self::of_unit(cdrom.into());
+        assert_eq!(rig.run(&[0; 6]).status, 2);
+        rig
     }
 
     /// A disk of zeroes with this many blocks.
@@ -97,14 +118,28 @@ impl Rig {
                     }
                     return Outcome { status, data };
                 }
-                Want::Wait => {
-                    self.bus.kick();
-                    self.bus.poll(std::time::Instant::now());
-                }
+                Want::Wait => self.wait_for_backend(),
                 Want::Gone => panic!("the task has gone"),
             }
         }
         panic!("the task does not end");
+    }
+
+    /// Takes what the backend says, once it says something.
+    fn wait_for_backend(&mut self) {
+        self.bus.kick();
+        if self.bus.deadline().is_none() {
+            let fds = self.bus.wake_fds();
+            let mut fds: Vec<_> = fds
+                .iter()
+                .map(|fd| PollFd::new(fd, PollFlags::IN))
+                .collect();
+            if !fds.is_empty() {
+                rustix::event::poll(&mut fds, None).expect("poll");
+            }
+        }
+        self.bus.poll(std::time::Instant::now());
+        self.bus.kick();
     }
 
     /// The data of a command that must succeed.
@@ -118,5 +153,11 @@ impl Rig {
     fn sense(&mut self, cdb: &[u8]) -> Vec<u8> {
         assert_eq!(self.run(cdb).status, 2, "{cdb:02x?}");
         self.data(&[0x03, 0, 0, 0, 252, 0])
+    }
+
+    /// Key, additional code and qualifier of a command that must fail.
+    fn refusal(&mut self, cdb: &[u8]) -> (u8, u8, u8) {
+        let sense = self.sense(cdb);
+        (sense[2] & 0xf, sense[12], sense[13])
     }
 }

@@ -5,17 +5,21 @@
 //! been gathered is passed on in portions.
 
 pub(crate) mod compare;
+pub(crate) mod exchange;
 pub(crate) mod gathered;
 pub(crate) mod media;
 pub(crate) mod sweep;
+pub(crate) mod verified;
 
 use super::Want;
 use super::sense::Sense;
 use crate::block::{Data, Op};
 use crate::dma::{Fault, Gate, Segment};
 use compare::Compare;
+use exchange::Exchange;
 use media::Media;
 use sweep::Sweep;
+use verified::Verified;
 
 /// Bytes that go through memory of our own at a time.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -36,6 +40,10 @@ pub(crate) enum Work {
     Media(Media),
     /// VERIFY with bytes to compare with.
     Compare(Compare),
+    /// WRITE AND VERIFY.
+    Verified(Verified),
+    /// COMPARE AND WRITE.
+    Exchange(Exchange),
     /// What needs no data phase, or has had it.
     Sweep(Sweep),
 }
@@ -46,7 +54,8 @@ impl Work {
         match self {
             Self::Media(media) => media.want(),
             Self::Compare(compare) => compare.want(),
-            Self::Sweep(_) => Want::Wait,
+            Self::Verified(verified) => verified.want(),
+            Self::Exchange(_) | Self::Sweep(_) => Want::Wait,
         }
     }
 
@@ -55,6 +64,8 @@ impl Work {
         match self {
             Self::Media(media) => media.next(),
             Self::Compare(compare) => compare.next(),
+            Self::Verified(verified) => verified.next(),
+            Self::Exchange(exchange) => exchange.next(),
             Self::Sweep(sweep) => sweep.next(),
         }
     }
@@ -67,6 +78,11 @@ impl Work {
                 Ok(())
             }
             Self::Compare(compare) => compare.done(data),
+            Self::Verified(verified) => {
+                verified.done(data, spare);
+                Ok(())
+            }
+            Self::Exchange(exchange) => exchange.done(&data),
             Self::Sweep(sweep) => {
                 sweep.done(data);
                 Ok(())
@@ -79,6 +95,8 @@ impl Work {
         match self {
             Self::Media(media) => media.is_over(),
             Self::Compare(compare) => compare.is_over(),
+            Self::Verified(verified) => verified.is_over(),
+            Self::Exchange(exchange) => exchange.is_over(),
             Self::Sweep(sweep) => sweep.is_over(),
         }
     }
@@ -94,7 +112,8 @@ impl Work {
         match self {
             Self::Media(media) => media.transfer(dma, address, count, spare),
             Self::Compare(compare) => compare.transfer(dma, address, count),
-            Self::Sweep(_) => Ok(()),
+            Self::Verified(verified) => verified.write.transfer(dma, address, count, spare),
+            Self::Exchange(_) | Self::Sweep(_) => Ok(()),
         }
     }
 
@@ -103,7 +122,8 @@ impl Work {
         match self {
             Self::Media(media) => media.transfer_bytes(bytes),
             Self::Compare(compare) => compare.transfer_bytes(bytes),
-            Self::Sweep(_) => 0,
+            Self::Verified(verified) => verified.write.transfer_bytes(bytes),
+            Self::Exchange(_) | Self::Sweep(_) => 0,
         }
     }
 
@@ -112,13 +132,14 @@ impl Work {
         match self {
             Self::Media(media) => media.flush_gathered(),
             Self::Compare(compare) => compare.flush_gathered(),
-            Self::Sweep(_) => false,
+            Self::Verified(verified) => verified.write.flush_gathered(),
+            Self::Exchange(_) | Self::Sweep(_) => false,
         }
     }
 
     /// Whether its block requests go to or from guest RAM.
     pub(crate) fn uses_guest_memory(&self) -> bool {
-        matches!(self, Self::Media(_))
+        matches!(self, Self::Media(_) | Self::Verified(_))
     }
 
     /// Whether it has pieces of guest RAM.
@@ -127,7 +148,8 @@ impl Work {
         match self {
             Self::Media(media) => media.holds_guest_memory(),
             Self::Compare(compare) => compare.holds_guest_memory(),
-            Self::Sweep(_) => false,
+            Self::Verified(verified) => verified.write.holds_guest_memory(),
+            Self::Exchange(_) | Self::Sweep(_) => false,
         }
     }
 }

@@ -18,7 +18,7 @@ fn image(bytes: &[u8]) -> Option<Image> {
             Some(Image::start(opened).unwrap())
         }
         Err(OpenError::Direct(error)) => {
-            println!("SKIPPED: {error}");
+            outrigger_skip::skipped(error);
             None
         }
         Err(error) => panic!("{error}"),
@@ -111,4 +111,16 @@ fn cancelling_reaches_what_waits() {
         (image.in_flight, image.waiting.len(), image.exclusive),
         (0, 0, false)
     );
+}
+
+#[test]
+fn a_file_that_grows_or_shrinks_is_looked_at_again() {
+    let file = image_file(Place::Disk, &[0; 4096]);
+    let other = file.try_clone().unwrap();
+    let mut image = Image::start(open(file, FileOptions::default()).unwrap()).unwrap();
+    for (size, seen) in [(8192 + 100, 8192), (512, 512), (0, 512), (4096, 4096)] {
+        other.set_len(size).unwrap();
+        image.refresh().unwrap();
+        assert_eq!(image.geometry().bytes, seen);
+    }
 }

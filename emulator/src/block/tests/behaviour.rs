@@ -173,7 +173,7 @@ fn read_only_disks_refuse_to_change() {
             };
             match Backend::file(image_file(Place::Disk, &bytes), options) {
                 Ok(backend) => all.push(backend),
-                Err(OpenError::Direct(error)) => println!("SKIPPED: {error}"),
+                Err(OpenError::Direct(error)) => outrigger_skip::skipped(error),
                 Err(error) => panic!("{error}"),
             }
         }

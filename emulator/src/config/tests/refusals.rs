@@ -19,8 +19,8 @@ fn bad_blockdevs() {
             "no driver 'fiel'; did you mean 'file'?",
         ),
         (
-            "qcow2,node-name=d",
-            "no driver 'qcow2'; known: file, memory",
+            "luks,node-name=d",
+            "no driver 'luks'; known: file, memory, null-co, nbd, raw, qcow2, vmdk",
         ),
         (
             "file,nodename=d",
@@ -28,7 +28,7 @@ fn bad_blockdevs() {
         ),
         (
             "file,colour=red",
-            "no key 'colour'; known: driver, node-name, filename, read-only, cache.direct, aio",
+            "no key 'colour'; known: driver, node-name, read-only, discard, detect-zeroes, filename, cache.direct, aio, locking",
         ),
         ("file,node-name=d", "no 'filename'; add filename=disk.img"),
         ("file,filename=d", "no 'node-name'; add node-name=disk0"),
@@ -101,7 +101,7 @@ fn bad_devices() {
         ),
         (
             &["e1000,id=n"],
-            "no driver 'e1000'; known: lsi53c895a, lsi53c810, scsi-hd",
+            "no driver 'e1000'; known: lsi53c895a, lsi53c810, scsi-hd, scsi-cd",
         ),
         (&["lsi53c895a"], "no 'id'; add id=lsi0"),
         (
@@ -183,6 +183,35 @@ fn bad_devices() {
         (
             &[LSI, "scsi-hd,drive=disk0,write-cache=auto"],
             "no write-cache 'auto'; known: on, off",
+        ),
+        (
+            &[LSI, "scsi-hd,drive=disk0,rotation_rate=65536"],
+            "rotation_rate cannot be '65536'; give a number from 0 to 65535",
+        ),
+        (
+            &[LSI, "scsi-hd,drive=disk0,werror=enospc"],
+            "werror=enospc stops the machine, which cannot be resumed here; give report or ignore",
+        ),
+        (
+            &[LSI, "scsi-cd,drive=disk0,rerror=stop"],
+            "rerror=stop stops the machine, which cannot be resumed here; give report or ignore",
+        ),
+        (
+            &[LSI, "scsi-hd,drive=disk0,rerror=ignored"],
+            "no rerror 'ignored'; did you mean 'ignore'?",
+        ),
+        (
+            &[LSI, "scsi-cd,drive=disk0,write-cache=on"],
+            "no key 'write-cache'; known: driver, id, bus, scsi-id, lun, drive, serial, vendor, product, ver, wwn, \
+             rerror, werror",
+        ),
+        (
+            &[LSI, "scsi-cd,drive="],
+            "drive cannot be ''; give a name, such as disk0",
+        ),
+        (
+            &[LSI, "scsi-dc,drive=disk0"],
+            "no driver 'scsi-dc'; did you mean 'scsi-cd'?",
         ),
     ];
     for (devices, expected) in cases {

@@ -266,6 +266,50 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     assert_eq!((count(&trigger), count(&fd)), (1, 0));
 }
 
+#[test]
+fn the_error_index_can_be_wired_and_is_never_signalled() {
+    let mut server = Server::new();
+    let (mut client, trigger) = wired(&mut server);
+    let file = memory(8);
+    let error = eventfd();
+    let base = SetIrqs {
+        flags: TRIGGER_FD,
+        index: 3,
+        start: 0,
+        count: 1,
+        data: &[],
+    };
+    let take_away = SetIrqs {
+        flags: F::DATA_NONE | F::ACTION_TRIGGER,
+        count: 0,
+        ..base
+    };
+    let mask = SetIrqs {
+        flags: MASK_FD,
+        ..base
+    };
+    let cases: [(SetIrqs<'_>, &[BorrowedFd<'_>], i32); 7] = [
+        (base, &[error.as_fd()], 0),
+        (base, &[], 0),
+        (take_away, &[], 0),
+        (base, &[error.as_fd()], 0),
+        (base, &[file.as_fd()], Errno::INVAL.raw_os_error()),
+        (mask, &[error.as_fd()], Errno::INVAL.raw_os_error()),
+        (
+            SetIrqs { start: 1, ..base },
+            &[error.as_fd()],
+            Errno::INVAL.raw_os_error(),
+        ),
+    ];
+    for (set, fds, errno) in cases {
+        let answered = client.ask(&mut server, &Request::SetIrqs(set), fds);
+        assert_eq!(answered.errno(), errno, "{set:?}");
+    }
+    // INTx is as it was.
+    client.write(&mut server, 1, LINE, &[1]);
+    assert_eq!((count(&trigger), count(&error)), (1, 0));
+}
+
 /// What can happen to an interrupt line.
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -91,7 +91,11 @@ fn the_order_of_qemus_realize() {
     }
     for index in 0..5 {
         let answered = client.ask(&mut server, &Request::IrqInfo(index), &[]);
-        let (flags, count) = if index == 0 { (7, 1) } else { (0, 0) };
+        let (flags, count) = match index {
+            0 => (7, 1),
+            3 => (1, 1),
+            _ => (0, 0),
+        };
         let info = IrqInfo {
             flags: IrqInfoFlags::from_bits_retain(flags),
             index,

@@ -81,6 +81,10 @@ impl Session {
             }),
             Request::RegionInfo(query) => Reply::RegionInfo(regions::info(query.index, function)?),
             Request::IrqInfo(index) => Reply::IrqInfo(irq_info(*index, function)?),
+            Request::SetIrqs(set) if set.index == intx::ERROR_INDEX => {
+                intx::set_error(set, &fds)?;
+                Reply::Done(Command::DEVICE_SET_IRQS)
+            }
             Request::SetIrqs(set) => {
                 self.intx.set(registry, set, fds)?;
                 Reply::Done(Command::DEVICE_SET_IRQS)
@@ -126,6 +130,8 @@ fn irq_info(index: u32, function: &mut Function) -> Result<IrqInfo, Errno> {
     let (flags, count) = if index == intx::INDEX && regions::has_interrupt_pin(function) {
         let flags = IrqInfoFlags::EVENTFD | IrqInfoFlags::MASKABLE | IrqInfoFlags::AUTOMASKED;
         (flags, 1)
+    } else if index == intx::ERROR_INDEX {
+        (IrqInfoFlags::EVENTFD, 1)
     } else {
         (IrqInfoFlags::empty(), 0)
     };

@@ -27,6 +27,9 @@ use super::super::{MASK, UNMASK};
 /// The interrupt index of INTx.
 pub(super) const INDEX: u32 = 0;
 
+/// The interrupt index of errors that the device cannot correct. QEMU wants it there, and says so at every start if it is not.
+pub(super) const ERROR_INDEX: u32 = 3;
+
 /// Interrupt indices are below this: INTx, MSI, MSI-X, ERR, REQ.
 pub(super) const IRQ_INDICES: u32 = 5;
 
@@ -169,6 +172,26 @@ impl Intx {
         self.masked = false;
         self.automasked = false;
     }
+}
+
+/// DEVICE_SET_IRQS for [`ERROR_INDEX`]: what can be done with its one vector. The device has no error that it could not report
+/// to the guest itself, so nothing is ever signalled, and the eventfd is not kept.
+///
+/// # Errors
+/// As of [`Intx::set`].
+pub(super) fn set_error(set: &SetIrqs<'_>, fds: &[OwnedFd]) -> Result<(), Errno> {
+    const TAKE_AWAY: IrqSetFlags = IrqSetFlags::ACTION_TRIGGER.union(IrqSetFlags::DATA_NONE);
+    const WIRE: IrqSetFlags = IrqSetFlags::ACTION_TRIGGER.union(IrqSetFlags::DATA_EVENTFD);
+    let fits = match (set.flags, set.start, set.count) {
+        (TAKE_AWAY, 0, 0) => fds.is_empty(),
+        (WIRE, 0, 1) => match fds {
+            [] => true,
+            [fd] => may_be_eventfd(fd.as_fd()),
+            _ => false,
+        },
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(Errno::INVAL) }
 }
 
 /// Puts `new` into `slot` and has it watched; on failure the slot is as it was.

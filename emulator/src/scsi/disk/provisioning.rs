@@ -1,4 +1,4 @@
-//! Step 8, SCSI: UNMAP, WRITE SAME and FORMAT UNIT (SBC-3 sections 5.3, 5.28, 5.42 and 5.43).
+//! Step 8, SCSI: UNMAP, WRITE SAME and FORMAT UNIT (SBC-3 sections 5.3, 5.28, 5.43 and 5.44).
 
 use std::collections::VecDeque;
 
@@ -23,18 +23,18 @@ impl Disk {
         zeroes: bool,
     ) -> Result<Phase, Sense> {
         self.refuse_if_protected()?;
-        if unmap && !self.medium.geometry().discard {
+        if unmap && !self.device.medium.geometry().discard {
             return Err(Sense::invalid_field(1, Some(3)));
         }
         // WSNZ: a count of 0 does not mean the whole disk here.
         if range.count == 0 {
             return Err(Sense::invalid_field(range.count_field, None));
         }
-        let extent = self.transfer_extent(range)?;
+        let extent = self.device.transfer_extent(range)?;
         if zeroes {
             return Ok(self.zero(extent, unmap));
         }
-        Ok(Phase::parameters(self.medium.block_size() as usize))
+        Ok(Phase::parameters(self.device.medium.block_size() as usize))
     }
 
     /// The block of WRITE SAME has come.
@@ -44,16 +44,16 @@ impl Disk {
         unmap: bool,
         block: &[u8],
     ) -> Result<Phase, Sense> {
-        let extent = self.transfer_extent(range)?;
+        let extent = self.device.transfer_extent(range)?;
         if block.iter().all(|byte| *byte == 0) {
             return Ok(self.zero(extent, unmap));
         }
-        let fua = !self.mode.write_cache();
+        let fua = !self.device.mode.write_cache();
         Ok(Phase::work(Work::Sweep(Sweep::fill(extent, block, fua))))
     }
 
     fn zero(&self, extent: Extent, unmap: bool) -> Phase {
-        let flush = !self.mode.write_cache();
+        let flush = !self.device.mode.write_cache();
         Phase::work(Work::Sweep(Sweep::Zero {
             extent,
             unmap,
@@ -62,7 +62,7 @@ impl Disk {
     }
 
     pub(super) fn unmap(&self, length: u16) -> Result<Phase, Sense> {
-        if !self.medium.geometry().discard {
+        if !self.device.medium.geometry().discard {
             self.refuse_if_protected()?;
             return Err(Sense::INVALID_OPERATION);
         }
@@ -96,7 +96,7 @@ impl Disk {
                 .take(4)
                 .fold(0, |number, byte| number << 8 | u32::from(*byte));
             if count != 0 {
-                extents.push_back(self.medium.extent(Range {
+                extents.push_back(self.device.medium.extent(Range {
                     lba,
                     count,
                     count_field: 0,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{DiskOptions, Nexus, RAM};
 use crate::block::{Backend, Hold};
 use crate::dma::fixture;
-use crate::scsi::{Attribute, Bus, Disk, Management, TaskId, Want};
+use crate::scsi::{Attribute, Bus, Cdrom, CdromOptions, Disk, Management, TaskId, Want};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -22,7 +22,7 @@ enum Act {
 }
 
 fn nexus() -> impl Strategy<Value = Nexus> {
-    (0u8..3, 0u8..3, proptest::option::of(0u8..4)).prop_map(|(target, lun, tag)| Nexus {
+    (0u8..4, 0u8..3, proptest::option::of(0u8..4)).prop_map(|(target, lun, tag)| Nexus {
         target,
         lun,
         tag,
@@ -38,6 +38,9 @@ fn cdb() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(vec![3, 0, 0, 0, 18, 0]),
         1 => Just(vec![0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         1 => Just(vec![0x15, 0x10, 0, 0, 24, 0]),
+        1 => (0u8..64).prop_map(|lba| vec![0x2e, 0, 0, 0, 0, lba, 0, 0, 2, 0]),
+        1 => (0u8..64).prop_map(|lba| vec![0x89, 0, 0, 0, 0, 0, 0, 0, 0, lba, 0, 0, 0, 1, 0, 0]),
+        1 => (0u8..4).prop_map(|bits| vec![0x1b, 0, 0, 0, bits, 0]),
         1 => proptest::collection::vec(any::<u8>(), 0..17),
     ]
 }
@@ -82,6 +85,11 @@ proptest! {
             let disk = Disk::new(backend, DiskOptions::default()).expect("a disk");
             bus.attach(target, lun, disk.into()).expect("a place");
         }
+        let disc = Backend::memory(vec![0; 64 * 2048], true);
+        let (disc, handle) = Backend::delay(disc, Hold::UntilReleased).expect("a delay");
+        handles.push(handle);
+        let cdrom = Cdrom::new(Some(disc), CdromOptions::default()).expect("a drive");
+        bus.attach(2, 0, cdrom.into()).expect("a place");
         let dma = fixture::gate(&[(0, RAM)]);
         let mut tasks: Vec<TaskId> = Vec::new();
         for act in acts {

@@ -193,7 +193,7 @@ fn commands_with_nothing_to_do() {
 #[test]
 fn unknown_commands() {
     let mut rig = Rig::blank(8);
-    for code in [0x01, 0x43, 0x5e, 0x7f, 0xa3, 0xc0, 0xff] {
+    for code in [0x01, 0x43, 0x53, 0x7f, 0xa4, 0xc0, 0xff] {
         let sense = rig.sense(&[code; 16]);
         assert_eq!(
             sense,

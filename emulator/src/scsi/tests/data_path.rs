@@ -141,7 +141,7 @@ impl Rig {
         let mut guest = Vec::new();
         let mut at = 0;
         let mut turns = moves.iter().cycle();
-        for _ in 0..100_000 {
+        for _ in 0..300_000 {
             let want = self.bus.want(task);
             match (want, turns.next()) {
                 (Want::DataIn(left) | Want::DataOut(left), Some(Move::Guest(count))) => {

@@ -2,12 +2,15 @@
 
 use super::{DiskOptions, NEXUS, Nexus, Rig};
 use crate::block::Backend;
-use crate::scsi::{AttachError, Bus, Disk, DiskError};
+use crate::scsi::{AttachError, Bus, Disk, Identity, UnitError};
 
 fn named() -> DiskOptions {
     DiskOptions {
-        serial: Some("S123".into()),
-        wwn: Some(0x5000_c500_1234_5678),
+        identity: Identity {
+            serial: Some("S123".into()),
+            wwn: Some(0x5000_c500_1234_5678),
+            ..DiskOptions::default().identity
+        },
         physical_block_size: 4096,
         rotation_rate: 1,
         ..DiskOptions::default()
@@ -20,7 +23,7 @@ fn vital_product_data() {
     let page = |code| [0x12, 1, code, 0, 255, 0];
     assert_eq!(
         rig.data(&page(0)),
-        [0, 0, 0, 6, 0, 0x80, 0x83, 0xb0, 0xb1, 0xb2]
+        [0, 0, 0, 7, 0, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2]
     );
     assert_eq!(rig.data(&page(0x80)), *b"\0\x80\0\x04S123");
     assert_eq!(
@@ -28,8 +31,13 @@ fn vital_product_data() {
         *b"\0\x83\0\x2c\x02\x01\0\x1cOUTRIGGRSCSI DISK       S123\
            \x01\x03\0\x08\x50\0\xc5\0\x12\x34\x56\x78"
     );
+    let extended = rig.data(&page(0x86));
+    assert_eq!(
+        (extended.len(), &extended[..8]),
+        (64, [0, 0x86, 0, 0x3c, 0, 7, 1, 0].as_slice())
+    );
     let limits = rig.data(&page(0xb0));
-    assert_eq!(limits[..12], [0, 0xb0, 0, 0x3c, 1, 0, 0, 8, 0, 0x20, 0, 0]);
+    assert_eq!(limits[..12], [0, 0xb0, 0, 0x3c, 1, 8, 0, 8, 0, 0x20, 0, 0]);
     assert_eq!(limits[20..32], [255, 255, 255, 255, 0, 0, 1, 0, 0, 0, 0, 8]);
     assert_eq!(limits[36..44], [0, 0, 0, 0, 0, 0x20, 0, 0]);
     assert_eq!(rig.data(&page(0xb1))[..6], [0, 0xb1, 0, 0x3c, 0, 1]);
@@ -40,13 +48,16 @@ fn vital_product_data() {
 #[test]
 fn without_a_serial_number_the_name_counts() {
     let options = DiskOptions {
-        device_id: "disk0".into(),
+        identity: Identity {
+            device_id: "disk0".into(),
+            ..DiskOptions::default().identity
+        },
         ..DiskOptions::default()
     };
     let mut rig = Rig::with_options(Backend::memory(vec![0; 512], true), options);
     assert_eq!(
         rig.data(&[0x12, 1, 0, 0, 255, 0]),
-        [0, 0, 0, 4, 0, 0x83, 0xb0, 0xb1]
+        [0, 0, 0, 5, 0, 0x83, 0x86, 0xb0, 0xb1]
     );
     assert!(rig.data(&[0x12, 1, 0x83, 0, 255, 0]).ends_with(b"disk0"));
     assert_eq!(rig.run(&[0x12, 1, 0x80, 0, 255, 0]).status, 2);
@@ -123,30 +134,36 @@ fn places_on_the_bus() {
 fn options_are_checked() {
     let make = |bytes: usize, options| Disk::new(Backend::memory(vec![0; bytes], false), options);
     let default = DiskOptions::default;
-    let size = DiskError::Size {
+    let size = UnitError::Size {
         bytes: 513,
         block_size: 512,
     };
     assert_eq!(make(513, default()).err(), Some(size));
     assert!(make(0, default()).is_err());
     let vendor = DiskOptions {
-        vendor: "123456789".into(),
+        identity: Identity {
+            vendor: "123456789".into(),
+            ..default().identity
+        },
         ..default()
     };
     assert_eq!(
         make(512, vendor).err(),
-        Some(DiskError::Text {
+        Some(UnitError::Text {
             field: "vendor",
             max: 8
         })
     );
     let serial = DiskOptions {
-        serial: Some("\u{e9}".into()),
+        identity: Identity {
+            serial: Some("\u{e9}".into()),
+            ..default().identity
+        },
         ..default()
     };
     assert_eq!(
         make(512, serial).err(),
-        Some(DiskError::Text {
+        Some(UnitError::Text {
             field: "serial",
             max: 36
         })

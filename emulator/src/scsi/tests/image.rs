@@ -1,9 +1,7 @@
 //! A disk whose blocks are in a file, many tasks at once, whatever engine moves the bytes.
 
 use std::io::Write;
-use std::time::Instant;
-
-use rustix::event::{PollFd, PollFlags};
+use std::os::unix::fs::MetadataExt;
 
 use super::{NEXUS, Nexus, Rig};
 use crate::block::{Backend, Engine, FileOptions};
@@ -28,17 +26,8 @@ fn rig(engine: Engine, direct: bool) -> Option<Rig> {
 impl Rig {
     /// Takes what the backend says until a task wants reselection.
     fn wait_for_reselection(&mut self) {
-        self.bus.kick();
         while !self.bus.wants_reselection() {
-            let fds = self.bus.wake_fds();
-            let mut fds: Vec<_> = fds
-                .iter()
-                .map(|fd| PollFd::new(fd, PollFlags::IN))
-                .collect();
-            rustix::event::poll(&mut fds, None).expect("poll");
-            drop(fds);
-            self.bus.poll(Instant::now());
-            self.bus.kick();
+            self.wait_for_backend();
         }
     }
 
@@ -110,7 +99,7 @@ fn a_reset_with_everything_in_flight() {
             }
             rig.bus.reset();
             let before: Vec<_> = (0..BLOCKS).map(|block| rig.block(block)).collect();
-            rig.bus.poll(Instant::now());
+            rig.bus.poll(std::time::Instant::now());
             rig.bus.kick();
             let after: Vec<_> = (0..BLOCKS).map(|block| rig.block(block)).collect();
             assert!(before == after && rig.bus.tasks() == 0);
@@ -118,4 +107,43 @@ fn a_reset_with_everything_in_flight() {
             rig.all_blocks(8);
         }
     }
+}
+
+#[test]
+fn unmapped_blocks_give_their_space_back() {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&vec![1; 1 << 20]).expect("room");
+    let own = file.try_clone().expect("a descriptor");
+    let options = FileOptions {
+        read_only: false,
+        direct: false,
+        engine: Engine::Auto,
+    };
+    let mut rig = Rig::new(Backend::file(file, options).expect("a backend"));
+    let blocks = || own.metadata().expect("metadata").blocks();
+    if rig.data(&[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0])[14] == 0 {
+        // A file system without holes: then UNMAP is not offered.
+        assert_eq!(
+            rig.refusal(&[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]),
+            (5, 0x20, 0)
+        );
+        return;
+    }
+    let before = blocks();
+    // The first half by UNMAP, the third quarter by WRITE SAME.
+    let mut list = [0; 24];
+    list[..16].copy_from_slice(&[0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    list[18] = 4;
+    assert_eq!(
+        rig.run_out(&[0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], &list)
+            .status,
+        0
+    );
+    let half = blocks();
+    assert!(half < before, "{half} < {before}");
+    let same = [0x93, 9, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0];
+    assert_eq!(rig.run(&same).status, 0);
+    assert!(blocks() < half, "{} < {half}", blocks());
+    assert_eq!(rig.data(&[8, 0, 4, 0, 1, 0]), [0; 512]);
+    assert_eq!(rig.data(&[8, 0, 6, 0, 1, 0]), [1; 512]);
 }

@@ -33,7 +33,7 @@ fn all_pages() {
         codes.push(pages[at]);
         at += 2 + usize::from(pages[at + 1]);
     }
-    assert_eq!(codes, [1, 2, 3, 4, 8, 10]);
+    assert_eq!(codes, [1, 2, 3, 4, 8, 10, 0x1c]);
     assert_eq!(rig.data(&[0x1a, 8, 0x3f, 0xff, 255, 0]).split_off(4), pages);
 }
 
@@ -45,7 +45,15 @@ fn what_can_be_changed() {
         .split_off(8);
     // Headers apart, only WCE and D_SENSE.
     let mut expected = Vec::new();
-    for (code, length) in [(1, 10), (2, 14), (3, 22), (4, 22), (8, 18), (10, 10)] {
+    for (code, length) in [
+        (1, 10),
+        (2, 14),
+        (3, 22),
+        (4, 22),
+        (8, 18),
+        (10, 10),
+        (0x1c, 10),
+    ] {
         expected.extend([code, length]);
         expected.resize(expected.len() + usize::from(length), 0);
     }
@@ -59,7 +67,7 @@ fn what_can_be_changed() {
 fn refused_pages() {
     let mut rig = Rig::blank(8);
     assert_eq!(
-        rig.sense(&[0x1a, 0, 0x1c, 0, 255, 0])[12..18],
+        rig.sense(&[0x1a, 0, 0x1d, 0, 255, 0])[12..18],
         [0x24, 0, 0, 0xcd, 0, 2]
     );
     assert_eq!(
@@ -134,7 +142,7 @@ fn a_wrong_list_changes_nothing() {
     assert_eq!(select(&mut rig, &list[..7]), [0x1a, 0, 0, 0, 0, 0]);
     list[33] = 9;
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 33]);
-    list[32] = 0x1c;
+    list[32] = 0x1d;
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 32]);
     list[10] = 4;
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 9]);

@@ -70,6 +70,14 @@ impl Sweep {
         }
     }
 
+    /// Reads an extent through.
+    pub(crate) fn check(extent: Extent) -> Self {
+        Self::Check {
+            extent,
+            chunk: Vec::new(),
+        }
+    }
+
     pub(crate) fn next(&mut self) -> Option<Step> {
         let (op, extent, data) = match self {
             Self::Flush(pending) => (

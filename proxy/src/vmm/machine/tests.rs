@@ -19,7 +19,7 @@ fn kinds() -> Vec<VcpuKind> {
     if crate::kvm::available() {
         return vec![VcpuKind::Software, VcpuKind::Kvm];
     }
-    println!("SKIPPED: no /dev/kvm");
+    outrigger_skip::skipped("no /dev/kvm");
     vec![VcpuKind::Software]
 }
 

@@ -1,0 +1,94 @@
+//! Step 8, SCSI: the data phases: bytes between a task and guest RAM, or the initiator's own registers.
+
+use super::Bus;
+use crate::dma::{Fault, Gate};
+use crate::scsi::TaskId;
+use crate::scsi::task::Phase;
+
+impl Bus {
+    /// Moves `count` bytes (at most what [`Bus::want`] says is left) between the task and guest RAM at `address`,
+    /// in the direction that `want` says.
+    ///
+    /// # Errors
+    /// A part of guest RAM cannot be reached: nothing has moved.
+    pub fn transfer(
+        &mut self,
+        dma: &Gate,
+        task: TaskId,
+        address: u64,
+        count: u32,
+    ) -> Result<(), Fault> {
+        let Some((record, lun)) = self.task_and_lun(task) else {
+            return Ok(());
+        };
+        let count = record.phase.want().bytes().min(count);
+        if count == 0 {
+            return Ok(());
+        }
+        match &mut record.phase {
+            Phase::Answer { bytes, at } => {
+                let end = bytes.len().min(*at + count as usize);
+                dma.write(address, bytes.get(*at..end).unwrap_or_default())?;
+                *at = end;
+            }
+            Phase::Parameters { bytes, .. } => {
+                let start = bytes.len();
+                bytes.resize(start + count as usize, 0);
+                if let Err(fault) = dma.read(address, &mut bytes[start..]) {
+                    bytes.truncate(start);
+                    return Err(fault);
+                }
+            }
+            Phase::Work { work, .. } => {
+                if let Some(unit) = &mut lun.unit {
+                    work.transfer(dma, address, count, &mut unit.medium_mut().spare)?;
+                }
+            }
+            Phase::Dormant | Phase::Ended { .. } => {}
+        }
+        self.proceed(task);
+        Ok(())
+    }
+
+    /// The same with bytes that the initiator holds itself (SWIDE, SODL, byte-by-byte transfers). Returns how many
+    /// bytes have moved, from the front: fewer than asked for if the medium must be read first. Then the
+    /// task wants to wait, and the rest can be moved when it wants a data phase again.
+    #[must_use = "bytes of the medium may have to be waited for"]
+    pub fn transfer_bytes(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
+        let mut moved = 0;
+        while moved < bytes.len() {
+            let now = self.transfer_some(task, &mut bytes[moved..]);
+            moved += now;
+            // Without progress: the data phase is over, or the medium is being read.
+            if now == 0 && self.want(task).bytes() == 0 {
+                break;
+            }
+        }
+        moved
+    }
+
+    fn transfer_some(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
+        let Some((record, _)) = self.task_and_lun(task) else {
+            return 0;
+        };
+        let count = bytes.len().min(record.phase.want().bytes() as usize);
+        let Some(bytes) = bytes.get_mut(..count) else {
+            return 0;
+        };
+        let moved = match &mut record.phase {
+            Phase::Answer { bytes: answer, at } => {
+                bytes.copy_from_slice(&answer[*at..*at + count]);
+                *at += count;
+                count
+            }
+            Phase::Parameters { bytes: list, .. } => {
+                list.extend_from_slice(bytes);
+                count
+            }
+            Phase::Work { work, .. } => work.transfer_bytes(bytes),
+            Phase::Dormant | Phase::Ended { .. } => 0,
+        };
+        self.proceed(task);
+        moved
+    }
+}

@@ -1,0 +1,105 @@
+//! Step 8, SCSI: READ TOC/PMA/ATIP and READ SUB-CHANNEL of a disc with one data track (MMC-5 chapter 6).
+
+use crate::scsi::sense::Sense;
+
+/// ADR: position; CONTROL: data track.
+const ADR_CONTROL: u8 = 0x14;
+/// The track number of the lead-out.
+const LEAD_OUT: u8 = 0xaa;
+
+/// The answer to READ TOC/PMA/ATIP.
+pub(super) fn table(blocks: u64, msf: bool, format: u8, track: u8) -> Result<Vec<u8>, Sense> {
+    match format {
+        0 => tracks(blocks, msf, track),
+        1 => Ok(sessions(msf)),
+        2 => Ok(raw(blocks)),
+        _ => Err(Sense::invalid_field(2, Some(3))),
+    }
+}
+
+/// Tracks from `first` on, then the lead-out.
+fn tracks(blocks: u64, msf: bool, first: u8) -> Result<Vec<u8>, Sense> {
+    if first > 1 && first != LEAD_OUT {
+        return Err(Sense::invalid_field(6, None));
+    }
+    let mut bytes = vec![0, 0, 1, 1];
+    if first <= 1 {
+        bytes.extend([0, ADR_CONTROL, 1, 0]);
+        bytes.extend(address(0, msf));
+    }
+    bytes.extend([0, ADR_CONTROL, LEAD_OUT, 0]);
+    bytes.extend(address(blocks, msf));
+    Ok(with_length(bytes))
+}
+
+/// The last session, which is the only one, begins with track 1.
+fn sessions(msf: bool) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 1, 1, 0, ADR_CONTROL, 1, 0];
+    bytes.extend(address(0, msf));
+    with_length(bytes)
+}
+
+/// What stands in the lead-in: first track, last track, lead-out, and the track; always in minutes.
+fn raw(blocks: u64) -> Vec<u8> {
+    let [_, minute, second, frame] = address(blocks, true);
+    let mut bytes = vec![0, 0, 1, 1];
+    for (point, place) in [
+        (0xa0, [1, 0, 0]),
+        (0xa1, [1, 0, 0]),
+        (0xa2, [minute, second, frame]),
+        (0x01, [0, 2, 0]),
+    ] {
+        bytes.extend([1, ADR_CONTROL, 0, point, 0, 0, 0, 0]);
+        bytes.extend(place);
+    }
+    with_length(bytes)
+}
+
+/// The answer to READ SUB-CHANNEL. No audio is ever played.
+pub(super) fn subchannel(msf: bool, q: bool, format: u8) -> Result<Vec<u8>, Sense> {
+    let data = match format {
+        1..=3 if !q => Vec::new(),
+        // Current position: the beginning of track 1.
+        1 => {
+            let mut data = vec![1, ADR_CONTROL, 1, 1];
+            data.extend(address(0, msf));
+            data.extend([0; 4]);
+            data
+        }
+        // Media catalogue number and ISRC: there are none.
+        2 => {
+            let mut data = vec![0; 20];
+            data[0] = 2;
+            data
+        }
+        3 => {
+            let mut data = vec![0; 20];
+            data[..3].copy_from_slice(&[3, ADR_CONTROL, 1]);
+            data
+        }
+        _ if q => return Err(Sense::invalid_field(3, None)),
+        _ => Vec::new(),
+    };
+    let length = u8::try_from(data.len()).unwrap_or(0);
+    let mut bytes = vec![0, 0, 0, length];
+    bytes.extend(data);
+    Ok(bytes)
+}
+
+/// An address: a logical block, or minute, second and frame, counted from 2 seconds before it.
+fn address(block: u64, msf: bool) -> [u8; 4] {
+    if !msf {
+        return u32::try_from(block).unwrap_or(u32::MAX).to_be_bytes();
+    }
+    let frames = block.saturating_add(150);
+    let minute = u8::try_from(frames / (60 * 75)).unwrap_or(u8::MAX);
+    let small = |number: u64| u8::try_from(number).unwrap_or(0);
+    [0, minute, small(frames / 75 % 60), small(frames % 75)]
+}
+
+/// The first two bytes say how many follow.
+fn with_length(mut bytes: Vec<u8>) -> Vec<u8> {
+    let length = u16::try_from(bytes.len() - 2).unwrap_or(0);
+    bytes[..2].copy_from_slice(&length.to_be_bytes());
+    bytes
+}

@@ -1,0 +1,26 @@
+//! The virtual machine's own tests.
+
+use std::os::fd::AsRawFd;
+
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use super::*;
+use crate::interrupt::Intx;
+
+/// A copy of the descriptor, as a child has it between fork and exec, keeps the machine, but not the interrupt.
+#[test]
+fn the_interrupt_is_free_for_the_next_machine() {
+    if !available() {
+        outrigger_skip::skipped("no /dev/kvm");
+        return;
+    }
+    let ram = Ram::new(0x10_0000).unwrap();
+    let interrupt = Intx::new().unwrap();
+    let new = || Vm::new(&ram, 11, interrupt.trigger(), interrupt.resample());
+    let first = new().unwrap();
+    let this_process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let copy = pidfd_getfd(this_process, first.fd.as_raw_fd(), PidfdGetfdFlags::empty()).unwrap();
+    drop(first);
+    assert!(new().is_ok());
+    drop(copy);
+}

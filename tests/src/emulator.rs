@@ -1,0 +1,181 @@
+//! The real emulator in a process of its own, its sandbox on.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+
+use outrigger_proxy::EmulatorCommand;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
+
+use crate::place::{Image, Place};
+
+/// The emulator that was built with this program.
+///
+/// # Panics
+/// If it was not.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let program = std::env::current_exe().expect("this program's path");
+    // Beside this program, or beside the directory `deps` that it is in.
+    let path = program
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("outrigger-emulator"))
+        .find(|path| path.is_file());
+    path.unwrap_or_else(|| {
+        panic!(
+            "there is no outrigger-emulator near {}: build it with `cargo build -p outrigger-emulator`",
+            program.display()
+        )
+    })
+}
+
+/// The options of a controller `id` with these disks as targets 0, 1, ...
+#[must_use]
+pub fn controller(id: &str, disks: &[Image]) -> Vec<String> {
+    let mut options = vec!["--device".to_owned(), format!("lsi53c895a,id={id}")];
+    for (target, disk) in disks.iter().enumerate() {
+        let read_only = if disk.read_only { "on" } else { "off" };
+        // A comma in an option's value is written twice.
+        let filename = disk.path.display().to_string().replace(',', ",,");
+        options.extend([
+            "--blockdev".to_owned(),
+            format!(
+                "driver=file,node-name={id}disk{target},filename={filename},read-only={read_only}"
+            ),
+            "--device".to_owned(),
+            format!("scsi-hd,bus={id}.0,scsi-id={target},drive={id}disk{target}"),
+        ]);
+    }
+    options
+}
+
+/// The option that exports controller `id` at `path`.
+#[must_use]
+pub fn export(id: &str, path: &Path) -> [String; 2] {
+    [
+        "--export".to_owned(),
+        format!("type=vfio-user,device={id},path={}", path.display()),
+    ]
+}
+
+/// A command for the proxy to spawn: controller `lsi0` with these disks, its errors in the log only.
+#[must_use]
+pub fn command(disks: &[Image]) -> EmulatorCommand {
+    EmulatorCommand::new(binary(), "lsi0")
+        .args(controller("lsi0", disks))
+        .args(["--log", "off"])
+}
+
+/// Runs it to its end.
+///
+/// # Panics
+/// If it cannot be started.
+#[must_use]
+pub fn output(options: &[String]) -> Output {
+    Command::new(binary())
+        .args(options)
+        .output()
+        .expect("the emulator starts")
+}
+
+/// An emulator that listens. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: NamedTempFile,
+}
+
+impl Emulator {
+    /// One with these options, which listens on all these sockets by the time that this returns.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn start(options: &[String], sockets: &[&Path]) -> Self {
+        let stderr = NamedTempFile::new().expect("a file for the log");
+        let mut child = Command::new(binary())
+            .args(options)
+            .args(["--log", "info"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr.reopen().expect("a descriptor"))
+            .spawn()
+            .expect("the emulator starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut emulator = Self {
+            child,
+            stdout,
+            stderr,
+        };
+        for socket in sockets {
+            let mut line = String::new();
+            emulator.stdout.read_line(&mut line).expect("a line");
+            let expected = format!("listening on {}\n", socket.display());
+            assert_eq!(line, expected, "{}", emulator.log());
+        }
+        emulator
+    }
+
+    /// One with controller `lsi0`, these disks and the socket `lsi.sock` in `place`; and the socket's path.
+    #[must_use]
+    pub fn listening(place: &Place, disks: &[Image]) -> (Self, PathBuf) {
+        let path = place.path("lsi.sock");
+        let mut options = controller("lsi0", disks);
+        options.extend(export("lsi0", &path));
+        (Self::start(&options, &[&path]), path)
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    ///
+    /// # Panics
+    /// If that cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.stderr.path()).expect("text")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it has ended already.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a running emulator");
+    }
+
+    /// Waits for its end, which something else has caused.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("a child")
+    }
+
+    /// Asks it to end, and sees that it ends well.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn terminate(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait();
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // Gone already, unless the test has left it or failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,158 @@
+//! The same device over every front: equal sequences of accesses and commands have equal results.
+
+use std::fmt::Write as _;
+
+use outrigger_proxy::Width;
+use outrigger_proxy::vmm::guest::registers::{ISTAT0, istat0};
+use outrigger_tests::front::{Attached, Front};
+use outrigger_tests::place::Place;
+use outrigger_tests::random::{Random, pattern};
+use outrigger_tests::registers::{Data, IO, REGISTERS, SCRIPTS_RAM};
+
+const DISK: usize = 256 << 10;
+const BLOCKS: u32 = 512;
+
+/// What `act` saw, line by line, over each front; it must be the same.
+fn compare(seed: u64, act: impl Fn(&mut Attached, &mut Random, &mut String)) {
+    let disk = pattern(DISK);
+    let logs = Front::ALL.map(|front| {
+        let place = Place::new();
+        let image = place.image("disk.img", &disk);
+        let mut device = Attached::new(front, std::slice::from_ref(&image));
+        device.set_up();
+        let mut log = String::new();
+        act(&mut device, &mut Random::new(seed), &mut log);
+        (log, image.bytes())
+    });
+    let [(expected, image), others @ ..] = &logs;
+    for ((log, other_image), front) in others.iter().zip(&Front::ALL[1..]) {
+        let both = expected.lines().zip(log.lines());
+        for (line, (expected, got)) in both.enumerate() {
+            assert_eq!(expected, got, "{front}, seed {seed}, line {line}");
+        }
+        assert_eq!(expected.len(), log.len(), "{front}, seed {seed}");
+        assert!(
+            image == other_image,
+            "{front}, seed {seed}: the images differ"
+        );
+    }
+}
+
+/// Whether a write to `offset` of the registers would have effects that depend on when the device comes to run: SCRIPTS
+/// that start, timers, and a bus reset.
+fn takes_time(offset: u32, width: u8) -> bool {
+    let touches = |from: u32, to: u32| offset <= to && offset + u32::from(width) > from;
+    touches(0x01, 0x01) || touches(0x2c, 0x2f) || touches(0x3b, 0x3b) || touches(0x48, 0x49)
+}
+
+fn access(device: &mut Attached, random: &mut Random, log: &mut String) {
+    let port = usize::try_from(random.below(2)).unwrap();
+    let port = &mut device.ports[port];
+    let width = [Width::Byte, Width::Word, Width::Dword, Width::Qword][random.below(4) as usize];
+    let bytes = usize::from(width.bytes());
+    let value = random.next();
+    let data = &value.to_le_bytes()[..bytes];
+    let mut read = [0; 8];
+    let read = &mut read[..bytes];
+    let offset = random.below(0x104);
+    let register = offset % 0x100;
+    match random.below(9) {
+        0 | 1 => {
+            let hit = port.mmio_read(REGISTERS + u64::from(offset), read);
+            writeln!(log, "registers {offset:#x}: {hit} {read:02x?}").unwrap();
+        }
+        2 | 3 if !takes_time(register, width.bytes()) => {
+            let at = u64::from(register + 0x100 * random.below(4));
+            let hit = port.mmio_write(REGISTERS + at, data);
+            writeln!(log, "registers {at:#x} = {data:02x?}: {hit}").unwrap();
+        }
+        4 => {
+            let hit = port.pio_read(IO + u16::try_from(offset).unwrap(), read);
+            writeln!(log, "port {offset:#x}: {hit} {read:02x?}").unwrap();
+        }
+        5 if !takes_time(register, width.bytes()) && width != Width::Qword => {
+            let hit = port.pio_write(IO + u16::try_from(register).unwrap(), data);
+            writeln!(log, "port {register:#x} = {data:02x?}: {hit}").unwrap();
+        }
+        6 => {
+            // Near its end: what goes beyond is nobody's.
+            let at = u64::from(0x1f80 + random.below(0x84));
+            let wrote = port.mmio_write(SCRIPTS_RAM + at, data);
+            let at = u64::from(0x1f80 + random.below(0x84));
+            let hit = port.mmio_read(SCRIPTS_RAM + at, read);
+            writeln!(log, "SCRIPTS RAM {at:#x}: {wrote} {hit} {read:02x?}").unwrap();
+        }
+        7 => {
+            let at = u16::try_from(random.below(0x110)).unwrap();
+            let value = port.config_read(at, width);
+            writeln!(log, "config {at:#x}: {value:#x}").unwrap();
+        }
+        _ => {
+            // The header's writable part; the BARs stay where the other accesses look for them.
+            let at = [0x04, 0x06, 0x0c, 0x1c, 0x30, 0x3c, 0x40][random.below(7) as usize];
+            let value = value | if at == 0x04 { 7 } else { 0 };
+            port.config_write(at, Width::Word, value);
+            writeln!(log, "config {at:#x} = {value:#x}").unwrap();
+        }
+    }
+}
+
+#[test]
+fn accesses_see_the_same_everywhere() {
+    for seed in 1..=4 {
+        compare(seed, |device, random, log| {
+            for _ in 0..4000 {
+                access(device, random, log);
+            }
+        });
+    }
+}
+
+fn command(device: &mut Attached, random: &mut Random, log: &mut String) {
+    // Mostly within the disk, mostly a target that is there.
+    let block = random.below(BLOCKS + 8);
+    let count = random.below(24);
+    let target = if random.below(10) == 0 { 3 } else { 0 };
+    let bytes = count * 512;
+    let short = u16::try_from(count).unwrap().to_be_bytes();
+    let [a, b, c, d] = block.to_be_bytes();
+    let [high, low] = short;
+    let (cdb, data) = match random.below(9) {
+        0..=2 => (vec![0x28, 0, a, b, c, d, 0, high, low, 0], Data::In(bytes)),
+        3 | 4 => {
+            device.put_data(&random.bytes(bytes as usize));
+            (vec![0x2a, 0, a, b, c, d, 0, high, low, 0], Data::Out(bytes))
+        }
+        5 => (vec![0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], Data::None),
+        6 => (vec![0x03, 0, 0, 0, 18, 0], Data::In(18)),
+        // A page that there may not be.
+        7 => {
+            let page = [0, 0x80, 0x83, 0xb0, 0xb2, 0x55][random.below(6) as usize];
+            (vec![0x12, 1, page, 0, 255, 0], Data::In(4))
+        }
+        _ => (vec![0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], Data::In(8)),
+    };
+    let end = device.command(target, &cdb, data);
+    let arrived = match data {
+        Data::In(count) => device.data(count as usize),
+        Data::None | Data::Out(_) => Vec::new(),
+    };
+    let registers: [u8; 0x14] = device.read(0);
+    writeln!(log, "{cdb:02x?}: {end:x?} {arrived:02x?} {registers:02x?}").unwrap();
+    if end.is_err() {
+        device.write(ISTAT0, &[istat0::SRST]);
+        device.write(ISTAT0, &[0]);
+        device.set_up();
+    }
+}
+
+#[test]
+fn commands_end_the_same_everywhere() {
+    for seed in 1..=3 {
+        compare(seed, |device, random, log| {
+            for _ in 0..300 {
+                command(device, random, log);
+            }
+        });
+    }
+}

@@ -1,0 +1,33 @@
+//! Linux's own driver, file system and tools on a disk behind an unmodified QEMU's vfio-user client.
+
+use std::fs::File;
+
+use outrigger_tests::guest::{Board, Emulator, Kit, Machine, Transcript};
+
+const SCRIPT: &str = include_str!("linux/disk.sh");
+
+fn expect_all_ok(transcript: &Transcript, expected: usize) {
+    let mut found = 0;
+    for (name, value) in transcript.results().filter(|(name, _)| *name != "depth") {
+        assert_eq!(value, "ok", "{name}:\n{transcript}");
+        found += 1;
+    }
+    assert_eq!(found, expected, "{transcript}");
+}
+
+#[test]
+fn linux_uses_a_disk() {
+    let kit = Kit::open().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let disk = place.path().join("disk.img");
+    File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+    let emulator = Emulator::with_disks(&[&disk], false).unwrap();
+    let running = Machine::new(Board::Pc, 1)
+        .vfio_user(&emulator.socket())
+        .run_script(&kit, SCRIPT)
+        .unwrap();
+    let transcript = running.finish().unwrap();
+    expect_all_ok(&transcript, 15);
+    assert_eq!(transcript.result("depth"), Some("64"), "{transcript}");
+    assert_eq!(emulator.log(), "", "the emulator has complained");
+}
