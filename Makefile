@@ -1,5 +1,6 @@
 # One command for each thing people do here. CI calls `check` and `test`, nothing else.
 #   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
+#   make bench              what each part costs, beside its peers (release, ten minutes at most)
 #   make guest [QEMU=path] [KERNEL=path] [DISK=path]
 #                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own
 #   make test               every test: units, loom models, end to end with real processes and KVM
@@ -9,11 +10,15 @@ CARGO ?= cargo
 DISK ?=
 LOOM_TARGET := target/loom
 
-.PHONY: demo guest test test-units test-loom check fmt clippy docs clean
+.PHONY: demo bench guest test test-units test-loom check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
 	target/release/outrigger-demo $(if $(DISK),--disk "$(DISK)")
+
+bench:
+	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches --features outrigger-benches/iceoryx2
+	target/release/outrigger-bench
 
 guest: export QEMU := $(QEMU)
 guest: export KERNEL := $(KERNEL)

@@ -1,7 +1,6 @@
 //! The demo, in order: make a disk, attach it over each front in turn, check what arrives, measure, and say so.
 
 mod checks;
-mod front;
 mod measure;
 mod present;
 
@@ -9,9 +8,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::front::{Attached, Front, Source};
 use crate::image::Image;
 use crate::report::Report;
-use front::{Attached, Front};
 use measure::Samples;
 use present::Narrator;
 
@@ -26,6 +25,10 @@ pub struct Options {
     pub json: bool,
 }
 
+/// SCSI ID of the disk that is read.
+const DISK: u8 = 0;
+/// SCSI ID of the disk that is written.
+const SCRATCH: u8 = 1;
 /// Bytes of the scratch disk.
 const SCRATCH_BYTES: u64 = 16 << 20;
 
@@ -49,11 +52,14 @@ pub fn run(options: &Options) -> Result<bool> {
     let scratch = directory.path().join("scratch.img");
     std::fs::File::create(&scratch)?.set_len(SCRATCH_BYTES)?;
 
+    let disks = [
+        Source::file(&image.path, true),
+        Source::file(&scratch, false),
+    ];
     let mut attached = Front::ALL
         .into_iter()
         .map(|front| {
-            Attached::new(front, &image, &scratch)
-                .with_context(|| format!("cannot attach over {front}"))
+            Attached::new(front, &disks).with_context(|| format!("cannot attach over {front}"))
         })
         .collect::<Result<Vec<_>>>()?;
     narrator.machines(&attached);

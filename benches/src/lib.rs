@@ -1,7 +1,10 @@
 //! The demo and the measurements, and what they share: reports, plots, disk images, counters.
 
+pub mod bench;
+pub mod chip;
 pub mod context_switches;
 pub mod demo;
+mod front;
 pub mod guest;
 pub mod image;
 pub mod plot;

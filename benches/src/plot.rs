@@ -76,6 +76,52 @@ pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) ->
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Draws IOPS over queue depths to `path`, a line per name.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn iops_by_depth(path: &Path, lines: &[(String, Vec<(f64, f64)>)]) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let deepest = points().map(|point| point.0).fold(2.0, f64::max);
+    let most = points().map(|point| point.1).fold(1.0, f64::max);
+    let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption("4 KiB random reads, disk in memory", ("sans-serif", 20))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(72)
+        .build_cartesian_2d((1.0..deepest).log_scale(), 0.0..most * 1.3)?;
+    chart
+        .configure_mesh()
+        .x_desc("queue depth")
+        .y_desc("requests per second")
+        .light_line_style(WHITE)
+        .draw()?;
+    for ((name, points), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        let colour = *colour;
+        chart
+            .draw_series(LineSeries::new(
+                points.iter().copied(),
+                colour.stroke_width(2),
+            ))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.9))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    area.present()
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// The latency that a share of `1 - 10^-nines` stays under, at least 1 ns.
 fn value_at(latency: &LatencyHistogram, nines: f64) -> f64 {
     let quantile = 1.0 - 10_f64.powf(-nines);

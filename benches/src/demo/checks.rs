@@ -7,8 +7,9 @@ use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{Ram, Request, SecondVcpu, Workload};
 use sha2::{Digest as _, Sha256};
 
-use super::front::{Attached, DISK, SCRATCH};
 use super::present::Narrator;
+use super::{DISK, SCRATCH};
+use crate::front::Attached;
 use crate::image::{Image, fill};
 use crate::report::Report;
 

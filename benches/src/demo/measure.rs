@@ -7,7 +7,8 @@ use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{LatencyHistogram, Report as Run, Request, Workload};
 use serde_json::json;
 
-use super::front::{Attached, Counts, DISK, Front};
+use super::DISK;
+use crate::front::{Attached, Counts, Front};
 use crate::image::Image;
 use crate::report::{Measure, Report};
 

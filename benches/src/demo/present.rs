@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use outrigger_proxy::vmm::VcpuKind;
 
 use super::Options;
-use super::front::{Attached, Front};
 use super::measure::Samples;
+use crate::front::{Attached, Front};
 use crate::image::Image;
 use crate::plot::{Series, latency_by_percentile};
 use crate::report::Report;

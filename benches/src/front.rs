@@ -3,7 +3,8 @@
 use std::fmt;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,22 +21,91 @@ use outrigger_proxy::{
     Emulator, EmulatorCommand, Endpoint, Intx, Proxy, ProxyOptions, Transport, VcpuPort, in_process,
 };
 use outrigger_tests::in_process::InProcess;
+use rustix::fs::OFlags;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::context_switches;
-use crate::image::Image;
 
-/// SCSI ID of the disk that is read.
-pub(super) const DISK: u8 = 0;
-/// SCSI ID of the disk that is written.
-pub(super) const SCRATCH: u8 = 1;
+/// Where a disk's bytes are. Disks get the SCSI IDs from 0 on.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A raw image.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Writes are refused.
+        read_only: bool,
+        /// Past the page cache.
+        direct: bool,
+    },
+    /// The device's own memory.
+    Memory {
+        /// Bytes.
+        bytes: u64,
+    },
+}
+
+impl Source {
+    /// A raw image, through the page cache.
+    pub(crate) fn file(path: impl Into<PathBuf>, read_only: bool) -> Self {
+        Self::File {
+            path: path.into(),
+            read_only,
+            direct: false,
+        }
+    }
+
+    /// As the emulator's command line says it.
+    fn blockdev(&self, node: &str) -> String {
+        let on = |flag| if flag { "on" } else { "off" };
+        match self {
+            Self::File {
+                path,
+                read_only,
+                direct,
+            } => {
+                // A comma in an option's value is written twice.
+                let filename = path.display().to_string().replace(',', ",,");
+                format!(
+                    "driver=file,node-name={node},filename={filename},read-only={},cache.direct={}",
+                    on(*read_only),
+                    on(*direct)
+                )
+            }
+            Self::Memory { bytes } => format!("driver=memory,node-name={node},size={bytes}"),
+        }
+    }
+
+    fn open(&self) -> Result<Backend> {
+        match self {
+            Self::File {
+                path,
+                read_only,
+                direct,
+            } => {
+                let mut options = File::options();
+                options.read(true).write(!read_only);
+                if *direct {
+                    options.custom_flags(OFlags::DIRECT.bits().try_into()?);
+                }
+                let options_of_file = FileOptions {
+                    read_only: *read_only,
+                    direct: *direct,
+                    ..FileOptions::default()
+                };
+                Ok(Backend::file(options.open(path)?, options_of_file)?)
+            }
+            Self::Memory { bytes } => Ok(Backend::memory(vec![0; usize::try_from(*bytes)?], false)),
+        }
+    }
+}
 
 const RAM_BYTES: u64 = 64 << 20;
 const VCPUS: u32 = 2;
 
 /// A way to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Front {
+pub(crate) enum Front {
     /// Shared-memory rings to a process of its own.
     Ring,
     /// Messages on a socket to a process of its own.
@@ -45,7 +115,7 @@ pub(super) enum Front {
 }
 
 impl Front {
-    pub(super) const ALL: [Self; 3] = [Self::Ring, Self::VfioUser, Self::InProcess];
+    pub(crate) const ALL: [Self; 3] = [Self::Ring, Self::VfioUser, Self::InProcess];
 }
 
 impl fmt::Display for Front {
@@ -60,15 +130,16 @@ impl fmt::Display for Front {
 
 /// The device over one front, and its guest.
 #[derive(Debug)]
-pub(super) struct Attached {
-    pub(super) front: Front,
-    pub(super) vcpu: VcpuKind,
-    pub(super) machine: Machine,
+pub(crate) struct Attached {
+    pub(crate) front: Front,
+    pub(crate) vcpu: VcpuKind,
+    pub(crate) machine: Machine,
     device: Device,
 }
 
+/// The device, for as long as it is needed.
 #[derive(Debug)]
-enum Device {
+pub(crate) enum Device {
     /// In a process of its own.
     Remote(Box<Proxy>, Emulator, Intx),
     /// In this one.
@@ -77,14 +148,14 @@ enum Device {
 
 /// What has been spent so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) crossings: u64,
+pub(crate) struct Counts {
+    pub(crate) crossings: u64,
     /// Of the device's process, or of this one's thread that serves the device beside the vCPUs.
-    pub(super) context_switches: u64,
+    pub(crate) context_switches: u64,
 }
 
 impl Counts {
-    pub(super) const fn since(self, earlier: Self) -> Self {
+    pub(crate) const fn since(self, earlier: Self) -> Self {
         Self {
             crossings: self.crossings.wrapping_sub(earlier.crossings),
             context_switches: self.context_switches.wrapping_sub(earlier.context_switches),
@@ -94,18 +165,14 @@ impl Counts {
 
 impl Attached {
     /// Starts the device, attaches it to a new guest.
-    pub(super) fn new(front: Front, image: &Image, scratch: &Path) -> Result<Self> {
+    pub(crate) fn new(front: Front, disks: &[Source]) -> Result<Self> {
         let vcpu = VcpuKind::best();
         let config = MachineConfig {
             pins: vcpu_pins(),
             ..MachineConfig::new(vcpu)
         };
         let ram = Ram::new(RAM_BYTES)?;
-        let (device, ports) = match front {
-            Front::Ring => remote(Transport::Ring, image, scratch, &ram)?,
-            Front::VfioUser => remote(Transport::Socket, image, scratch, &ram)?,
-            Front::InProcess => local(image, scratch, &ram)?,
-        };
+        let (device, ports) = connect(front, disks, &ram)?;
         let interrupt = match &device {
             Device::Remote(_, _, interrupt) => interrupt,
             Device::Local(device) => device.interrupt(),
@@ -122,8 +189,16 @@ impl Attached {
         })
     }
 
+    /// The device's process; `None` where it is in this one.
+    pub(crate) fn emulator(&self) -> Option<u32> {
+        match &self.device {
+            Device::Remote(_, emulator, _) => Some(emulator.id()),
+            Device::Local(_) => None,
+        }
+    }
+
     /// Where the device is, for people.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match &self.device {
             Device::Remote(_, emulator, _) => {
                 format!("outrigger-emulator, process {}, sandboxed", emulator.id())
@@ -133,7 +208,7 @@ impl Attached {
     }
 
     /// What the accesses and the device have cost so far.
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         match &self.device {
             Device::Remote(_, emulator, _) => Counts {
                 crossings: self.machine.counters().crossings,
@@ -147,7 +222,7 @@ impl Attached {
     }
 
     /// An error if the run did not end well: the demo's requests are all ones that must succeed.
-    pub(super) fn expect_good(&self, run: &Run) -> Result<()> {
+    pub(crate) fn expect_good(&self, run: &Run) -> Result<()> {
         if let Some(failure) = &run.failure {
             bail!("{}: {failure}", self.front);
         }
@@ -163,7 +238,7 @@ impl Attached {
     }
 
     /// Ends it. Whether the other process ended by itself and well once its client had gone.
-    pub(super) fn detach(self) -> Result<bool> {
+    pub(crate) fn detach(self) -> Result<bool> {
         drop(self.machine);
         match self.device {
             Device::Local(_) => Ok(true),
@@ -176,6 +251,19 @@ impl Attached {
     }
 }
 
+/// Starts the device and attaches it, with a port for each of two vCPUs.
+pub(crate) fn connect(
+    front: Front,
+    disks: &[Source],
+    ram: &Ram,
+) -> Result<(Device, Vec<VcpuPort>)> {
+    match front {
+        Front::Ring => remote(Transport::Ring, disks, ram),
+        Front::VfioUser => remote(Transport::Socket, disks, ram),
+        Front::InProcess => local(disks, ram),
+    }
+}
+
 /// The first vCPU has a CPU to itself where there are two; the device's process gets the rest.
 fn vcpu_pins() -> Vec<usize> {
     if cpus() > 1 { vec![0] } else { Vec::new() }
@@ -185,26 +273,8 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn remote(
-    transport: Transport,
-    image: &Image,
-    scratch: &Path,
-    ram: &Ram,
-) -> Result<(Device, Vec<VcpuPort>)> {
-    let command = EmulatorCommand::new(emulator_binary()?, "lsi0")
-        .arg("--blockdev")
-        .arg(blockdev("disk0", &image.path, true))
-        .arg("--blockdev")
-        .arg(blockdev("scratch0", scratch, false))
-        .args(["--device", "lsi53c895a,id=lsi0"])
-        .args([
-            "--device",
-            &format!("scsi-hd,bus=lsi0.0,scsi-id={DISK},drive=disk0"),
-        ])
-        .args([
-            "--device",
-            &format!("scsi-hd,bus=lsi0.0,scsi-id={SCRATCH},drive=scratch0"),
-        ]);
+fn remote(transport: Transport, disks: &[Source], ram: &Ram) -> Result<(Device, Vec<VcpuPort>)> {
+    let command = EmulatorCommand::new(emulator_binary()?, "lsi0").args(device_arguments(disks));
     let options = ProxyOptions {
         vcpus: VCPUS,
         transport,
@@ -216,6 +286,19 @@ fn remote(
     let intx = Intx::new()?;
     proxy.enable_interrupt(&intx)?;
     Ok((Device::Remote(Box::new(proxy), emulator, intx), ports))
+}
+
+/// The emulator's options for a controller `lsi0` with these disks.
+pub(crate) fn device_arguments(disks: &[Source]) -> Vec<String> {
+    let mut arguments = vec!["--device".to_owned(), "lsi53c895a,id=lsi0".to_owned()];
+    for (id, disk) in disks.iter().enumerate() {
+        let node = format!("disk{id}");
+        let blockdev = disk.blockdev(&node);
+        let device = format!("scsi-hd,bus=lsi0.0,scsi-id={id},drive={node}");
+        arguments.extend(["--blockdev".to_owned(), blockdev]);
+        arguments.extend(["--device".to_owned(), device]);
+    }
+    arguments
 }
 
 /// A process inherits the CPUs of the thread that starts it.
@@ -235,21 +318,14 @@ fn spawn_beside_the_vcpu(command: EmulatorCommand) -> Result<(Emulator, OwnedFd)
     })
 }
 
-fn local(image: &Image, scratch: &Path, ram: &Ram) -> Result<(Device, Vec<VcpuPort>)> {
+fn local(disks: &[Source], ram: &Ram) -> Result<(Device, Vec<VcpuPort>)> {
     let mut bus = Bus::new();
-    for (id, path, read_only) in [
-        (DISK, image.path.as_path(), true),
-        (SCRATCH, scratch, false),
-    ] {
-        let file = File::options().read(true).write(!read_only).open(path)?;
-        let backend = Backend::file(
-            file,
-            FileOptions {
-                read_only,
-                ..FileOptions::default()
-            },
+    for (id, disk) in (0..).zip(disks) {
+        bus.attach(
+            id,
+            0,
+            Disk::new(disk.open()?, DiskOptions::default())?.into(),
         )?;
-        bus.attach(id, 0, Disk::new(backend, DiskOptions::default())?.into())?;
     }
     let mut function = Function::new(Box::new(Lsi::new(Model::Lsi53c895a, bus)));
     let memory = ram.file().context("guest RAM without a file")?;
@@ -270,15 +346,8 @@ fn local(image: &Image, scratch: &Path, ram: &Ram) -> Result<(Device, Vec<VcpuPo
     Ok((Device::Local(device), ports))
 }
 
-fn blockdev(node: &str, path: &Path, read_only: bool) -> String {
-    let read_only = if read_only { "on" } else { "off" };
-    // A comma in an option's value is written twice.
-    let filename = path.display().to_string().replace(',', ",,");
-    format!("driver=file,node-name={node},filename={filename},read-only={read_only}")
-}
-
 /// The emulator that was built with this program.
-fn emulator_binary() -> Result<PathBuf> {
+pub(crate) fn emulator_binary() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("outrigger-emulator");
     if !path.exists() {
         bail!(
