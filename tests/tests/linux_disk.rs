@@ -23,7 +23,7 @@ fn linux_uses_a_disk() {
     File::create(&disk).unwrap().set_len(64 << 20).unwrap();
     let emulator = Emulator::with_disks(&[&disk], false).unwrap();
     // With a single vCPU Linux completes requests in the driver's interrupt handler, which holds the host's lock; a reset by
-    // ioctl at that moment makes the completion take the lock again, and the guest hangs, on any device (docs/qemu.md).
+    // ioctl at that moment makes the completion take the lock again, and the guest hangs (docs/qemu.md).
     let running = Machine::new(Board::Pc, 2)
         .vfio_user(&emulator.socket())
         .run_script(&kit, SCRIPT)
