@@ -49,16 +49,16 @@ pub fn run(options: &Options) -> Result<bool> {
         None => Image::make(directory.path())?,
     };
     narrator.disk(&image);
-    let scratch = directory.path().join("scratch.img");
-    std::fs::File::create(&scratch)?.set_len(SCRATCH_BYTES)?;
-
-    let disks = [
-        Source::file(&image.path, true),
-        Source::file(&scratch, false),
-    ];
     let mut attached = Front::ALL
         .into_iter()
         .map(|front| {
+            // An image that is written has one user.
+            let scratch = directory.path().join(format!("scratch-{front}.img"));
+            std::fs::File::create(&scratch)?.set_len(SCRATCH_BYTES)?;
+            let disks = [
+                Source::file(&image.path, true),
+                Source::file(&scratch, false),
+            ];
             Attached::new(front, &disks).with_context(|| format!("cannot attach over {front}"))
         })
         .collect::<Result<Vec<_>>>()?;
