@@ -121,8 +121,9 @@ fn no_interrupt_on_the_fly_is_lost() {
             assert_eq!(device.byte(DSTAT) & 0x7f, 0x04, "{front}");
         }
         if front == Front::Ring {
+            // The read after the clear, in each round: the other vCPU is silent. The first may have to wait for DSP's write.
             let reads = device.ports[0].counters().mirror_reads;
-            assert!(reads >= 400, "{reads} reads from the mirror");
+            assert!(reads >= 200, "{reads} reads from the mirror");
         }
     }
 }
