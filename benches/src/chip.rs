@@ -29,7 +29,7 @@ const NOBODY: u32 = 0x11;
 
 /// Instructions of a [`Chip::scripts`] run.
 pub const INSTRUCTIONS: u32 = 1024;
-/// Bytes of a [`Chip::read`].
+/// Bytes of a read.
 pub const READ_BYTES: u32 = 4096;
 
 /// A 53C895A with one disk in memory, and the RAM that it reaches.
