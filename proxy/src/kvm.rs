@@ -45,6 +45,18 @@ fn failed(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> VmmError {
     }
 }
 
+/// Calls KVM again where a signal came in between: a signal of this process, or work that io_uring has for this thread.
+fn uninterrupted<T>(
+    mut call: impl FnMut() -> Result<T, kvm_ioctls::Error>,
+) -> Result<T, kvm_ioctls::Error> {
+    loop {
+        match call() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            result => return result,
+        }
+    }
+}
+
 impl Vm {
     /// A machine with this RAM, whose interrupt `line` goes up when `trigger` is signalled and goes down at the end
     /// of interrupt, which signals `resample`.
@@ -55,14 +67,13 @@ impl Vm {
         resample: &EventFd,
     ) -> Result<Self, VmmError> {
         let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
-        let fd = kvm
-            .create_vm()
-            .map_err(failed("creating the virtual machine"))?;
-        fd.set_identity_map_address(IDENTITY_MAP)
+        let fd =
+            uninterrupted(|| kvm.create_vm()).map_err(failed("creating the virtual machine"))?;
+        uninterrupted(|| fd.set_identity_map_address(IDENTITY_MAP))
             .map_err(failed("placing the identity map"))?;
-        fd.set_tss_address(TSS)
+        uninterrupted(|| fd.set_tss_address(TSS))
             .map_err(failed("placing the task state segment"))?;
-        fd.create_irq_chip()
+        uninterrupted(|| fd.create_irq_chip())
             .map_err(failed("creating the interrupt controllers"))?;
         sys::map_ram(&fd, ram)?;
         let cpuid = kvm

@@ -24,3 +24,18 @@ fn the_interrupt_is_free_for_the_next_machine() {
     assert!(new().is_ok());
     drop(copy);
 }
+
+#[test]
+fn a_call_that_is_interrupted_is_made_again() {
+    let mut interruptions = 3;
+    let result = uninterrupted(|| {
+        if interruptions > 0 {
+            interruptions -= 1;
+            return Err(kvm_ioctls::Error::new(libc::EINTR));
+        }
+        Ok(interruptions)
+    });
+    assert_eq!(result.ok(), Some(0));
+    let busy = uninterrupted(|| Err::<(), _>(kvm_ioctls::Error::new(libc::EBUSY)));
+    assert_eq!(busy.map_err(|error| error.errno()), Err(libc::EBUSY));
+}
