@@ -95,7 +95,7 @@ fn decode(word: u64) -> Option<(Mirrored, u32)> {
 #[derive(Debug)]
 pub(crate) struct MirrorServer {
     lines: Option<OwnLines>,
-    shown: Vec<Option<Mirrored>>,
+    shown: Vec<Option<(Mirrored, u64)>>,
 }
 
 impl MirrorServer {
@@ -111,14 +111,15 @@ impl MirrorServer {
         self.shown.len()
     }
 
-    /// Shows a register's value, if it is news. `applied` posted writes went into it.
+    /// Shows a register's value, if it or the count is news. `applied` posted writes went into it. The count alone is news
+    /// too: a client takes it for exact, and would lay a write over a value that has it already.
     pub(crate) fn show(&mut self, register: u32, now: Mirrored, applied: u64) {
         let index = usize::try_from(register).unwrap_or(usize::MAX);
         let (Some(shown), Some(lines)) = (self.shown.get_mut(index), &self.lines) else {
             return;
         };
-        if *shown != Some(now) {
-            *shown = Some(now);
+        if *shown != Some((now, applied)) {
+            *shown = Some((now, applied));
             // SYNC: pairs with the acquire in `MirrorClient::look`: what the device did before, to guest memory too, is
             // visible to whoever sees the value.
             lines.at(register.into()).release(encode(now, applied));

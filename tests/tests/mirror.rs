@@ -74,7 +74,9 @@ fn two_vcpus_in_turn_see_the_same_over_every_front() {
         });
         for (log, front) in others.iter().zip(&Front::ALL[1..]) {
             let differs = expected.iter().zip(log).position(|(a, b)| a != b);
-            assert_eq!(differs, None, "{front}, seed {seed}");
+            let at = differs.unwrap_or(0);
+            let pair = (expected.get(at), log.get(at));
+            assert_eq!(differs, None, "{front}, seed {seed}: {pair:x?}");
         }
     }
 }
