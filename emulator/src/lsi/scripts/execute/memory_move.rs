@@ -4,6 +4,7 @@ use super::{Outcome, Pending, Step};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::registers::at;
+use crate::lsi::scripts::fetch::{Bytes, Reach};
 use crate::lsi::scripts::instruction::MemoryMove;
 
 /// Bytes of one step.
@@ -41,9 +42,9 @@ impl Lsi {
         let Some(bytes) = buffer.get_mut(..n as usize) else {
             return self.illegal();
         };
-        let read = self.copy_in(gate, copy.source, bytes);
+        let read = self.walk(gate, copy.source, Bytes::In(bytes), Reach::Registers);
         self.checked(read)?;
-        let written = self.copy_out(gate, copy.destination, bytes);
+        let written = self.walk(gate, copy.destination, Bytes::Out(bytes), Reach::Registers);
         self.checked(written)?;
         copy.remaining -= n;
         copy.source = copy.source.wrapping_add(u64::from(n));
