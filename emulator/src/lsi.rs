@@ -148,7 +148,7 @@ impl Lsi {
     fn post_scsi(&mut self, condition: Scsi) {
         let enables = self.enables();
         self.interrupts.raise_scsi(condition, enables);
-        if condition.is_fatal() {
+        if condition.is_fatal(enables.scsi) {
             self.processor.state = State::Halted;
         }
     }
@@ -161,7 +161,7 @@ impl Lsi {
     /// SCNTL1.RST rises: the RST signal. The chip sees its own.
     fn reset_bus(&mut self) {
         self.link.free();
-        self.link.unanswered = false;
+        self.give_up_selection();
         self.processor.held = None;
         self.registers
             .set_scntl2(Scntl2::SDU | Scntl2::WSR | Scntl2::WSS, false);
@@ -216,6 +216,9 @@ impl Lsi {
 
     fn expire(&mut self, now: Instant) {
         let expired = self.timers.expire(now);
+        if expired.contains(Scsi::STO) {
+            self.give_up_selection();
+        }
         if !expired.is_empty() {
             self.post_scsi(expired);
         }
@@ -301,6 +304,9 @@ impl Device for Lsi {
         let mut shown = self.shown();
         self.bus.poll(context.now);
         let progress = self.run_scripts(context.dma, &mut shown, mirror);
+        if matches!(self.processor.state, State::Halted) {
+            self.watch_bus();
+        }
         self.expire(context.now);
         self.bus.kick();
         self.show_istat(&mut shown, mirror);

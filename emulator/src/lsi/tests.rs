@@ -6,6 +6,8 @@ mod drivers;
 mod hostile;
 mod instructions;
 mod interrupts;
+mod selection;
+mod target_role;
 mod wide;
 
 use std::time::{Duration, Instant};

@@ -140,6 +140,14 @@ bitflags! {
     }
 }
 
+/// SCID.RRE: reselections are answered at any time.
+pub(in crate::lsi) const SCID_RRE: u8 = 0x40;
+/// STIME1.HTHBA: HTH runs whenever the bus is busy.
+pub(in crate::lsi) const STIME1_HTHBA: u8 = 0x40;
+/// STIME1.GENSF: GEN takes 16 times as long.
+pub(in crate::lsi) const STIME1_GENSF: u8 = 0x20;
+/// STIME1.HTHSF: HTH takes 16 times as long.
+pub(in crate::lsi) const STIME1_HTHSF: u8 = 0x10;
 /// SSTAT0.RST: the RST signal.
 pub(in crate::lsi) const SSTAT0_RST: u8 = 0x02;
 /// SSTAT2.LDSC: the last disconnect is newer than the last connect.
@@ -150,6 +158,8 @@ pub(in crate::lsi) const SSID_VALID: u8 = 0x80;
 pub(in crate::lsi) const DSTAT_DFE: u8 = 0x80;
 /// STEST1.QEN: the clock quadrupler is powered.
 pub(in crate::lsi) const STEST1_QEN: u8 = 0x08;
+/// STEST1.QSEL: the quadrupled clock is used.
+pub(in crate::lsi) const STEST1_QSEL: u8 = 0x04;
 /// STEST4: LVD mode, and the quadrupler's lock.
 pub(in crate::lsi) const STEST4_LVD: u8 = 0xc0;
 pub(in crate::lsi) const STEST4_LOCK: u8 = 0x20;

@@ -77,8 +77,7 @@ impl Lsi {
             }
         };
         self.registers.set_dbc(count);
-        // Targets move nothing here: nobody selects the chip.
-        if count == 0 || self.registers.is_target() {
+        if count == 0 {
             return self.illegal();
         }
         self.registers.set_dword(at::IA, dsp);
@@ -150,6 +149,10 @@ impl Lsi {
     }
 
     pub(super) fn go_on_moving(&mut self, gate: &Gate, mut t: Transfer) -> Outcome {
+        // A target waits for an initiator to be connected to: there is no other.
+        if self.registers.is_target() {
+            return Ok(Step::Blocked(Pending::Move(t)));
+        }
         // A byte in SWIDE needs no bus.
         let last = t.phase == Phase::DataIn && t.remaining == 1 && !self.link.unanswered;
         if last && self.processor.held == Some(Held::Register) {
