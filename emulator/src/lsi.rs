@@ -4,6 +4,7 @@
 //! the SCSI bus (step 8) and lets the timers expire. Everything that one call does is bounded.
 
 mod connection;
+mod first_byte;
 mod interrupt;
 mod link;
 mod message;
@@ -254,10 +255,13 @@ impl Device for Lsi {
     fn read(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width) -> u64 {
         self.timers.now(context.now);
         let mut bytes = [0; 8];
-        for (at, byte) in (offset..).zip(&mut bytes).take(usize::from(width.bytes())) {
+        for (place, byte) in (offset..).zip(&mut bytes).take(usize::from(width.bytes())) {
             *byte = match bar {
-                2 => self.ram_index(at).map_or(0, |i| self.ram[i]),
-                _ => self.read_register(at.to_le_bytes()[0]),
+                2 => self.ram_index(place).map_or(0, |i| self.ram[i]),
+                _ => match place.to_le_bytes()[0] {
+                    at::SFBR => self.read_sfbr(context.dma),
+                    register => self.read_register(register),
+                },
             };
         }
         u64::from_le_bytes(bytes)

@@ -109,6 +109,7 @@ impl Lsi {
             }
             // Section 4.2, SFBR: only SCRIPTS can write it.
             at::SFBR if origin == Origin::Host => {}
+            at::SFBR => self.set_sfbr(value),
             at::ISTAT0 => self.write_istat0(Istat0::from_bits_retain(value)),
             at::ISTAT1 => {
                 let asks = self.asks();

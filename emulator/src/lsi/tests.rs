@@ -3,6 +3,7 @@
 mod asm;
 mod disconnect;
 mod drivers;
+mod first_byte;
 mod hostile;
 mod instructions;
 mod interrupts;

@@ -140,6 +140,8 @@ bitflags! {
     }
 }
 
+/// SXFER.MO: the synchronous offset; 0 is asynchronous.
+pub(in crate::lsi) const SXFER_OFFSET: u8 = 0x1f;
 /// SCID.RRE: reselections are answered at any time.
 pub(in crate::lsi) const SCID_RRE: u8 = 0x40;
 /// STIME1.HTHBA: HTH runs whenever the bus is busy.

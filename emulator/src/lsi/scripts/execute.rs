@@ -11,6 +11,7 @@ use super::instruction::{Instruction, TransferControl};
 use crate::device::{Mirror, Mirrored, Progress};
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
+use crate::lsi::first_byte::{FirstByte, uses_sfbr};
 use crate::lsi::interrupt::{Dma, Scsi};
 use crate::lsi::mirror::looks_at_istat;
 use crate::lsi::phase::{Freed, Line, Phase};
@@ -71,6 +72,8 @@ pub(in crate::lsi) struct Processor {
     pub(in crate::lsi) carry: bool,
     /// With SCNTL2.WSR.
     pub(in crate::lsi) held: Option<Held>,
+    /// What SFBR will be.
+    pub(in crate::lsi) first_byte: Option<FirstByte>,
     /// Steps since the budget was last used up or SCRIPTS came to rest.
     steps: u32,
 }
@@ -167,6 +170,12 @@ impl Lsi {
     }
 
     fn begin(&mut self, gate: &Gate, instruction: Instruction, dsp: u32) -> Outcome {
+        if self.processor.first_byte.is_some()
+            && uses_sfbr(instruction)
+            && !self.fetch_first_byte(gate)
+        {
+            return Ok(Step::Blocked(Pending::Fetched(instruction, dsp)));
+        }
         match instruction {
             Instruction::BlockMove(m) => self.start_move(gate, m, dsp),
             Instruction::Io(i) => self.io(gate, i),

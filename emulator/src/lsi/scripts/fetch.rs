@@ -97,7 +97,7 @@ impl Lsi {
     }
 
     /// Reads memory for an instruction.
-    pub(super) fn read_memory(
+    pub(in crate::lsi) fn read_memory(
         &mut self,
         gate: &Gate,
         address: u64,

@@ -92,6 +92,9 @@ impl Lsi {
             begun: false,
         };
         self.registers.set_scntl2(Scntl2::CHM, transfer.chained);
+        if self.link.connected() {
+            self.registers.set_byte(at::SSTAT2, 0);
+        }
         self.show(&transfer);
         self.go_on_moving(gate, transfer)
     }
@@ -270,7 +273,7 @@ impl Lsi {
     fn receive_byte(&mut self, gate: &Gate, t: &mut Transfer, byte: u8) -> Outcome<()> {
         self.registers.set_byte(at::SIDL, byte);
         if !t.begun {
-            self.registers.set_byte(at::SFBR, byte);
+            self.set_sfbr(byte);
         }
         let written = self.write_memory(gate, t.address, &[byte]);
         self.checked(written)?;
@@ -297,8 +300,16 @@ impl Lsi {
         }
         self.processor.held = None;
         self.registers.set_scntl2(Scntl2::WSR, false);
+        let first = self.registers.dword(at::SBC) & 0x00ff_ffff == 0;
+        let address = t.address;
         let moved = self.move_data(gate, t)?;
-        let left = self.data_left();
+        if first
+            && moved > 0
+            && let Some(task) = self.link.connection().and_then(|c| c.task())
+        {
+            self.note_first_byte(task, address);
+        }
+        let over = self.data_over();
         let wide = self.is_wide();
         let Some(c) = self.link.connection() else {
             return Ok(());
@@ -308,7 +319,7 @@ impl Lsi {
             c.odd_in &= wide;
             return Ok(());
         }
-        if left > 0 {
+        if !over {
             // The second byte of the word is the chip's already.
             if t.remaining == 0 {
                 self.processor.held = Some(Held::Target);
@@ -359,7 +370,15 @@ impl Lsi {
         Ok(())
     }
 
-    /// Bytes that the connected task still wants to move.
+    /// Whether the connected task has moved all its data. A medium's are whole words: while it is busy, there may be
+    /// more.
+    fn data_over(&mut self) -> bool {
+        let task = self.link.connection().and_then(|c| c.task());
+        let want = task.map_or(Want::Gone, |task| self.bus.want(task));
+        matches!(want, Want::Status(_) | Want::Gone)
+    }
+
+    /// Bytes that the connected task can move now.
     fn data_left(&mut self) -> u32 {
         let task = self.link.connection().and_then(|c| c.task());
         task.map_or(0, |task| match self.bus.want(task) {

@@ -118,7 +118,7 @@ impl Lsi {
         let ssid = SSID_VALID | id;
         self.registers.set_byte(at::SSID, ssid);
         if !self.registers.dcntl().contains(Dcntl::COM) {
-            self.registers.set_byte(at::SFBR, ssid);
+            self.set_sfbr(ssid);
         }
         self.connected();
         true
@@ -127,7 +127,6 @@ impl Lsi {
     /// Section 4.2, SCNTL2.SDU: set by the chip at each connection.
     fn connected(&mut self) {
         self.registers.set_scntl2(Scntl2::SDU, true);
-        self.registers.set_byte(at::SSTAT2, 0);
     }
 
     pub(super) fn wait_disconnect(&mut self) -> Outcome {
