@@ -131,7 +131,7 @@ impl Lsi {
             }
             0x2f if origin == Origin::Host => {
                 self.registers.write_byte(offset, value);
-                if self.registers.byte(at::DMODE) & Dmode::MAN.bits() == 0 {
+                if !self.registers.dmode().contains(Dmode::MAN) {
                     self.processor.state = State::Running;
                 }
             }

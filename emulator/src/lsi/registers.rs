@@ -184,6 +184,10 @@ impl Registers {
         Dcntl::from_bits_retain(self.byte(at::DCNTL))
     }
 
+    pub(super) fn dmode(&self) -> Dmode {
+        Dmode::from_bits_retain(self.byte(at::DMODE))
+    }
+
     pub(super) fn ccntl0(&self) -> Ccntl0 {
         Ccntl0::from_bits_retain(self.byte(at::CCNTL0))
     }

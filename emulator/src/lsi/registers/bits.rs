@@ -92,6 +92,10 @@ bitflags! {
     /// DMODE.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(in crate::lsi) struct Dmode: u8 {
+        /// The source of memory and block moves is in I/O space.
+        const SIOM = 0x20;
+        /// Their destination is.
+        const DIOM = 0x10;
         /// DSP does not start SCRIPTS; DCNTL.STD does.
         const MAN = 0x01;
     }

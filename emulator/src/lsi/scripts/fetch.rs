@@ -22,13 +22,15 @@ pub(super) enum Place {
     Guest,
 }
 
-/// What an access may reach beside memory.
+/// Where the addresses of an access lie, and what it may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Nothing.
+    /// Memory: guest RAM and SCRIPTS RAM.
     Memory,
-    /// The chip's own registers.
+    /// The same and, through their window, the chip's own registers.
     Registers,
+    /// I/O space: nothing but the chip's own registers answers there.
+    Io,
 }
 
 /// Bytes on their way, seen from the chip.
@@ -96,6 +98,15 @@ impl Lsi {
         (Place::Guest, n)
     }
 
+    /// Where an address in I/O space leads.
+    fn io_place(&self, address: u64) -> Result<Place, Fault> {
+        self.windows[0]
+            .and_then(|base| address.checked_sub(base))
+            .and_then(|at| u8::try_from(at).ok())
+            .map(Place::Register)
+            .ok_or(Fault::Unmapped(address))
+    }
+
     /// Reads memory for an instruction.
     pub(in crate::lsi) fn read_memory(
         &mut self,
@@ -132,7 +143,10 @@ impl Lsi {
         reach: Reach,
     ) -> Result<(), Fault> {
         while bytes.len() > 0 {
-            let (place, n) = self.place(address, bytes.len());
+            let (place, n) = match reach {
+                Reach::Io => (self.io_place(address)?, 1),
+                _ => self.place(address, bytes.len()),
+            };
             let (now, later) = bytes.split_at(n);
             match (place, now) {
                 (Place::Ram(range), Bytes::In(now)) => now.copy_from_slice(&self.ram[range]),

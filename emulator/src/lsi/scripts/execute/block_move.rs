@@ -5,11 +5,11 @@
 //! the bus is told where they belong.
 
 use super::{Held, Outcome, Pending, Step, Stop, halves};
-use crate::dma::Gate;
+use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::{Line, Phase};
-use crate::lsi::registers::{Ccntl0, Ccntl1, SCNTL3_EWS, Scntl2, at};
+use crate::lsi::registers::{Ccntl0, Ccntl1, Dmode, SCNTL3_EWS, Scntl2, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::{Addressing, BlockMove};
 use crate::scsi::Want;
@@ -167,6 +167,15 @@ impl Lsi {
             Line::Free | Line::Quiet => return Ok(Step::Blocked(Pending::Move(t))),
             Line::Request(phase) if phase != t.phase => return self.mismatch(&t),
             Line::Request(_) => {}
+        }
+        // Data go to memory only: in I/O space nothing answers them, the chip's registers least of all.
+        let io = if t.phase.is_in() {
+            Dmode::DIOM
+        } else {
+            Dmode::SIOM
+        };
+        if self.registers.dmode().contains(io) {
+            return self.checked(Err(Fault::Unmapped(t.address)));
         }
         let outcome = match t.phase {
             Phase::MessageOut => self.send_messages(gate, &mut t),
@@ -408,7 +417,7 @@ impl Lsi {
                 u32::try_from(self.bus.transfer_bytes(task, bytes)).unwrap_or(n)
             }
             Place::Register(_) => {
-                return self.checked(Err(crate::dma::Fault::Unmapped(t.address)));
+                return self.checked(Err(Fault::Unmapped(t.address)));
             }
         };
         t.advance(moved);
