@@ -6,6 +6,7 @@ mod cdrom;
 mod chaos;
 mod commands;
 mod data_path;
+mod durable;
 mod errors;
 mod every_command;
 mod identification;
