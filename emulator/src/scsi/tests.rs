@@ -9,6 +9,7 @@ mod data_path;
 mod durable;
 mod errors;
 mod every_command;
+mod held;
 mod identification;
 mod image;
 mod mode;
