@@ -335,6 +335,10 @@ impl Device for Lsi {
         self.ram.fill(0);
     }
 
+    fn refresh(&mut self) {
+        self.bus.refresh();
+    }
+
     fn quiesce(&mut self, _context: &mut Context<'_>) {
         self.bus.quiesce();
     }
