@@ -70,7 +70,7 @@ impl Lsi {
             let (place, n) = self.place(address, wanted);
             let (now, later) = rest.split_at_mut(n as usize);
             match place {
-                Place::Ram(range) => now.copy_from_slice(&self.ram[range]),
+                Place::Ram(range) => self.ram.read(range.start, now),
                 Place::Register(_) => return Err(Fault::Unmapped(address)),
                 Place::Guest => gate.read(address, now)?,
             }
@@ -93,7 +93,7 @@ impl Lsi {
             let (place, n) = self.place(address, wanted);
             let (now, later) = rest.split_at(n as usize);
             match place {
-                Place::Ram(range) => self.ram[range].copy_from_slice(now),
+                Place::Ram(range) => self.ram.write(range.start, now),
                 Place::Register(_) => return Err(Fault::Unmapped(address)),
                 Place::Guest => gate.write(address, now)?,
             }
