@@ -240,6 +240,7 @@ impl Export {
         // The order matters: no DMA is on its way once the device has been reset.
         function.reset();
         function.unmap_all();
+        function.unshare_memory();
         match end {
             End::Closed => info!(export = self.label, "client disconnected"),
             reason => match self.complaints.allow() {

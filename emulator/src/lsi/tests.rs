@@ -101,6 +101,13 @@ impl Rig {
         }
     }
 
+    /// Bytes of SCRIPTS RAM.
+    fn scripts_ram<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.lsi.ram.read(at, &mut bytes);
+        bytes
+    }
+
     fn read(&mut self, offset: u8, width: Width) -> u32 {
         let mut context = Context {
             dma: &self.gate,

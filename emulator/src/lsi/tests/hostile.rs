@@ -153,8 +153,8 @@ fn data_into_scripts_ram_stay_in_it() {
         mov(DataIn, 256, SCRIPTS_RAM + 0x1f80),
     ]);
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
-    assert_eq!(rig.lsi.ram[0x100..0x200], super::image()[512..768]);
-    assert_eq!(rig.lsi.ram[0x1f80..], super::image()[768..896]);
+    assert_eq!(rig.scripts_ram::<0x100>(0x100), super::image()[512..768]);
+    assert_eq!(rig.scripts_ram::<0x80>(0x1f80), super::image()[768..896]);
 }
 
 /// A SELECT while a nexus is there takes the alternate address and leaves the nexus alone.

@@ -69,7 +69,7 @@ fn scripts_ram_serves_fetches_and_data() {
     rig.w32(at::DSP, SCRIPTS_RAM);
     rig.run();
     rig.assert_int(1);
-    assert_eq!(rig.lsi.ram[0x44..0x48], [4, 3, 2, 1]);
+    assert_eq!(rig.scripts_ram(0x44), [4, 3, 2, 1]);
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn soft_reset_clears_registers_and_keeps_com() {
     assert_eq!(rig.r8(at::ISTAT0), 0x40);
     assert_eq!(rig.r32(at::DSA), 0);
     assert_eq!(rig.r8(at::DCNTL), 0x01);
-    assert_eq!(rig.lsi.ram[0x10], 0x77);
+    assert_eq!(rig.scripts_ram(0x10), [0x77]);
     // SeaBIOS goes on without clearing it.
     rig.script(&[int(2)]);
     assert_eq!(rig.r32(at::DSPS), 2);

@@ -413,8 +413,15 @@ impl Lsi {
                 n
             }
             Place::Ram(range) => {
-                let bytes = &mut self.ram[range];
-                u32::try_from(self.bus.transfer_bytes(task, bytes)).unwrap_or(n)
+                let mut bytes = vec![0; range.len()];
+                self.ram.read(range.start, &mut bytes);
+                let moved = self.bus.transfer_bytes(task, &mut bytes);
+                if t.phase == Phase::DataIn {
+                    // These and no others: the driver may be at work beside them.
+                    self.ram
+                        .write(range.start, bytes.get(..moved).unwrap_or(&bytes));
+                }
+                u32::try_from(moved).unwrap_or(n)
             }
             Place::Register(_) => {
                 return self.checked(Err(Fault::Unmapped(t.address)));
