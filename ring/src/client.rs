@@ -267,7 +267,7 @@ impl Client {
     }
 
     /// Rings the worker's doorbell if it sleeps and this client has not rung for that sleep.
-    fn kick(&mut self) {
+    pub(crate) fn kick(&mut self) {
         // SYNC: pairs with the fence in `Server::prepare_sleep`. Either this look sees the flag, or the worker, which looks
         // once more after it set the flag, sees what was published.
         fence(Ordering::SeqCst);

@@ -12,7 +12,7 @@ use loom::thread;
 
 use crate::client::Client;
 use crate::consumer::Consumer;
-use crate::doorbell::{Doorbell, PeerWatch};
+use crate::doorbell::{Alarm, Doorbell};
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::memory::Mapping;
 use crate::message::{Access, Request, Width};
@@ -49,8 +49,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
             mailbox: MailboxClient::new(mailbox.own()),
             sleeper: Sleeper {
                 flag: client_flag.own(),
-                doorbell: client_bell.clone(),
-                watch: PeerWatch,
+                alarm: Alarm(client_bell.clone()),
                 deadline: Duration::MAX,
                 number: 0,
             },
@@ -87,6 +86,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
 }
 
 /// The worker: serves a register until `count` requests came, and sleeps whenever there is nothing. The requests, in order.
+/// It watches its doorbell edge-triggered, so it never drains it.
 fn work(mut server: Server, count: usize) -> Vec<Request> {
     let mut register = 0;
     let mut requests = Vec::new();
@@ -103,10 +103,9 @@ fn work(mut server: Server, count: usize) -> Vec<Request> {
         });
         if !found.unwrap() {
             if server.prepare_sleep() {
-                server.doorbell.wait(&PeerWatch, Duration::MAX).unwrap();
+                server.doorbell.sleep();
             }
             server.awake();
-            server.drain_doorbell();
         }
     }
     requests
@@ -192,7 +191,7 @@ fn a_fence_waits_for_the_effect() {
                 };
                 if !server.turn(serve).unwrap() {
                     if server.prepare_sleep() {
-                        server.doorbell.wait(&PeerWatch, Duration::MAX).unwrap();
+                        server.doorbell.sleep();
                     }
                     server.awake();
                     server.drain_doorbell();

@@ -59,7 +59,8 @@ impl Channel {
 /// A session, the answering end: the device worker's. One thread uses it at a time.
 ///
 /// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the doorbell
-/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`].
+/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`]. Best is an epoll
+/// instance that watches it edge-triggered, as then a sleep is one system call.
 /// After an error the session is over: drop it.
 #[derive(Debug)]
 pub struct Server {
@@ -321,7 +322,8 @@ impl Server {
         self.flag.at(0).set(0);
     }
 
-    /// Forgets that the doorbell was rung. Only between [`Server::awake`] and the next [`Server::prepare_sleep`]: a
+    /// Forgets that the doorbell was rung: for who watches it level-triggered, with `poll`. Who watches it edge-triggered hears
+    /// each ring without. Only between [`Server::awake`] and the next [`Server::prepare_sleep`]: a
     /// client rings once for a sleep, so a ring that is drained within that sleep is lost.
     pub fn drain_doorbell(&self) {
         self.doorbell.drain();

@@ -10,7 +10,7 @@ use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
 
 use crate::client::Client;
 use crate::consumer::Consumer;
-use crate::doorbell::{Doorbell, PeerWatch};
+use crate::doorbell::{Alarm, Doorbell, PeerWatch};
 use crate::error::SetupError;
 use crate::layout::{Geometry, HEADER_BYTES, Memory, header, mirror_bytes, mirror_lines};
 use crate::mailbox::{MailboxClient, MailboxServer};
@@ -218,8 +218,7 @@ impl ClientSetup {
             let slots = requests.own(geometry.slots_at(channel), geometry.slots().into())?;
             let sleeper = Sleeper {
                 flag: requests.own(Geometry::client_flag(channel), 1)?,
-                doorbell,
-                watch: watch.clone(),
+                alarm: Alarm::new(doorbell, watch.clone())?,
                 deadline,
                 number: 0,
                 pace: Pace::new(wake_cost),

@@ -133,7 +133,7 @@ pub(crate) fn of_transport(found: &transport::Found) -> Vec<Verdict> {
             circumstances: "same CPU".to_owned(),
             value: blocked(),
             aim: Aim::AtMost(1.15),
-            reason: "ten system calls to the eventfds' four: each read and write of a shared eventfd is preceded by a poll, as the peer could make it block",
+            reason: "six system calls to the eventfds' four: before each write a look whether the peer has made it block, and sleep in epoll, which watches the peer's end too",
         },
     ]
 }
