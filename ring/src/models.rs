@@ -19,7 +19,7 @@ use crate::message::{Access, Request, Width};
 use crate::mirror::{MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
 use crate::server::{Channel, Server};
-use crate::statistics::Statistics;
+use crate::statistics::{Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Sleeper;
 
@@ -44,6 +44,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         let counters = consumed.iter().map(Mapping::peer).collect();
         let consumed = &consumed[channel];
         let (client_flag, client_bell) = (Mapping::new(1), Doorbell::new());
+        let claims = Mapping::new(1);
         clients.push(Client {
             producer: Producer::new(ring.own(), consumed.peer()),
             mailbox: MailboxClient::new(mailbox.own()),
@@ -60,12 +61,13 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
             tickets: tickets.clone(),
             mirror: MirrorClient::new(Some(mirror.peer()), 1, posted.clone(), channel, counters),
             failed: None,
-            counters: Default::default(),
+            tally: Tally::new(claims.own()),
         });
         served.push(Channel {
             consumer: Consumer::new(ring.peer(), consumed.own()),
             mailbox: MailboxServer::new(mailbox.own()),
             client: client_flag.peer(),
+            claims: claims.peer(),
             doorbell: client_bell,
             rung: 0,
             target: 0,

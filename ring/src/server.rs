@@ -27,6 +27,8 @@ pub(crate) struct Channel {
     pub(crate) mailbox: MailboxServer,
     /// "The client sleeps": the number of its sleep, 0 while awake.
     pub(crate) client: PeerLines,
+    /// What the client counts.
+    pub(crate) claims: PeerLines,
     pub(crate) doorbell: Doorbell,
     /// The client's last sleep that was rung for.
     pub(crate) rung: u64,
@@ -343,6 +345,15 @@ impl Server {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics
+    }
+
+    /// What the clients say of themselves, all channels together: any numbers, if they lie.
+    #[must_use]
+    pub fn client_statistics(&self) -> Statistics {
+        self.channels
+            .iter()
+            .map(|channel| Statistics::from_words(channel.claims.at(0).body()))
+            .fold(Statistics::default(), Statistics::plus)
     }
 
     fn anything(&self) -> bool {

@@ -7,6 +7,7 @@ mod setup;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::memory::Mapping;
 use crate::message::{Access, Message, Request, Width};
 
 const SHORT: Duration = Duration::from_millis(5);

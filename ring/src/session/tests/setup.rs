@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
+use memfd::{FileSeal, MemfdOptions};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::*;
+use crate::layout::{HEADER_BYTES, header};
+use crate::memory::Mapping;
 
 /// A memfd with these bytes, size and seals.
 fn memfd(bytes: &[u8], size: u64, seals: &[FileSeal]) -> OwnedFd {
@@ -27,7 +30,7 @@ const ALL: [FileSeal; 4] = [
 ];
 
 fn adopt(fd: OwnedFd, memory: Memory) -> Result<Shared, SetupError> {
-    Shared::adopt(fd, memory, geometry())
+    Shared::adopt(fd, memory.shape(geometry()))
 }
 
 #[test]
