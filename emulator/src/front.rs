@@ -111,10 +111,9 @@ impl Export {
                 }
             }
             DOORBELL => {
+                // Watched edge-triggered, so there is nothing to drain.
                 if let Some(ring) = self.ring() {
-                    // In this order: a client rings once for a sleep.
                     ring.awake();
-                    ring.drain_doorbell();
                 }
             }
             // A token of an earlier client's.
