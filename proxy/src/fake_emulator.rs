@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 
 use outrigger_vfio_user::{
-    Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo, IrqInfoFlags, IrqSetFlags,
-    Message, Received, Receiver, RegionData, RegionFlags, RegionInfo, RegionRange, Reply, Request,
-    RingCapability, Version, Wait, send,
+    AccessMap, Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo, IrqInfoFlags,
+    IrqSetFlags, Message, Received, Receiver, RegionData, RegionFlags, RegionInfo, RegionRange,
+    Reply, Request, RingCapability, Version, Wait, send,
 };
 
 mod ring;
@@ -297,6 +297,10 @@ impl Fake {
                 self.rings
                     .add_doorbells(*doorbells, fds, &self.device, serves);
                 Reply::Done(request.command())
+            }
+            Request::AccessMap if self.script.ring.is_some() => {
+                (data, reply_fds) = ring::access_map(self.script.sizes[2]);
+                Reply::AccessMap(AccessMap::new(&data).unwrap())
             }
             other => Reply::Error {
                 command: other.command(),

@@ -4,10 +4,11 @@
 //! vCPUs that start in 32-bit flat protected mode.
 
 mod signal;
+mod slots;
 mod sys;
 mod vcpu;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Kvm, VmFd};
@@ -16,6 +17,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::vmm::{Ram, VmmError};
 
 pub(crate) use signal::{install_kick, kick};
+pub(crate) use slots::Slots;
 pub(crate) use vcpu::{End, Vcpu};
 
 /// Where KVM may put its task state segment and identity map: below the firmware area, outside of RAM and BARs.
@@ -34,7 +36,8 @@ pub(crate) struct Vm {
     trigger: EventFd,
     line: u32,
     cpuid: CpuId,
-    // Declared after the descriptor: the mapping goes last.
+    // Declared after the descriptor: the mappings go last.
+    slots: Mutex<Vec<slots::Slot>>,
     _ram: Ram,
 }
 
@@ -90,8 +93,14 @@ impl Vm {
             trigger: kept,
             line,
             cpuid,
+            slots: Mutex::default(),
             _ram: ram.clone(),
         })
+    }
+
+    /// What maps a device's memories into this machine, as long as it is there.
+    pub(crate) fn slots(self: &Arc<Self>) -> Slots {
+        Slots::new(Arc::downgrade(self))
     }
 
     /// vCPU `id`, which starts at `entry` with its number in EAX and its stack below `stack`.

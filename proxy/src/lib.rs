@@ -49,6 +49,7 @@
 //! any time, as a device with DMA can.
 
 pub mod access_map;
+pub mod bar_memory;
 pub mod bars;
 pub mod config_space;
 mod control;
@@ -73,6 +74,7 @@ mod vcpu_port;
 pub mod vmm;
 mod watch;
 
+pub use bar_memory::{BarMemory, MapMemory};
 pub use counters::Counters;
 pub use description::{Description, REGIONS, Region};
 pub use error::Error;

@@ -3,9 +3,12 @@
 mod asm;
 mod disconnect;
 mod drivers;
+mod first_byte;
 mod hostile;
 mod instructions;
 mod interrupts;
+mod selection;
+mod target_role;
 mod wide;
 
 use std::time::{Duration, Instant};
@@ -96,6 +99,13 @@ impl Rig {
             gate: fixture::gate(&[(0, RAM)]),
             now: Instant::now(),
         }
+    }
+
+    /// Bytes of SCRIPTS RAM.
+    fn scripts_ram<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.lsi.ram.read(at, &mut bytes);
+        bytes
     }
 
     fn read(&mut self, offset: u8, width: Width) -> u32 {

@@ -7,6 +7,8 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_op
 use super::*;
 use crate::interrupt::Intx;
 
+mod slots;
+
 /// A copy of the descriptor, as a child has it between fork and exec, keeps the machine, but not the interrupt.
 #[test]
 fn the_interrupt_is_free_for_the_next_machine() {

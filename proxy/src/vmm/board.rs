@@ -13,7 +13,7 @@ use crate::vcpu_port::VcpuPort;
 
 mod host_bridge;
 
-pub(super) use host_bridge::HostBridge;
+pub(crate) use host_bridge::HostBridge;
 
 /// One vCPU's surroundings.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Board {
 const MESSAGE_LIMIT: usize = 4096;
 
 impl Board {
-    pub(super) fn new(device: VcpuPort, bridge: Arc<HostBridge>) -> Self {
+    pub(crate) fn new(device: VcpuPort, bridge: Arc<HostBridge>) -> Self {
         Self {
             device,
             bridge,

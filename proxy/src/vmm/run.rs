@@ -132,6 +132,10 @@ pub(super) fn run(
         vcpus.push(report);
     }
     machine.device.ports.extend(rest);
+    if let Some(port) = machine.device.ports.first() {
+        // The virtual machine has gone with its vCPUs.
+        port.set_mapper(None);
+    }
     report(
         &machine.ram,
         workload,
@@ -164,6 +168,9 @@ fn bodies(
                 device.interrupt.trigger(),
                 device.interrupt.resample(),
             )?);
+            if let Some(port) = device.ports.first() {
+                port.set_mapper(Some(Box::new(vm.slots())));
+            }
             (0..workload.vcpus())
                 .zip((STACK_TOP..).step_by(usize::try_from(STACK_BYTES).unwrap_or(1)))
                 .map(|(id, stack)| vm.vcpu(id, CODE + program.start, stack).map(Body::Kvm))
