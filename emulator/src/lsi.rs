@@ -7,6 +7,7 @@ mod connection;
 mod first_byte;
 mod interrupt;
 mod link;
+mod low_level;
 mod message;
 mod mirror;
 mod phase;
@@ -29,6 +30,7 @@ use crate::device::{
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
+use low_level::LowLevel;
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
 use scripts::{Processor, State};
@@ -93,6 +95,7 @@ pub struct Lsi {
     interrupts: Interrupts,
     processor: Processor,
     link: Link,
+    low: LowLevel,
     timers: Timers,
     /// Where the BARs decode.
     windows: [Option<u64>; 3],
@@ -118,6 +121,7 @@ impl Lsi {
             interrupts: Interrupts::default(),
             processor: Processor::default(),
             link: Link::new(model.is_wide()),
+            low: LowLevel::default(),
             timers: Timers::new(),
             windows: [None; 3],
             line_held: false,
@@ -162,6 +166,7 @@ impl Lsi {
     /// SCNTL1.RST rises: the RST signal. The chip sees its own.
     fn reset_bus(&mut self) {
         self.link.free();
+        self.low = LowLevel::default();
         self.give_up_selection();
         self.processor.held = None;
         self.registers
@@ -200,6 +205,7 @@ impl Lsi {
             interrupts,
             processor,
             link,
+            low,
             timers,
             windows: _,
             line_held,
@@ -211,6 +217,7 @@ impl Lsi {
         *interrupts = Interrupts::default();
         *processor = Processor::default();
         *link = Link::new(model.is_wide());
+        *low = LowLevel::default();
         *timers = Timers::new();
         *line_held = false;
     }

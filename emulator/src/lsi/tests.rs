@@ -7,6 +7,7 @@ mod first_byte;
 mod hostile;
 mod instructions;
 mod interrupts;
+mod low_level;
 mod selection;
 mod target_role;
 mod wide;
