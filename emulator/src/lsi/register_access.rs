@@ -31,7 +31,7 @@ impl Lsi {
         match offset {
             at::SCNTL1 => stored & !Scntl1::CON.bits() | self.connected_bit(),
             // Pins that are inputs are pulled up.
-            at::GPREG => stored | self.registers.byte(at::GPCNTL) & 0x1f,
+            at::GPREG => stored | self.registers.byte(at::GPCNTL) & self.pins(),
             at::SOCL => self.socl().bits(),
             at::SBCL => self.control_lines(),
             at::DSTAT => {
@@ -186,6 +186,14 @@ impl Lsi {
         self.registers
             .set_byte(at::ISTAT0, (istat - Istat0::SIGP).bits());
         value.bits()
+    }
+
+    /// The general purpose pins.
+    fn pins(&self) -> u8 {
+        match self.model {
+            Model::Lsi53c895a => 0x1f,
+            Model::Lsi53c810 => 0x03,
+        }
     }
 
     fn shows_bars(&self) -> bool {

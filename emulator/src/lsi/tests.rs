@@ -8,6 +8,7 @@ mod hostile;
 mod instructions;
 mod interrupts;
 mod low_level;
+mod register_map;
 mod selection;
 mod target_role;
 mod wide;
