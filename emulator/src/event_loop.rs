@@ -139,8 +139,12 @@ impl Worker {
             let ready_to_sleep = self.export.prepare_sleep();
             let before = Instant::now();
             let slept = if ready_to_sleep {
-                let deadline = self.function.deadline();
-                let timeout = deadline.map(|deadline| deadline.saturating_duration_since(before));
+                let deadlines = [self.function.deadline(), self.export.deadline()];
+                let timeout = deadlines
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .map(|deadline| deadline.saturating_duration_since(before));
                 self.look(&mut events, timeout)
             } else {
                 Ok(())
@@ -180,7 +184,7 @@ impl Worker {
             });
             now = Instant::now().max(now);
             let progress = self.export.run(&mut self.function, now);
-            self.export.settle(&mut self.function);
+            self.export.settle(&mut self.function, now);
 
             if took
                 || progress == Progress::More
