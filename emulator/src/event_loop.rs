@@ -212,7 +212,7 @@ impl Worker {
             .filter(|event| event.token().0 >= FIRST_FRONT_TOKEN)
         {
             self.export
-                .ready(self.poll.registry(), event.token(), &mut self.function);
+                .ready(self.poll.registry(), event, &mut self.function);
         }
         // The device's own events need no more than the turn that follows, and the flag tells of the other.
         Ok(())
