@@ -61,7 +61,7 @@ impl Board {
     }
 
     /// The device, what was counted, and when the work began.
-    pub(super) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
+    pub(crate) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
         (self.device, self.counters, self.began_work)
     }
 
