@@ -154,6 +154,9 @@ pub trait Device: Send + std::fmt::Debug {
     /// PCI reset: everything to its power-on state. No DMA happens after it returns.
     fn reset(&mut self, context: &mut Context<'_>);
 
+    /// What is behind the device may have changed (an image's size, the space that it has): it looks again.
+    fn refresh(&mut self) {}
+
     /// Waits until no transfer to or from guest RAM is in flight; requests are kept. Called before
     /// a region of guest RAM is taken away.
     fn quiesce(&mut self, context: &mut Context<'_>);

@@ -46,10 +46,11 @@ pub struct Worker {
     stop: Arc<Stop>,
 }
 
-/// Asks a worker to stop, from another thread.
+/// Asks a worker to stop, or to look at its device's outside, from another thread.
 #[derive(Debug)]
 pub struct Stop {
     asked: AtomicBool,
+    refresh: AtomicBool,
     waker: mio::Waker,
 }
 
@@ -60,6 +61,15 @@ impl Stop {
     /// If the worker could not be woken.
     pub fn ask(&self) -> io::Result<()> {
         self.asked.store(true, Ordering::Release);
+        self.waker.wake()
+    }
+
+    /// The worker calls [`Function::refresh`] soon.
+    ///
+    /// # Errors
+    /// If the worker could not be woken.
+    pub fn ask_to_refresh(&self) -> io::Result<()> {
+        self.refresh.store(true, Ordering::Release);
         self.waker.wake()
     }
 }
@@ -85,6 +95,7 @@ impl Worker {
         export.register(poll.registry())?;
         let stop = Arc::new(Stop {
             asked: AtomicBool::new(false),
+            refresh: AtomicBool::new(false),
             waker,
         });
         Ok(Self {
@@ -128,8 +139,12 @@ impl Worker {
             let ready_to_sleep = self.export.prepare_sleep();
             let before = Instant::now();
             let slept = if ready_to_sleep {
-                let deadline = self.function.deadline();
-                let timeout = deadline.map(|deadline| deadline.saturating_duration_since(before));
+                let deadlines = [self.function.deadline(), self.export.deadline()];
+                let timeout = deadlines
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .map(|deadline| deadline.saturating_duration_since(before));
                 self.look(&mut events, timeout)
             } else {
                 Ok(())
@@ -169,7 +184,7 @@ impl Worker {
             });
             now = Instant::now().max(now);
             let progress = self.export.run(&mut self.function, now);
-            self.export.settle(&mut self.function);
+            self.export.settle(&mut self.function, now);
 
             if took
                 || progress == Progress::More
@@ -209,6 +224,9 @@ impl Worker {
         {
             self.export
                 .ready(self.poll.registry(), event.token(), &mut self.function);
+        }
+        if self.stop.refresh.swap(false, Ordering::AcqRel) {
+            self.function.refresh();
         }
         // The device's own events need no more than the turn that follows, and the flag tells of the other.
         Ok(())

@@ -111,10 +111,9 @@ impl Export {
                 }
             }
             DOORBELL => {
+                // Watched edge-triggered, so there is nothing to drain.
                 if let Some(ring) = self.ring() {
-                    // In this order: a client rings once for a sleep.
                     ring.awake();
-                    ring.drain_doorbell();
                 }
             }
             // A token of an earlier client's.
@@ -143,6 +142,9 @@ impl Export {
 
     /// Runs the function for a bounded slice; a client with rings sees its mirrored registers change.
     pub fn run(&mut self, function: &mut Function, now: Instant) -> Ran {
+        if let Some(session) = &mut self.session {
+            session.intx().follow(function.interrupt());
+        }
         match self.ring().and_then(RingFront::mirror) {
             Some(mirror) => function.run_mirrored(now, mirror),
             None => function.run(now),
@@ -150,10 +152,15 @@ impl Export {
     }
 
     /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`].
-    pub fn settle(&mut self, function: &mut Function) {
+    pub fn settle(&mut self, function: &mut Function, now: Instant) {
         if let Some(session) = &mut self.session {
-            session.intx().settle(function.interrupt());
+            session.intx().settle(function.interrupt(), now);
         }
+    }
+
+    /// When [`Export::settle`] must be called although nothing happens.
+    pub fn deadline(&mut self) -> Option<Instant> {
+        self.session.as_mut()?.intx().deadline()
     }
 
     /// Announces to the rings' clients that the worker is about to sleep. `false`: something has come meanwhile, do

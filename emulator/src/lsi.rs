@@ -4,6 +4,7 @@
 //! the SCSI bus (step 8) and lets the timers expire. Everything that one call does is bounded.
 
 mod connection;
+mod first_byte;
 mod interrupt;
 mod link;
 mod message;
@@ -153,7 +154,7 @@ impl Lsi {
     fn post_scsi(&mut self, condition: Scsi) {
         let enables = self.enables();
         self.interrupts.raise_scsi(condition, enables);
-        if condition.is_fatal() {
+        if condition.is_fatal(enables.scsi) {
             self.processor.state = State::Halted;
         }
     }
@@ -166,7 +167,7 @@ impl Lsi {
     /// SCNTL1.RST rises: the RST signal. The chip sees its own.
     fn reset_bus(&mut self) {
         self.link.free();
-        self.link.unanswered = false;
+        self.give_up_selection();
         self.processor.held = None;
         self.registers
             .set_scntl2(Scntl2::SDU | Scntl2::WSR | Scntl2::WSS, false);
@@ -221,6 +222,9 @@ impl Lsi {
 
     fn expire(&mut self, now: Instant) {
         let expired = self.timers.expire(now);
+        if expired.contains(Scsi::STO) {
+            self.give_up_selection();
+        }
         if !expired.is_empty() {
             self.post_scsi(expired);
         }
@@ -261,7 +265,10 @@ impl Device for Lsi {
             self.ram.read(ram_index(offset), accessed);
         } else {
             for (at, byte) in (offset..).zip(accessed) {
-                *byte = self.read_register(at.to_le_bytes()[0]);
+                *byte = match at.to_le_bytes()[0] {
+                    at::SFBR => self.read_sfbr(context.dma),
+                    register => self.read_register(register),
+                };
             }
         }
         u64::from_le_bytes(bytes)
@@ -320,6 +327,9 @@ impl Device for Lsi {
         let mut shown = self.shown();
         self.bus.poll(context.now);
         let progress = self.run_scripts(context.dma, &mut shown, mirror);
+        if matches!(self.processor.state, State::Halted) {
+            self.watch_bus();
+        }
         self.expire(context.now);
         self.bus.kick();
         self.show_istat(&mut shown, mirror);
@@ -342,6 +352,10 @@ impl Device for Lsi {
         self.bus.reset();
         self.power_on();
         self.ram.clear();
+    }
+
+    fn refresh(&mut self) {
+        self.bus.refresh();
     }
 
     fn quiesce(&mut self, _context: &mut Context<'_>) {

@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
 use super::Worker;
-use crate::signals::Signals;
+use crate::signals::{Order, Signals};
 
 /// Why the process could not serve on.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,11 @@ pub fn serve<E: From<Failure>>(
     start.wait();
     ready();
 
-    let outcome = wait(signals, &ended, threads.len());
+    let refresh = || {
+        let mut stops = threads.iter().map(|(_, stop, _)| stop);
+        stops.try_for_each(|stop| stop.ask_to_refresh())
+    };
+    let outcome = wait(signals, &ended, threads.len(), refresh);
     let mut failure = outcome.err().map(Failure::from);
     for (_, stop, _) in &threads {
         if let Err(error) = stop.ask() {
@@ -96,8 +100,13 @@ pub fn serve<E: From<Failure>>(
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-/// Waits for a signal, or until `running` workers have ended.
-fn wait(signals: &Signals, ended: &OwnedFd, mut running: usize) -> io::Result<()> {
+/// Waits for a signal that asks for the end, or until `running` workers have ended. The other one has `refresh` called.
+fn wait(
+    signals: &Signals,
+    ended: &OwnedFd,
+    mut running: usize,
+    refresh: impl Fn() -> io::Result<()>,
+) -> io::Result<()> {
     while running > 0 {
         let mut fds = [
             PollFd::new(signals, PollFlags::IN),
@@ -109,7 +118,11 @@ fn wait(signals: &Signals, ended: &OwnedFd, mut running: usize) -> io::Result<()
         }
         let [signal, _] = fds.map(|fd| !fd.revents().is_empty());
         if signal {
-            return Ok(());
+            match signals.take()? {
+                Some(Order::End) => return Ok(()),
+                Some(Order::Refresh) => refresh()?,
+                None => {}
+            }
         }
         let mut count = [0; 8];
         match rustix::io::read(ended, &mut count) {

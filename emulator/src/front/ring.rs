@@ -147,14 +147,7 @@ impl RingFront {
         }
     }
 
-    /// Forgets that the doorbell was rung: after [`RingFront::awake`] and before the next [`RingFront::prepare_sleep`].
-    pub(in crate::front) fn drain_doorbell(&self) {
-        if let State::Live(server) = &self.state {
-            server.drain_doorbell();
-        }
-    }
-
-    /// The worker's doorbell, to be watched from [`RingFront::attach`] on: readable when a client has rung.
+    /// The worker's doorbell, to be watched edge-triggered from [`RingFront::attach`] on: each ring is an edge.
     pub(in crate::front) fn doorbell(&self) -> BorrowedFd<'_> {
         match &self.state {
             State::Setup(setup) => setup.doorbell(),

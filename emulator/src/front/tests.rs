@@ -27,6 +27,8 @@ struct Worker {
     events: Events,
     export: Export,
     function: Function,
+    /// The loop's clock: it stands still unless the test moves it.
+    now: Instant,
 }
 
 impl Worker {
@@ -40,6 +42,7 @@ impl Worker {
             events: Events::with_capacity(16),
             export,
             function,
+            now: Instant::now(),
         }
     }
 
@@ -58,8 +61,8 @@ impl Worker {
                     .ready(self.poll.registry(), *token, &mut self.function);
             }
             let more = self.export.intake(&mut self.function);
-            self.export.run(&mut self.function, Instant::now());
-            self.export.settle(&mut self.function);
+            self.export.run(&mut self.function, self.now);
+            self.export.settle(&mut self.function, self.now);
             if tokens.is_empty() && !more && idle {
                 return;
             }
@@ -91,6 +94,12 @@ impl Server {
 
     fn turn(&mut self) {
         self.worker.turn(Duration::ZERO);
+    }
+
+    /// Time passes, and what was due by then happens.
+    fn pass(&mut self, time: Duration) {
+        self.worker.now += time;
+        self.turn();
     }
 
     /// A client that has not said anything yet.

@@ -139,7 +139,8 @@ impl Connection {
             Want::DataIn(_) => Line::Request(Phase::DataIn),
             Want::DataOut(_) => Line::Request(Phase::DataOut),
             Want::Status(_) => Line::Request(Phase::Status),
-            Want::Wait if self.may_disconnect => {
+            // Not in the middle of a word: the chip has its second byte, or awaits it.
+            Want::Wait if self.may_disconnect && !self.odd_in && !self.odd_out => {
                 if std::mem::take(&mut self.moved) {
                     self.say(vec![message::SAVE_POINTERS], Then::GoOn);
                 }

@@ -8,10 +8,10 @@ use super::interrupt::{Dma, Scsi};
 use super::phase::Line;
 use super::registers::{
     Ctest2, DSTAT_DFE, Dcntl, Dmode, Istat0, Istat1, SSTAT0_RST, STEST1_QEN, STEST4_LOCK,
-    STEST4_LVD, Scntl1, Scntl2, at,
+    STEST4_LVD, STIME1_GENSF, Scntl1, Scntl2, at,
 };
 use super::scripts::State;
-use super::{Lsi, Model, timers};
+use super::{Lsi, Model};
 
 /// Who writes a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,7 @@ impl Lsi {
             }
             // Section 4.2, SFBR: only SCRIPTS can write it.
             at::SFBR if origin == Origin::Host => {}
+            at::SFBR => self.set_sfbr(value),
             at::ISTAT0 => self.write_istat0(Istat0::from_bits_retain(value)),
             at::ISTAT1 => {
                 let asks = self.asks();
@@ -124,13 +125,13 @@ impl Lsi {
             }
             at::STIME1 => {
                 self.registers.write_byte(offset, value);
-                let scntl3 = self.registers.byte(at::SCNTL3);
-                let period = timers::period(value, value & 0x20 != 0, scntl3);
+                let kept = self.registers.byte(offset);
+                let period = self.period(kept, kept & STIME1_GENSF != 0);
                 self.timers.start_general(period);
             }
             0x2f if origin == Origin::Host => {
                 self.registers.write_byte(offset, value);
-                if self.registers.byte(at::DMODE) & Dmode::MAN.bits() == 0 {
+                if !self.registers.dmode().contains(Dmode::MAN) {
                     self.processor.state = State::Running;
                 }
             }
@@ -181,6 +182,8 @@ impl Lsi {
     fn control_lines(&mut self) -> u8 {
         let line = self.link.line(&self.bus, None);
         let request = match line {
+            // Selection: SEL, and ATN if it is with ATN; nobody answers with BSY.
+            Line::Free if self.link.unanswered => 0x10,
             Line::Free => return 0,
             Line::Quiet => 0x20,
             Line::Request(phase) => 0xa0 | phase.bits(),

@@ -17,6 +17,7 @@ pub(super) mod at {
     pub(in crate::lsi) const SCNTL1: u8 = 0x01;
     pub(in crate::lsi) const SCNTL2: u8 = 0x02;
     pub(in crate::lsi) const SCNTL3: u8 = 0x03;
+    pub(in crate::lsi) const SCID: u8 = 0x04;
     pub(in crate::lsi) const SXFER: u8 = 0x05;
     pub(in crate::lsi) const SDID: u8 = 0x06;
     pub(in crate::lsi) const GPREG: u8 = 0x07;
@@ -52,6 +53,7 @@ pub(super) mod at {
     pub(in crate::lsi) const GPCNTL: u8 = 0x47;
     pub(in crate::lsi) const STIME0: u8 = 0x48;
     pub(in crate::lsi) const STIME1: u8 = 0x49;
+    pub(in crate::lsi) const RESPID: u8 = 0x4a;
     pub(in crate::lsi) const STEST1: u8 = 0x4d;
     pub(in crate::lsi) const SIDL: u8 = 0x50;
     pub(in crate::lsi) const STEST4: u8 = 0x52;
@@ -180,6 +182,10 @@ impl Registers {
 
     pub(super) fn dcntl(&self) -> Dcntl {
         Dcntl::from_bits_retain(self.byte(at::DCNTL))
+    }
+
+    pub(super) fn dmode(&self) -> Dmode {
+        Dmode::from_bits_retain(self.byte(at::DMODE))
     }
 
     pub(super) fn ccntl0(&self) -> Ccntl0 {

@@ -3,9 +3,12 @@
 mod asm;
 mod disconnect;
 mod drivers;
+mod first_byte;
 mod hostile;
 mod instructions;
 mod interrupts;
+mod selection;
+mod target_role;
 mod wide;
 
 use std::time::{Duration, Instant};

@@ -279,6 +279,11 @@ impl Function {
         self.follow_config();
     }
 
+    /// See [`Device::refresh`].
+    pub fn refresh(&mut self) {
+        self.device.refresh();
+    }
+
     /// The device's wake descriptors.
     #[must_use]
     pub fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {

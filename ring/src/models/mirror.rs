@@ -1,13 +1,10 @@
 //! Loom: what is read from the mirror is what the device would have answered, whatever else happens meanwhile.
 
-use std::time::Duration;
-
 use loom::sync::Arc as LoomArc;
 use loom::thread;
 
 use super::{model, session};
 use crate::client::Client;
-use crate::doorbell::PeerWatch;
 use crate::message::{Access, Request, Width};
 use crate::mirror::{Effect, Mirrored, Serve};
 use crate::server::Server;
@@ -76,10 +73,9 @@ impl Serve for Chip {
 fn turn(server: &mut Server, chip: &mut Chip) {
     if !server.turn_with(chip).unwrap() {
         if server.prepare_sleep() {
-            server.doorbell.wait(&PeerWatch, Duration::MAX).unwrap();
+            server.doorbell.sleep();
         }
         server.awake();
-        server.drain_doorbell();
     }
 }
 

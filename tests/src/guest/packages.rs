@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 const SUITE: &str = "trixie";
 /// The suite that has a QEMU with `vfio-user-pci`.
 const BACKPORTS: &str = "trixie-backports";
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "qemu-system-common/trixie-backports",
     "qemu-system-data/trixie-backports",
     "qemu-system-x86/trixie-backports",
@@ -25,6 +25,7 @@ const PACKAGES: [&str; 10] = [
     "busybox-static",
     "e2fsprogs",
     "fio",
+    "genisoimage",
     "sg3-utils",
 ];
 

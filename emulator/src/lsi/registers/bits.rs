@@ -92,6 +92,10 @@ bitflags! {
     /// DMODE.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(in crate::lsi) struct Dmode: u8 {
+        /// The source of memory and block moves is in I/O space.
+        const SIOM = 0x20;
+        /// Their destination is.
+        const DIOM = 0x10;
         /// DSP does not start SCRIPTS; DCNTL.STD does.
         const MAN = 0x01;
     }
@@ -140,6 +144,16 @@ bitflags! {
     }
 }
 
+/// SXFER.MO: the synchronous offset; 0 is asynchronous.
+pub(in crate::lsi) const SXFER_OFFSET: u8 = 0x1f;
+/// SCID.RRE: reselections are answered at any time.
+pub(in crate::lsi) const SCID_RRE: u8 = 0x40;
+/// STIME1.HTHBA: HTH runs whenever the bus is busy.
+pub(in crate::lsi) const STIME1_HTHBA: u8 = 0x40;
+/// STIME1.GENSF: GEN takes 16 times as long.
+pub(in crate::lsi) const STIME1_GENSF: u8 = 0x20;
+/// STIME1.HTHSF: HTH takes 16 times as long.
+pub(in crate::lsi) const STIME1_HTHSF: u8 = 0x10;
 /// SSTAT0.RST: the RST signal.
 pub(in crate::lsi) const SSTAT0_RST: u8 = 0x02;
 /// SSTAT2.LDSC: the last disconnect is newer than the last connect.
@@ -150,6 +164,8 @@ pub(in crate::lsi) const SSID_VALID: u8 = 0x80;
 pub(in crate::lsi) const DSTAT_DFE: u8 = 0x80;
 /// STEST1.QEN: the clock quadrupler is powered.
 pub(in crate::lsi) const STEST1_QEN: u8 = 0x08;
+/// STEST1.QSEL: the quadrupled clock is used.
+pub(in crate::lsi) const STEST1_QSEL: u8 = 0x04;
 /// STEST4: LVD mode, and the quadrupler's lock.
 pub(in crate::lsi) const STEST4_LVD: u8 = 0xc0;
 pub(in crate::lsi) const STEST4_LOCK: u8 = 0x20;

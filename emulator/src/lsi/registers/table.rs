@@ -1,6 +1,6 @@
 //! Step 6, registers: what exists where, with which reset value (manual, chapter 4).
 
-use super::STEST4_LVD;
+use super::{SSTAT2_LDSC, STEST4_LVD};
 
 /// Where a register exists.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) const TABLE: &[Row] = &[
     row(0x08, 1, "SFBR", 0, 0xff), row(0x09, 1, "SOCL", 0, 0xff),
     row(0x0a, 1, "SSID", 0, 0), row(0x0b, 1, "SBCL", 0, 0),
     row(0x0c, 1, "DSTAT", 0x80, 0), row(0x0d, 1, "SSTAT0", 0, 0),
-    row(0x0e, 1, "SSTAT1", 0, 0), row(0x0f, 1, "SSTAT2", 0, 0),
+    row(0x0e, 1, "SSTAT1", 0, 0), row(0x0f, 1, "SSTAT2", SSTAT2_LDSC as u32, 0),
     row(0x10, 4, "DSA", 0, ALL), row(0x14, 1, "ISTAT0", 0, 0xf0),
     new(0x15, 1, "ISTAT1", 0, 0x01), new(0x16, 1, "MBOX0", 0, 0xff),
     new(0x17, 1, "MBOX1", 0, 0xff), row(0x18, 1, "CTEST0", 0, 0xff),

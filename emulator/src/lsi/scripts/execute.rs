@@ -11,11 +11,11 @@ use super::instruction::{Instruction, TransferControl};
 use crate::device::{Mirror, Mirrored, Progress};
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
+use crate::lsi::first_byte::{FirstByte, uses_sfbr};
 use crate::lsi::interrupt::{Dma, Scsi};
 use crate::lsi::mirror::looks_at_istat;
 use crate::lsi::phase::{Freed, Line, Phase};
-use crate::lsi::registers::{Dcntl, Scntl2, at};
-use crate::lsi::timers;
+use crate::lsi::registers::{Dcntl, STIME1_HTHBA, STIME1_HTHSF, Scntl2, at};
 use crate::scsi::Want;
 pub(in crate::lsi) use block_move::Transfer;
 pub(in crate::lsi) use memory_move::Copy;
@@ -72,6 +72,8 @@ pub(in crate::lsi) struct Processor {
     pub(in crate::lsi) carry: bool,
     /// With SCNTL2.WSR.
     pub(in crate::lsi) held: Option<Held>,
+    /// What SFBR will be.
+    pub(in crate::lsi) first_byte: Option<FirstByte>,
     /// Steps since the budget was last used up or SCRIPTS came to rest.
     steps: u32,
 }
@@ -123,7 +125,7 @@ impl Lsi {
             match outcome {
                 Ok(Step::Blocked(pending)) => {
                     self.processor.state = State::Pending(pending);
-                    self.watch_handshake(pending);
+                    self.watch_handshake();
                     return Progress::Idle;
                 }
                 Ok(Step::Yield(pending)) => {
@@ -144,7 +146,7 @@ impl Lsi {
             }
         }
         // A script that never looks at the bus must still learn of its selection time-out.
-        if self.link.unanswered {
+        if self.link.unanswered && !self.timers.selecting() {
             let _: Outcome = self.time_out();
         }
         Progress::More
@@ -168,6 +170,12 @@ impl Lsi {
     }
 
     fn begin(&mut self, gate: &Gate, instruction: Instruction, dsp: u32) -> Outcome {
+        if self.processor.first_byte.is_some()
+            && uses_sfbr(instruction)
+            && !self.fetch_first_byte(gate)
+        {
+            return Ok(Step::Blocked(Pending::Fetched(instruction, dsp)));
+        }
         match instruction {
             Instruction::BlockMove(m) => self.start_move(gate, m, dsp),
             Instruction::Io(i) => self.io(gate, i),
@@ -238,17 +246,35 @@ impl Lsi {
         self.registers.set_dword(at::DSP, target);
     }
 
+    /// The time of a selection is out: its initiator takes SEL and ATN back.
+    pub(in crate::lsi) fn give_up_selection(&mut self) {
+        self.link.unanswered = false;
+        self.link.atn = false;
+        self.timers.stop_selection();
+    }
+
     /// Nobody has answered the selection.
     fn time_out<T>(&mut self) -> Outcome<T> {
-        self.link.unanswered = false;
+        self.give_up_selection();
         self.post_scsi(Scsi::STO);
         Err(Stop)
+    }
+
+    /// An instruction needs the target of a selection that nobody answers: it waits until the time is out.
+    /// STIME0 may set no time. There the chip waits for ever; here it gives up at once, because
+    /// firmware that never writes STIME0 looks for disks with it.
+    fn selecting(&mut self) -> Outcome<Line> {
+        if self.timers.selecting() {
+            Ok(Line::Quiet)
+        } else {
+            self.time_out()
+        }
     }
 
     /// An instruction that depends on the bus looks at it: a selection ends first, and ACK falls.
     fn observe(&mut self, asked: Option<Phase>, moving: bool) -> Outcome<Line> {
         if self.link.unanswered {
-            return self.time_out();
+            return self.selecting();
         }
         self.release_ack()?;
         if !(moving && asked == Some(Phase::DataIn)) {
@@ -323,18 +349,21 @@ impl Lsi {
         }
     }
 
-    /// HTH runs while a connected target keeps the chip waiting.
-    fn watch_handshake(&mut self, pending: Pending) {
-        let waits = matches!(pending, Pending::Move(_) | Pending::Transfer(_));
-        if !waits || !self.link.connected() {
+    /// HTH runs while a connected target keeps the chip waiting; with HTHBA also while the chip itself does
+    /// nothing about a connection.
+    pub(in crate::lsi) fn watch_handshake(&mut self) {
+        let stime1 = self.registers.byte(at::STIME1);
+        let waits = matches!(
+            self.processor.state,
+            State::Pending(Pending::Move(_) | Pending::Transfer(_))
+        );
+        if !self.link.connected() || !waits && stime1 & STIME1_HTHBA == 0 {
             self.timers.handshake();
             return;
         }
-        let stime0 = self.registers.byte(at::STIME0);
-        let scale = self.registers.byte(at::STIME1) & 0x10 != 0;
-        let scntl3 = self.registers.byte(at::SCNTL3);
+        let field = self.registers.byte(at::STIME0) >> 4;
         self.timers
-            .await_handshake(timers::period(stime0 >> 4, scale, scntl3));
+            .await_handshake(self.period(field, stime1 & STIME1_HTHSF != 0));
     }
 }
 

@@ -13,7 +13,7 @@ const MESSAGES: u32 = TABLE + 0x40;
 
 /// Starts READs with these tags, each until its DISCONNECT, then waits for a reselection and serves it; SIGP
 /// ends the wait with `INT 9`.
-fn start_reads(rig: &mut Rig, tags: &[u8]) {
+pub(super) fn start_reads(rig: &mut Rig, tags: &[u8]) {
     rig.settle();
     for (n, &tag) in (0..).zip(tags) {
         rig.poke(TABLE, &[0xc0, 0x20, tag]);

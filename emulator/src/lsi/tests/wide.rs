@@ -191,6 +191,67 @@ fn a_narrow_bus_knows_no_residue() {
     assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
 }
 
+/// The same as [`wide`] with the privilege to disconnect, on a disk whose requests wait until they are released.
+fn wide_and_slow(cdb: &[u8], then: &[[u32; 2]]) -> (Rig, crate::block::DelayHandle) {
+    let (mut rig, handle) = Rig::delayed();
+    rig.settle();
+    rig.w8(at::SCNTL3, 0x08);
+    rig.poke(TABLE, &[0xc0]);
+    rig.poke(TABLE + 0x10, cdb);
+    let mut words = vec![
+        select_atn(0, 0),
+        mov(MessageOut, 1, TABLE),
+        mov(Command, length(cdb), TABLE + 0x10),
+    ];
+    words.extend(then);
+    rig.script(&words);
+    (rig, handle)
+}
+
+/// So many pieces that the target goes to its medium before all have come, in the middle of a word.
+#[test]
+fn a_target_does_not_disconnect_in_the_middle_of_a_word() {
+    let mut moves: Vec<_> = (0..511).map(|n| chmov(DataIn, 2, DATA + 4 * n)).collect();
+    moves.extend([
+        chmov(DataIn, 1, DATA + 0x1000),
+        chmov(DataIn, 513, DATA + 0x1001),
+        mov(MessageIn, 2, TABLE + 0x40),
+        int(1),
+    ]);
+    let (mut rig, handle) = wide_and_slow(&read10(1, 3), &moves);
+    assert_eq!(handle.held(), 1);
+    assert_eq!(rig.r8(at::ISTAT0), 0x08);
+    assert_eq!(rig.r8(at::SBCL), 0x20);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
+    handle.release(1);
+    rig.run();
+    // The rest has been named, and now it does: SAVE DATA POINTERS, DISCONNECT.
+    rig.run();
+    assert_eq!(rig.peek(DATA + 0x1000, 1), [image()[512 + 1022]]);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
+    assert_eq!(handle.held(), 1);
+    handle.release(1);
+    rig.run();
+    assert_eq!(rig.peek(DATA + 0x1001, 513), image()[512 + 1023..2048]);
+}
+
+/// The last byte of a read belongs to the chip, although it must be read first.
+#[test]
+fn a_last_byte_is_waited_for() {
+    let (mut rig, handle) = wide_and_slow(
+        &read10(1, 1),
+        &[chmov(DataIn, 511, DATA), int_unless(Status, 1), int(2)],
+    );
+    assert_eq!(rig.r8(at::ISTAT0), 0x08);
+    for _ in 0..2 {
+        handle.release(1);
+        rig.run();
+    }
+    rig.assert_int(2);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
+    assert_eq!(rig.r8(at::SWIDE), image()[1023]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 

@@ -5,11 +5,11 @@
 //! the bus is told where they belong.
 
 use super::{Held, Outcome, Pending, Step, Stop, halves};
-use crate::dma::Gate;
+use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::{Line, Phase};
-use crate::lsi::registers::{Ccntl0, Ccntl1, SCNTL3_EWS, Scntl2, at};
+use crate::lsi::registers::{Ccntl0, Ccntl1, Dmode, SCNTL3_EWS, Scntl2, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::{Addressing, BlockMove};
 use crate::scsi::Want;
@@ -77,8 +77,7 @@ impl Lsi {
             }
         };
         self.registers.set_dbc(count);
-        // Targets move nothing here: nobody selects the chip.
-        if count == 0 || self.registers.is_target() {
+        if count == 0 {
             return self.illegal();
         }
         self.registers.set_dword(at::IA, dsp);
@@ -93,6 +92,9 @@ impl Lsi {
             begun: false,
         };
         self.registers.set_scntl2(Scntl2::CHM, transfer.chained);
+        if self.link.connected() {
+            self.registers.set_byte(at::SSTAT2, 0);
+        }
         self.show(&transfer);
         self.go_on_moving(gate, transfer)
     }
@@ -150,6 +152,10 @@ impl Lsi {
     }
 
     pub(super) fn go_on_moving(&mut self, gate: &Gate, mut t: Transfer) -> Outcome {
+        // A target waits for an initiator to be connected to: there is no other.
+        if self.registers.is_target() {
+            return Ok(Step::Blocked(Pending::Move(t)));
+        }
         // A byte in SWIDE needs no bus.
         let last = t.phase == Phase::DataIn && t.remaining == 1 && !self.link.unanswered;
         if last && self.processor.held == Some(Held::Register) {
@@ -161,6 +167,15 @@ impl Lsi {
             Line::Free | Line::Quiet => return Ok(Step::Blocked(Pending::Move(t))),
             Line::Request(phase) if phase != t.phase => return self.mismatch(&t),
             Line::Request(_) => {}
+        }
+        // Data go to memory only: in I/O space nothing answers them, the chip's registers least of all.
+        let io = if t.phase.is_in() {
+            Dmode::DIOM
+        } else {
+            Dmode::SIOM
+        };
+        if self.registers.dmode().contains(io) {
+            return self.checked(Err(Fault::Unmapped(t.address)));
         }
         let outcome = match t.phase {
             Phase::MessageOut => self.send_messages(gate, &mut t),
@@ -267,7 +282,7 @@ impl Lsi {
     fn receive_byte(&mut self, gate: &Gate, t: &mut Transfer, byte: u8) -> Outcome<()> {
         self.registers.set_byte(at::SIDL, byte);
         if !t.begun {
-            self.registers.set_byte(at::SFBR, byte);
+            self.set_sfbr(byte);
         }
         let written = self.write_memory(gate, t.address, &[byte]);
         self.checked(written)?;
@@ -294,8 +309,16 @@ impl Lsi {
         }
         self.processor.held = None;
         self.registers.set_scntl2(Scntl2::WSR, false);
+        let first = self.registers.dword(at::SBC) & 0x00ff_ffff == 0;
+        let address = t.address;
         let moved = self.move_data(gate, t)?;
-        let left = self.data_left();
+        if first
+            && moved > 0
+            && let Some(task) = self.link.connection().and_then(|c| c.task())
+        {
+            self.note_first_byte(task, address);
+        }
+        let over = self.data_over();
         let wide = self.is_wide();
         let Some(c) = self.link.connection() else {
             return Ok(());
@@ -305,7 +328,7 @@ impl Lsi {
             c.odd_in &= wide;
             return Ok(());
         }
-        if left > 0 {
+        if !over {
             // The second byte of the word is the chip's already.
             if t.remaining == 0 {
                 self.processor.held = Some(Held::Target);
@@ -356,7 +379,15 @@ impl Lsi {
         Ok(())
     }
 
-    /// Bytes that the connected task still wants to move.
+    /// Whether the connected task has moved all its data. A medium's are whole words: while it is busy, there may be
+    /// more.
+    fn data_over(&mut self) -> bool {
+        let task = self.link.connection().and_then(|c| c.task());
+        let want = task.map_or(Want::Gone, |task| self.bus.want(task));
+        matches!(want, Want::Status(_) | Want::Gone)
+    }
+
+    /// Bytes that the connected task can move now.
     fn data_left(&mut self) -> u32 {
         let task = self.link.connection().and_then(|c| c.task());
         task.map_or(0, |task| match self.bus.want(task) {
@@ -393,7 +424,7 @@ impl Lsi {
                 u32::try_from(moved).unwrap_or(n)
             }
             Place::Register(_) => {
-                return self.checked(Err(crate::dma::Fault::Unmapped(t.address)));
+                return self.checked(Err(Fault::Unmapped(t.address)));
             }
         };
         t.advance(moved);
