@@ -53,12 +53,13 @@ fn the_interrupt_is_free_for_the_next_machine() {
     }
     let ram = Ram::new(0x10_0000).unwrap();
     let interrupt = Intx::new().unwrap();
-    let new = || Vm::new(&ram, 11, interrupt.trigger(), interrupt.resample());
+    let new = || Vm::new(&ram, 11, &interrupt);
     let first = new().unwrap();
+    assert!(matches!(first.wiring, Wiring::Irqfd { .. }));
     let this_process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     let copy = pidfd_getfd(this_process, first.fd.as_raw_fd(), PidfdGetfdFlags::empty()).unwrap();
     drop(first);
-    assert!(new().is_ok());
+    assert!(matches!(new().unwrap().wiring, Wiring::Irqfd { .. }));
     drop(copy);
 }
 

@@ -70,6 +70,11 @@ impl Board {
         &mut self.counters.exits
     }
 
+    /// How often the device was read and written so far, config space apart.
+    pub(crate) const fn accesses(&self) -> (u64, u64) {
+        (self.counters.accesses.reads, self.counters.accesses.writes)
+    }
+
     /// An IN instruction.
     pub(crate) fn port_read(&mut self, at: u16, data: &mut [u8]) {
         data.fill(0xff);

@@ -1,10 +1,12 @@
 //! INTx as an irqfd with a resample descriptor: a level that KVM holds until the guest's end of interrupt.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{KVM_CAP_SPLIT_IRQCHIP, kvm_enable_cap};
 use kvm_ioctls::Cap;
+use outrigger_ring::Width;
+use vmm_sys_util::eventfd::EventFd;
 
 use super::assembly::Assembly;
 use super::*;
@@ -13,6 +15,8 @@ use crate::vmm::guest::program::GuestProgram;
 use crate::vmm::prepare::descriptor_tables;
 
 const RAM: u64 = 0x10_0000;
+/// The handler reads here.
+const BAR: u32 = 0xfe00_0000;
 /// The guest reports that it goes round.
 const ROUND: u32 = 0x100;
 /// It reports that it is in its interrupt handler, before the end of interrupt.
@@ -42,6 +46,7 @@ fn program() -> GuestProgram {
     let mut handler = |reason, end: bool| {
         let at = u32::try_from(code.here()).unwrap();
         code.bytes(&[0x83, 0xc4, 12]); // add esp, 12
+        code.word(&[0xa1], BAR); // mov eax, [BAR]
         code.word(&[0xb8], reason).report();
         if end {
             code.out(0x20, 0x20);
@@ -69,17 +74,21 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(wiring::irqfd, empty_board())
+    }
+
+    fn with(register: Register, board: Board) -> Self {
         let ram = Ram::new(RAM).unwrap();
         let program = program();
         ram.write(CODE.into(), program.bytes).unwrap();
         descriptor_tables(&ram, &program).unwrap();
         let intx = Intx::new().unwrap();
-        let vm = Vm::new(&ram, INTERRUPT_LINE, intx.trigger(), intx.resample()).unwrap();
+        let vm = Vm::wired(&ram, INTERRUPT_LINE, &intx, register).unwrap();
         let vm = Arc::new(vm);
         let mut rig = Self {
             vcpu: vm.vcpu(0, CODE, STACK_TOP).unwrap(),
             vm,
-            board: empty_board(),
+            board,
             intx,
         };
         assert_eq!(rig.step(), ROUND);
@@ -186,6 +195,65 @@ fn two_devices_share_a_line() {
     rig.quiet();
     assert_eq!(both(&rig), [false, false]);
     rig.vm.fd.unregister_irqfd(other.trigger(), line).unwrap();
+}
+
+/// A device with a line that stays up until it was read so many times.
+#[derive(Debug)]
+struct Asks(Arc<AtomicU32>);
+
+impl Port for Asks {
+    fn read(&mut self, access: Access) -> Result<u64, PortError> {
+        if access.region == 1 {
+            let fewer = |left: u32| left.checked_sub(1);
+            let _ = self
+                .0
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer);
+        }
+        Ok(0)
+    }
+
+    fn post(&mut self, _: Access, _: u64) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: Access, _: u64) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+/// A KVM that refuses the irqfd: the VMM raises the line, and the handler's first look at the device counts as the end.
+#[test]
+fn without_an_irqfd_the_interrupt_goes_through_the_vmm() {
+    if !available() {
+        outrigger_skip::skipped("no /dev/kvm");
+        return;
+    }
+    let asks = Arc::new(AtomicU32::new(0));
+    let mut sizes = [0; SLOTS];
+    sizes[1] = 0x400;
+    let ports = in_process::attach(vec![Box::new(Asks(Arc::clone(&asks)))], sizes).unwrap();
+    let mut port = ports.into_iter().next().unwrap();
+    port.config_write(0x14, Width::Dword, BAR.into());
+    port.config_write(0x04, Width::Word, 2);
+    let board = Board::new(port, Arc::<HostBridge>::default());
+    let refuse: Register = |_, _, _| Err(kvm_ioctls::Error::new(libc::EINVAL));
+    let mut rig = Rig::with(refuse, board);
+    assert!(matches!(rig.vm.wiring, Wiring::ByHand(_)));
+    for times in [1, 4] {
+        asks.store(times, Ordering::Release);
+        rig.intx.trigger().write(1).unwrap();
+        for left in (0..times).rev() {
+            rig.interrupted();
+            assert_eq!(asks.load(Ordering::Acquire), left);
+            assert!(signalled(rig.intx.resample()));
+            if left > 0 {
+                // What an emulator does whose line is still up.
+                rig.intx.trigger().write(1).unwrap();
+            }
+        }
+        rig.quiet();
+        assert!(!signalled(rig.intx.resample()));
+    }
 }
 
 /// Without the I/O APIC in the kernel there is nobody there who sees the end of a level: KVM says so, and the VMM takes the

@@ -59,7 +59,7 @@ fn kicked_vcpus_lose_no_access() {
         let ram = Ram::new(0x10_0000).unwrap();
         ram.write(CODE.into(), &program()).unwrap();
         let intx = Intx::new().unwrap();
-        let vm = Arc::new(Vm::new(&ram, 5, intx.trigger(), intx.resample()).unwrap());
+        let vm = Arc::new(Vm::new(&ram, 5, &intx).unwrap());
         let threads: Vec<_> = ports
             .into_iter()
             .enumerate()

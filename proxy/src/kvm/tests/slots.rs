@@ -42,7 +42,7 @@ impl Rig {
         let ram = Ram::new(RAM).unwrap();
         ram.write(CODE.into(), &program()).unwrap();
         let intx = Intx::new().unwrap();
-        let vm = Arc::new(Vm::new(&ram, 11, intx.trigger(), intx.resample()).unwrap());
+        let vm = Arc::new(Vm::new(&ram, 11, &intx).unwrap());
         let file = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         ftruncate(&file, 0x2000).unwrap();
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
