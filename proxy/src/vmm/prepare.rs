@@ -193,7 +193,7 @@ fn check(ram: &Ram, workload: &Workload) -> Result<(), VmmError> {
 }
 
 /// Flat segments, and gates for exceptions, the device's interrupt and all others.
-fn descriptor_tables(ram: &Ram, program: &GuestProgram) -> Result<(), VmmError> {
+pub(crate) fn descriptor_tables(ram: &Ram, program: &GuestProgram) -> Result<(), VmmError> {
     let segments: [u64; 3] = [0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
     for (at, segment) in (u64::from(GDT)..).step_by(8).zip(segments) {
         ram.write(at, &segment.to_le_bytes())?;

@@ -162,12 +162,7 @@ fn bodies(
     match machine.config.kind {
         VcpuKind::Kvm => {
             kvm::install_kick()?;
-            let vm = Arc::new(Vm::new(
-                &machine.ram,
-                INTERRUPT_LINE,
-                device.interrupt.trigger(),
-                device.interrupt.resample(),
-            )?);
+            let vm = Arc::new(Vm::new(&machine.ram, INTERRUPT_LINE, &device.interrupt)?);
             if let Some(port) = device.ports.first() {
                 port.set_mapper(Some(Box::new(vm.slots())));
             }
