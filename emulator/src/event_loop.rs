@@ -223,7 +223,7 @@ impl Worker {
             .filter(|event| event.token().0 >= FIRST_FRONT_TOKEN)
         {
             self.export
-                .ready(self.poll.registry(), event.token(), &mut self.function);
+                .ready(self.poll.registry(), event, &mut self.function);
         }
         if self.stop.refresh.swap(false, Ordering::AcqRel) {
             self.function.refresh();

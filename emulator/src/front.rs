@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::net::SocketFlags;
@@ -95,11 +96,16 @@ impl Export {
         Ok(())
     }
 
-    /// An event came for `token`. Serves everything that is there, in bounded portions.
-    pub fn ready(&mut self, registry: &Registry, token: Token, function: &mut Function) {
-        match token {
+    /// An event came. Serves everything that is there, in bounded portions.
+    pub fn ready(&mut self, registry: &Registry, event: &Event, function: &mut Function) {
+        match event.token() {
             LISTENER => self.accept(registry),
-            CLIENT => self.serve(registry, function),
+            CLIENT => {
+                if let Some(session) = &mut self.session {
+                    session.announced(event.is_read_closed());
+                }
+                self.serve(registry, function);
+            }
             MASK => {
                 if let Some(session) = &mut self.session {
                     session.intx().mask_signalled();

@@ -24,6 +24,11 @@
 //! let intx = Intx::new()?;
 //! proxy.enable_interrupt(&intx)?;
 //!
+//! // With KVM: proxy.map_memory(Some(Box::new(what_makes_memory_slots)))
+//! for memory in proxy.memories() {
+//!     println!("{:#x} bytes behind BAR {}", memory.size(), memory.region());
+//! }
+//!
 //! // In each vCPU's thread, at its exits:
 //! let port = &mut ports[0];
 //! let vendor = port.config_read(0x00, Width::Word);
@@ -40,6 +45,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory slots and a vCPU's loop.
 //!
 //! # What an emulator can do to the VMM
 //! It can answer wrongly, late or not at all; it can end. All it says about its device is checked at attach, and every

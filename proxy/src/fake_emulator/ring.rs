@@ -64,8 +64,8 @@ impl Rings {
     }
 }
 
-/// Region 2 is memory. Not what the fake answers accesses from.
-pub(super) fn access_map(size: u64) -> (Vec<u8>, Vec<OwnedFd>) {
+/// Region 2 is memory, or what `entries` say; and a memory for it, which is not what the fake answers accesses from.
+pub(super) fn access_map(size: u64, entries: Option<&[AccessEntry]>) -> (Vec<u8>, Vec<OwnedFd>) {
     let entry = AccessEntry {
         region: 2,
         offset: 0,
@@ -76,7 +76,7 @@ pub(super) fn access_map(size: u64) -> (Vec<u8>, Vec<OwnedFd>) {
     ftruncate(&file, size).unwrap();
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     fcntl_add_seals(&file, seals).unwrap();
-    (AccessMap::encode(&[entry]), vec![file])
+    (AccessMap::encode(entries.unwrap_or(&[entry])), vec![file])
 }
 
 /// Serves so many accesses, then none.

@@ -61,13 +61,18 @@ impl Board {
     }
 
     /// The device, what was counted, and when the work began.
-    pub(super) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
+    pub(crate) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
         (self.device, self.counters, self.began_work)
     }
 
     /// Counts an exit to user space.
     pub(crate) fn exits(&mut self) -> &mut Exits {
         &mut self.counters.exits
+    }
+
+    /// How often the device was read and written so far, config space apart.
+    pub(crate) const fn accesses(&self) -> (u64, u64) {
+        (self.counters.accesses.reads, self.counters.accesses.writes)
     }
 
     /// An IN instruction.

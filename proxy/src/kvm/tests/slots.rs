@@ -4,16 +4,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicBool;
 
-use outrigger_ring::Access;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
+use super::assembly::Assembly;
 use super::*;
 use crate::bar_memory::{BarMemory, MapMemory};
-use crate::bars::SLOTS;
-use crate::in_process;
-use crate::port::{Port, PortError};
-use crate::vmm::guest::layout::port;
-use crate::vmm::{Board, board::HostBridge};
 
 const CODE: u32 = 0x1000;
 /// The guest finds here what it is to count up.
@@ -24,35 +19,14 @@ const ELSEWHERE: u64 = 0xfe80_0000;
 
 /// Counts the word up whose address is at ADDRESS, reports it, and begins again.
 fn program() -> Vec<u8> {
-    let mut code = vec![0x8b, 0x1d]; // mov ebx, [ADDRESS]
-    code.extend(ADDRESS.to_le_bytes());
-    code.extend([0x8b, 0x03]); // mov eax, [ebx]
-    code.push(0x40); // inc eax
-    code.extend([0x89, 0x03]); // mov [ebx], eax
-    code.extend([0x66, 0xba]); // mov dx, REPORT
-    code.extend(port::REPORT.to_le_bytes());
-    code.push(0xef); // out dx, eax
-    let back = u8::try_from(code.len() + 2).unwrap().wrapping_neg();
-    code.extend([0xeb, back]); // jmp
-    code
-}
-
-/// A device with nothing but its config space.
-#[derive(Debug)]
-struct Nothing;
-
-impl Port for Nothing {
-    fn read(&mut self, _: Access) -> Result<u64, PortError> {
-        Ok(0)
-    }
-
-    fn post(&mut self, _: Access, _: u64) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    fn write(&mut self, _: Access, _: u64) -> Result<(), PortError> {
-        Ok(())
-    }
+    let mut code = Assembly::default();
+    code.word(&[0x8b, 0x1d], ADDRESS) // mov ebx, [ADDRESS]
+        .bytes(&[0x8b, 0x03]) // mov eax, [ebx]
+        .bytes(&[0x40]) // inc eax
+        .bytes(&[0x89, 0x03]) // mov [ebx], eax
+        .report()
+        .back(0xeb, 0);
+    code.0
 }
 
 struct Rig {
@@ -68,16 +42,14 @@ impl Rig {
         let ram = Ram::new(RAM).unwrap();
         ram.write(CODE.into(), &program()).unwrap();
         let intx = Intx::new().unwrap();
-        let vm = Arc::new(Vm::new(&ram, 11, intx.trigger(), intx.resample()).unwrap());
+        let vm = Arc::new(Vm::new(&ram, 11, &intx).unwrap());
         let file = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         ftruncate(&file, 0x2000).unwrap();
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         fcntl_add_seals(&file, seals).unwrap();
-        let port = in_process::attach(vec![Box::new(Nothing)], [0; SLOTS]).unwrap();
-        let port = port.into_iter().next().unwrap();
         Self {
             vcpu: vm.vcpu(0, CODE, CODE).unwrap(),
-            board: Board::new(port, Arc::<HostBridge>::default()),
+            board: empty_board(),
             ram,
             slots: vm.slots(),
             memory: BarMemory::adopt(2, 0, 0x2000, file).unwrap(),
