@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
+use anyhow::{Context as _, Result};
 use outrigger_proxy::EmulatorCommand;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
@@ -17,20 +18,25 @@ use crate::place::{Image, Place};
 /// If it was not.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let program = std::env::current_exe().expect("this program's path");
+    find().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same, for what must say that it was not.
+pub(crate) fn find() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
     // Beside this program, or beside the directory `deps` that it is in.
-    let path = program
+    program
         .ancestors()
         .skip(1)
         .take(2)
         .map(|directory| directory.join("outrigger-emulator"))
-        .find(|path| path.is_file());
-    path.unwrap_or_else(|| {
-        panic!(
-            "there is no outrigger-emulator near {}: build it with `cargo build -p outrigger-emulator`",
-            program.display()
-        )
-    })
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!(
+                "there is no outrigger-emulator near {}: build it with `cargo build -p outrigger-emulator`",
+                program.display()
+            )
+        })
 }
 
 /// The options of a controller `id` with these disks as targets 0, 1, ...

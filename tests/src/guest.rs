@@ -10,7 +10,7 @@
 
 pub mod answers;
 mod cpio;
-pub mod emulator;
+mod emulator;
 mod initramfs;
 pub mod machine;
 mod packages;

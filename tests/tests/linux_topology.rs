@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 
-use outrigger_tests::guest::emulator::controller;
+use outrigger_tests::emulator::controller;
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine, Transcript};
+use outrigger_tests::place::Image;
 use tempfile::TempDir;
 
 /// Every value but the noted ones is `ok`.
@@ -33,11 +34,14 @@ fn several_controllers(board: Board, vcpus: u32) {
     let kit = Kit::open().unwrap();
     let place = tempfile::tempdir().unwrap();
     let disks = disks(&place, 4);
-    let path = |index: usize| disks[index].0.as_path();
-    let mut options = controller(0, &[path(0), path(1)], false);
-    options.extend(controller(1, &[path(2)], false));
+    let image = |index: usize| Image {
+        path: disks[index].0.clone(),
+        read_only: false,
+    };
+    let mut options = controller("lsi0", &[image(0), image(1)]);
+    options.extend(controller("lsi1", &[image(2)]));
     let two = Emulator::start(2, &options).unwrap();
-    let one = Emulator::with_disks(&[path(3)], false).unwrap();
+    let one = Emulator::with_disks(&[&disks[3].0], false).unwrap();
     let mut machine = Machine::new(board, vcpus);
     for socket in two.sockets().iter().chain(&one.sockets()) {
         machine = machine.vfio_user(socket);

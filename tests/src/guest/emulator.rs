@@ -8,6 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, bail};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::emulator::{controller, export, find};
+use crate::place::Image;
+
 /// A running emulator, sandboxed, with its sockets. Dropping it kills it.
 #[derive(Debug)]
 pub struct Emulator {
@@ -23,7 +26,12 @@ impl Emulator {
     /// # Errors
     /// If the emulator was not built or does not start.
     pub fn with_disks(disks: &[&Path], read_only: bool) -> Result<Self> {
-        Self::start(1, &controller(0, disks, read_only))
+        let image = |path: &&Path| Image {
+            path: path.to_path_buf(),
+            read_only,
+        };
+        let images: Vec<_> = disks.iter().map(image).collect();
+        Self::start(1, &controller("lsi0", &images))
     }
 
     /// One with these options, which name `controllers` controllers `lsi0`, `lsi1`, …
@@ -33,13 +41,10 @@ impl Emulator {
     pub fn start(controllers: usize, options: &[String]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let log = NamedTempFile::new()?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(find()?);
         command.args(options);
         for index in 0..controllers {
-            command.arg("--export").arg(format!(
-                "type=vfio-user,device=lsi{index},path={}",
-                socket(&directory, index).display()
-            ));
+            command.args(export(&format!("lsi{index}"), &socket(&directory, index)));
         }
         let mut child = command
             .stdin(Stdio::null())
@@ -109,44 +114,4 @@ impl Drop for Emulator {
 
 fn socket(directory: &TempDir, index: usize) -> PathBuf {
     directory.path().join(format!("lsi{index}.sock"))
-}
-
-/// The options of the controller `lsi<index>` with raw disks as targets 0, 1, …
-#[must_use]
-pub fn controller(index: usize, disks: &[&Path], read_only: bool) -> Vec<String> {
-    let mut options = vec!["--device".to_owned(), format!("lsi53c895a,id=lsi{index}")];
-    for (target, disk) in disks.iter().enumerate() {
-        let node = format!("disk{index}-{target}");
-        let file = serde_json::json!({
-            "driver": "file",
-            "node-name": node,
-            "filename": disk,
-            "read-only": read_only,
-        });
-        options.extend([
-            "--blockdev".to_owned(),
-            file.to_string(),
-            "--device".to_owned(),
-            format!("scsi-hd,bus=lsi{index}.0,scsi-id={target},drive={node}"),
-        ]);
-    }
-    options
-}
-
-/// The emulator that was built with this program.
-fn binary() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    // Beside this program, or beside the directory `deps` that it is in.
-    program
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|directory| directory.join("outrigger-emulator"))
-        .find(|path| path.is_file())
-        .with_context(|| {
-            format!(
-                "there is no outrigger-emulator near {}: build it with `cargo build -p outrigger-emulator`",
-                program.display()
-            )
-        })
 }
