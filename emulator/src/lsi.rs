@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use crate::device::{
     Bar, BarKind, Context, Device, Identity, Mirror, Mirrored, MirroredRegister, Progress, Width,
+    Work,
 };
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
@@ -323,6 +324,10 @@ impl Device for Lsi {
         self.bus.reset();
         self.power_on();
         self.ram.fill(0);
+    }
+
+    fn work(&self) -> Work {
+        self.bus.work()
     }
 
     fn quiesce(&mut self, _context: &mut Context<'_>) {
