@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use crate::device::{
     Bar, BarKind, BarMemory, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
-    MirroredRegister, Progress, Width,
+    MirroredRegister, Progress, Width, Work,
 };
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
@@ -363,6 +363,10 @@ impl Device for Lsi {
 
     fn refresh(&mut self) {
         self.bus.refresh();
+    }
+
+    fn work(&self) -> Work {
+        self.bus.work()
     }
 
     fn quiesce(&mut self, _context: &mut Context<'_>) {
