@@ -151,9 +151,8 @@ pub(crate) fn of_transport(found: &transport::Found) -> Vec<Verdict> {
             circumstances: "same CPU".to_owned(),
             value: blocked(),
             aim: Aim::AtMost(1.15),
-            reason:
-                "system calls: each look at a doorbell must not block, whatever the peer does to it"
-                    .to_owned(),
+            reason: "six system calls to the eventfds' four: before each write a look whether the peer has made it block, and sleep in epoll, which watches the peer's end too"
+                .to_owned(),
         },
     ]
 }

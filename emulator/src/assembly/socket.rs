@@ -73,7 +73,8 @@ pub(super) fn bind_rest(
     let endpoint =
         |(export, inherited): (&Export, Option<Endpoint>)| match (&export.socket, inherited) {
             (Socket::Path(path), None) => {
-                listen(path).map_err(|problem| export.place.error(problem))
+                let socket = listen(path).map_err(|problem| export.place.error(problem))?;
+                Ok(Endpoint::Listening(socket))
             }
             (_, Some(endpoint)) => Ok(endpoint),
             (Socket::Descriptor(number), None) => Err(export.place.error(Problem::refused(
@@ -82,6 +83,15 @@ pub(super) fn bind_rest(
             ))),
         };
     exports.iter().zip(inherited).map(endpoint).collect()
+}
+
+/// Binds the sockets for readers of statistics.
+pub(super) fn bind_statistics(exports: &[Export]) -> Result<Vec<Option<OwnedFd>>, OptionError> {
+    let bind = |export: &Export| {
+        let socket = export.statistics.as_deref().map(listen).transpose();
+        socket.map_err(|problem| export.place.error(problem))
+    };
+    exports.iter().map(bind).collect()
 }
 
 /// What an inherited descriptor is.
@@ -108,7 +118,7 @@ fn inherited(fd: OwnedFd) -> io::Result<Endpoint> {
 }
 
 /// Listens on a path, after removing a socket on which nobody listens any more.
-fn listen(path: &Path) -> Result<Endpoint, Problem> {
+fn listen(path: &Path) -> Result<OwnedFd, Problem> {
     let name = path.display();
     let cannot = |why: &dyn std::fmt::Display, mend: &str| {
         Problem::refused(format!("cannot listen on '{name}': {why}"), mend)
@@ -140,7 +150,7 @@ fn listen(path: &Path) -> Result<Endpoint, Problem> {
         Ok(listener)
     });
     match listener {
-        Ok(listener) => Ok(Endpoint::Listening(listener.into())),
+        Ok(listener) => Ok(listener.into()),
         Err(error) => Err(match error.kind() {
             ErrorKind::NotFound => cannot(
                 &"there is no such directory",

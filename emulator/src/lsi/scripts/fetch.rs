@@ -149,8 +149,8 @@ impl Lsi {
             };
             let (now, later) = bytes.split_at(n);
             match (place, now) {
-                (Place::Ram(range), Bytes::In(now)) => now.copy_from_slice(&self.ram[range]),
-                (Place::Ram(range), Bytes::Out(now)) => self.ram[range].copy_from_slice(now),
+                (Place::Ram(range), Bytes::In(now)) => self.ram.read(range.start, now),
+                (Place::Ram(range), Bytes::Out(now)) => self.ram.write(range.start, now),
                 (Place::Guest, Bytes::In(now)) => gate.read(address, now)?,
                 (Place::Guest, Bytes::Out(now)) => gate.write(address, now)?,
                 (Place::Register(_), _) if reach == Reach::Memory => {

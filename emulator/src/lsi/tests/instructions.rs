@@ -69,7 +69,7 @@ fn scripts_ram_serves_fetches_and_data() {
     rig.w32(at::DSP, SCRIPTS_RAM);
     rig.run();
     rig.assert_int(1);
-    assert_eq!(rig.lsi.ram[0x44..0x48], [4, 3, 2, 1]);
+    assert_eq!(rig.scripts_ram(0x44), [4, 3, 2, 1]);
 }
 
 #[test]
@@ -214,9 +214,7 @@ fn moves_in_io_space_reach_the_chips_own_registers_only() {
         assert_eq!(rig.interrupts(), (DIP, 0x20, 0), "{dmode:#x} {script:x?}");
     }
     // The other direction is not concerned.
-    rig.w8(at::SCNTL1, 0x08);
-    rig.w8(at::SCNTL1, 0x00);
-    let _ = rig.interrupts();
+    rig.reset_bus();
     rig.w8(at::DMODE, 0x10);
     rig.poke(TABLE, &[0x80]);
     rig.script(&[select_atn(0, 0), mov(Phase::MessageOut, 1, TABLE), int(2)]);
