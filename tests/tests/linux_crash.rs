@@ -8,7 +8,7 @@ use outrigger_tests::guest::{Board, Emulator, Kit, Machine};
 const SCRIPT: &str = include_str!("linux/crash.sh");
 const RECORD: usize = 4096;
 /// How many records are acknowledged, on both disks together, before the kill.
-const RECORDS: usize = 60;
+const RECORDS: usize = 30;
 
 /// What the script writes.
 fn record(round: usize, number: usize) -> Vec<u8> {

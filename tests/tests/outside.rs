@@ -1,35 +1,33 @@
 //! What happens to an image from outside while a guest uses it: it is resized, removed, cut short, or out of space.
 
+#[path = "outside/space.rs"]
+mod space;
+
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{Machine, Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::PATIENCE;
-use outrigger_tests::emulator::{Emulator, binary, export};
+use outrigger_tests::emulator::{Emulator, export};
 use outrigger_tests::front::{Attached, Device, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::Signal;
 
 const GOOD: Option<u8> = Some(0);
 const CHECK_CONDITION: Option<u8> = Some(2);
 /// Where the data are: not where sense data and other answers go.
 const DATA: u32 = BUFFERS + 0x1_0000;
-/// What the log says when it begins, and when it is over.
-const HELD: &str = "requests are held back";
-const OVER: &str = "requests succeed again";
 
 /// An emulator, and a guest on its disks. The guest goes first.
 struct Rig {
     machine: Machine,
     _device: Device,
     emulator: Emulator,
-    _place: Place,
+    place: Place,
     images: Vec<PathBuf>,
 }
 
@@ -37,22 +35,29 @@ impl Rig {
     /// With a raw disk of each of these sizes, whose devices have these options more.
     fn new(sizes: &[u64], more: &str) -> Self {
         let place = Place::new();
-        let socket = place.path("lsi.sock");
-        let mut arguments = vec!["--device".to_owned(), "lsi53c895a,id=lsi0".to_owned()];
-        let mut images = Vec::new();
-        for (target, size) in sizes.iter().enumerate() {
+        let images = (0..).zip(sizes).map(|(target, size)| {
             let path = place.path(&format!("disk{target}.img"));
             File::create(&path).unwrap().set_len(*size).unwrap();
+            path
+        });
+        let images = images.collect();
+        Self::with_images(place, images, "raw", more)
+    }
+
+    /// With disks of these images, all in this format.
+    fn with_images(place: Place, images: Vec<PathBuf>, format: &str, more: &str) -> Self {
+        let socket = place.path("lsi.sock");
+        let mut arguments = vec!["--device".to_owned(), "lsi53c895a,id=lsi0".to_owned()];
+        for (target, path) in images.iter().enumerate() {
             arguments.extend([
                 "--blockdev".to_owned(),
                 format!(
-                    "driver=file,node-name=d{target},filename={}",
+                    "driver={format},node-name=d{target},file.driver=file,file.filename={}",
                     path.display()
                 ),
                 "--device".to_owned(),
                 format!("scsi-hd,scsi-id={target},drive=d{target}{more}"),
             ]);
-            images.push(path);
         }
         arguments.extend(export("lsi0", &socket));
         let emulator = Emulator::start(&arguments, &[&socket]);
@@ -61,7 +66,7 @@ impl Rig {
             machine,
             _device: device,
             emulator,
-            _place: place,
+            place,
             images,
         }
     }
@@ -187,162 +192,4 @@ fn an_image_that_was_cut_short_fails_where_it_ends() {
     // Writing makes it longer again.
     assert_eq!(status(machine, Request::write(0, 2040, 8, DATA)), GOOD);
     assert_eq!(status(machine, across), GOOD);
-}
-
-/// Limits how large a file the process may make, or no longer does.
-fn limit_files(emulator: &Emulator, bytes: Option<u64>) {
-    let pid = Pid::from_raw(emulator.id().try_into().unwrap());
-    let limit = Rlimit {
-        current: bytes,
-        // What only a privileged process could raise again stays.
-        maximum: getrlimit(Resource::Fsize).maximum,
-    };
-    prlimit(pid, Resource::Fsize, limit).unwrap();
-}
-
-#[test]
-fn writes_wait_for_space_if_they_may() {
-    for (more, waits) in [
-        ("", true),
-        (",werror=stop", true),
-        (",werror=report", false),
-    ] {
-        let mut rig = Rig::new(&[1 << 20], more);
-        let data = pattern(1 << 20);
-        rig.machine.ram().write(DATA.into(), &data).unwrap();
-        let writes = (0..256).map(|index| Request::write(0, index * 8, 8, DATA + index * 4096));
-        // This guest does not fetch sense data: of several tasks with CHECK CONDITION the second would wait for that.
-        let workload = Workload::new(writes.collect(), if waits { 8 } else { 1 });
-        // Half of them fit.
-        limit_files(&rig.emulator, Some(512 << 10));
-        let (emulator, machine) = (&rig.emulator, &mut rig.machine);
-        let report = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                if waits {
-                    wait_until(HELD, || emulator.log().contains(HELD));
-                    limit_files(emulator, None);
-                    // It would come to try by itself, within a second.
-                    emulator.signal(Signal::HUP);
-                }
-            });
-            machine.run(&workload).unwrap()
-        });
-        let log = emulator.log();
-        assert_eq!(report.failure, None, "{log}");
-        if waits {
-            assert!(report.is_good(), "{report:?}: {log}");
-            let counts = [HELD, OVER].map(|line| log.matches(line).count());
-            assert_eq!(counts, [1, 1], "{log}");
-            assert!(std::fs::read(&rig.images[0]).unwrap() == data, "{more}");
-        } else {
-            assert_eq!((report.completed, report.errors), (256, 128));
-            assert!(!log.contains(HELD));
-            let beyond = Request::write(0, 2040, 8, DATA);
-            assert_eq!(status(machine, beyond), CHECK_CONDITION);
-            assert_eq!(key_and_code(sense(machine, 0)), (7, 0x27, 7));
-        }
-    }
-}
-
-/// In a file system of its own with 4 MiB, of which 1 is free: an emulator, and a shell that makes room when it is told to,
-/// then copies the image, and then ends both.
-const FULL: &str = r#"
-program=$1 place=$2
-shift 2
-mount -t tmpfs -o size=4M tmpfs "$place/full"
-cd "$place/full"
-truncate -s 2M disk.img
-head -c 3M /dev/zero >filler
-"$program" "$@" &
-read -r make_room
-rm filler
-read -r copy
-cp disk.img "$place/copy.img"
-echo copied
-read -r end
-kill $!
-wait
-"#;
-
-/// Ended with the test.
-struct Shell(Child);
-
-impl Shell {
-    fn go_on(&mut self) {
-        let stdin = self.0.stdin.as_mut().unwrap();
-        stdin.write_all(b"\n").unwrap();
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        // The end of its input has it go on to its own end, and the emulator's.
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-fn full(place: &Place, log: &Path, arguments: &[String]) -> Option<Shell> {
-    let namespaces = ["--map-root-user", "--mount"];
-    let can = Command::new("unshare")
-        .args(namespaces)
-        .arg("true")
-        .output();
-    if !can.is_ok_and(|it| it.status.success()) {
-        outrigger_skip::skipped("no mount namespace can be had");
-        return None;
-    }
-    std::fs::create_dir(place.path("full")).unwrap();
-    let child = Command::new("unshare")
-        .args(namespaces)
-        .args(["sh", "-ec", FULL, "sh"])
-        .args([binary(), place.path("")])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(File::create(log).unwrap())
-        .spawn();
-    Some(Shell(child.unwrap()))
-}
-
-#[test]
-fn a_full_file_system_is_waited_for() {
-    let place = Place::new();
-    let (socket, log) = (place.path("lsi.sock"), place.path("log"));
-    let mut arguments = [
-        "--blockdev",
-        "driver=file,node-name=disk0,filename=disk.img",
-        "--device",
-        "lsi53c895a,id=lsi0",
-        "--device",
-        "scsi-hd,drive=disk0",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    arguments.extend(export("lsi0", &socket));
-    let Some(mut shell) = full(&place, &log, &arguments) else {
-        return;
-    };
-    let mut lines = BufReader::new(shell.0.stdout.take().unwrap()).lines();
-    let said = || std::fs::read_to_string(&log).unwrap();
-    let line = lines.next().unwrap_or_else(|| panic!("{}", said()));
-    assert!(line.unwrap().starts_with("listening on "), "{}", said());
-
-    let (mut machine, device) = attach(socket);
-    let data = pattern(2 << 20);
-    machine.ram().write(DATA.into(), &data).unwrap();
-    let writes = (0..64).map(|index| Request::write(0, index * 64, 64, DATA + index * 0x8000));
-    let workload = Workload::new(writes.collect(), 4);
-    let report = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            wait_until(HELD, || said().contains(HELD));
-            shell.go_on();
-        });
-        machine.run(&workload).unwrap()
-    });
-    assert!(report.is_good(), "{report:?}: {}", said());
-    shell.go_on();
-    assert_eq!(lines.next().unwrap().unwrap(), "copied");
-    assert!(std::fs::read(place.path("copy.img")).unwrap() == data);
-    drop((machine, device));
 }

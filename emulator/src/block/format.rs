@@ -22,6 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::{FormatAccess, Mapping, StorageExt};
 
+use super::open::BLOCK;
 use super::threads::{Task, Threads};
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
 use crate::dma::Segment;
@@ -118,7 +119,7 @@ impl Task for Request {
 
 impl Shared {
     fn perform(&self, request: &mut Request) -> Result<(), BlockError> {
-        let (op, offset) = (request.op, request.offset);
+        let (op, offset, length) = (request.op, request.offset, request.length);
         let result = self.guarded(|| match op {
             Op::Discard | Op::WriteZeroes { unmap: true } => {
                 let mut access = self.access.write().unwrap_or_else(PoisonError::into_inner);
@@ -137,10 +138,40 @@ impl Shared {
             }
             ErrorKind::ReadOnlyFilesystem => BlockError::ReadOnly,
             _ => BlockError::Io {
-                offset: (op != Op::Flush).then_some(offset),
+                offset: match op {
+                    Op::Read => self.first_unreadable(offset, length),
+                    Op::Flush => None,
+                    // The format does not say how far it came.
+                    _ => (length <= BLOCK).then_some(offset),
+                },
                 source,
             },
         })
+    }
+
+    /// Looks for the first block of a range that has failed to be read. `None` if all of it can be read now.
+    fn first_unreadable(&self, offset: u64, length: u64) -> Option<u64> {
+        let end = offset + length;
+        let mut buffer = vec![0; ZEROES.len()];
+        let mut fails = |at: u64, length: u64| {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            let read = self.guarded(|| {
+                let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
+                let access = access.as_ref().ok_or(ErrorKind::NotConnected)?;
+                access.readv(IoVectorMut::from(piece), at)
+            });
+            read.is_err()
+        };
+        let large = ZEROES.len() as u64;
+        let steps = |from: u64, to: u64, step: u64| {
+            (from..to)
+                .step_by(usize::try_from(step).unwrap_or(1))
+                .map(move |at| (at, step.min(to - at)))
+        };
+        let (at, length) = steps(offset, end, large).find(|(at, length)| fails(*at, *length))?;
+        let block = steps(at, at + length, BLOCK).find(|(at, length)| fails(*at, *length));
+        block.map(|(at, _)| at)
     }
 
     /// Keeps a panic of the format's code from doing more than to end the use of the image.

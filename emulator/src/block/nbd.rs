@@ -387,7 +387,8 @@ fn error(code: u32, piece: Piece) -> BlockError {
         Ok(libc::EPERM) => BlockError::ReadOnly,
         Ok(libc::ENOSPC) => BlockError::NoSpace,
         Ok(code) => BlockError::Io {
-            offset: (piece.command != Command::Flush).then_some(piece.offset),
+            // Of a longer piece the server does not say where it failed.
+            offset: (1..=512).contains(&piece.length).then_some(piece.offset),
             source: io::Error::from_raw_os_error(code),
         },
         Err(_) => gone(),

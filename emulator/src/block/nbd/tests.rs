@@ -278,8 +278,8 @@ fn errors_are_the_servers() {
     for (code, check) in [
         (1_u32, "ReadOnly"),
         (28, "NoSpace"),
-        (5, "Io"),
-        (0xffff_ffff, "Io"),
+        (5, "Io { offset: Some(1024)"),
+        (0xffff_ffff, "Io { offset: None"),
     ] {
         let (mut backend, mut theirs) = pair(PATIENCE);
         let data = Data::Owned(vec![0; 512]);

@@ -204,3 +204,26 @@ fn a_file_that_shrinks_in_use_fails_or_reads_zeroes() {
     let _ = write(&mut backend, MIB as u64, vec![2; MIB]);
     let _ = run(&mut backend, Op::Flush, 0, 0, Data::None);
 }
+
+#[test]
+fn the_first_block_that_cannot_be_read_is_named() {
+    let Some(folder) = Folder::new() else { return };
+    folder.img("create -q -f qcow2 -o cluster_size=4k disk.qcow2 4M");
+    let mut backend = folder.backend("disk.qcow2", READ_WRITE);
+    write(&mut backend, 0, vec![1; 4 * MIB]).unwrap();
+    drop(backend);
+    // The table of the second 2 MiB leads to where no cluster can be.
+    let image = std::fs::read(folder.path("disk.qcow2")).unwrap();
+    let word = |at: usize| u64::from_be_bytes(image[at..at + 8].try_into().unwrap());
+    let table = word(usize::try_from(word(40)).unwrap() + 8) & 0x00ff_ffff_ffff_fe00;
+    patch(&folder, table, &(1_u64 << 63 | 0x1200).to_be_bytes());
+    let mut backend = folder.backend("disk.qcow2", READ_WRITE);
+    let bad = 2 << 20;
+    for (offset, length) in [(0, 4 * MIB), (1024, 3 * MIB), (bad - 512, 1024), (bad, 512)] {
+        match read(&mut backend, offset, length) {
+            Err(BlockError::Io { offset, .. }) => assert_eq!(offset, Some(bad)),
+            other => panic!("{offset}, {length}: {other:?}"),
+        }
+    }
+    assert!(read(&mut backend, 0, 2 * MIB).unwrap() == vec![1; 2 * MIB]);
+}
