@@ -101,7 +101,7 @@ impl Source {
 }
 
 const RAM_BYTES: u64 = 64 << 20;
-const VCPUS: u32 = 2;
+const VCPUS: u32 = 4;
 
 /// A way to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -273,7 +273,7 @@ impl Attached {
     }
 }
 
-/// Starts the device and attaches it, with a port for each of two vCPUs.
+/// Starts the device and attaches it, with a port for each vCPU.
 pub(crate) fn connect(
     front: Front,
     pinning: Pinning,

@@ -70,6 +70,15 @@ pub struct Context<'a> {
     pub now: Instant,
 }
 
+/// What a device has done for its guest since it was made. No reset sets it back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Requests that ended with a status.
+    pub requests: u64,
+    /// Bytes of their data, either way.
+    pub bytes: u64,
+}
+
 /// Whether a bounded run left work behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -150,6 +159,11 @@ pub trait Device: Send + std::fmt::Debug {
 
     /// Whether the interrupt line is asserted (level).
     fn interrupt(&self) -> bool;
+
+    /// What it has done so far.
+    fn work(&self) -> Work {
+        Work::default()
+    }
 
     /// PCI reset: everything to its power-on state. No DMA happens after it returns.
     fn reset(&mut self, context: &mut Context<'_>);

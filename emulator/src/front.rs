@@ -3,6 +3,7 @@
 //! One [`Export`] serves one function to one client at a time. The socket speaks vfio-user (`docs/vfio-user.md`);
 //! a client that asks for it gets rings in shared memory besides.
 
+mod counts;
 mod rate_limit;
 mod ring;
 mod vfio_user;
@@ -11,6 +12,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::net::SocketFlags;
@@ -18,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::device::Progress as Ran;
 use crate::pci::Function;
+pub use counts::Counts;
 use rate_limit::RateLimit;
 use ring::RingFront;
 use vfio_user::{End, Progress, Session};
@@ -56,6 +59,8 @@ pub struct Export {
     /// A bounded portion was served and the socket may hold more.
     more: bool,
     complaints: RateLimit,
+    /// Of connections that are no more.
+    past: Counts,
 }
 
 impl Export {
@@ -73,6 +78,7 @@ impl Export {
             registry: None,
             more: false,
             complaints: RateLimit::default(),
+            past: Counts::default(),
         }
     }
 
@@ -95,11 +101,16 @@ impl Export {
         Ok(())
     }
 
-    /// An event came for `token`. Serves everything that is there, in bounded portions.
-    pub fn ready(&mut self, registry: &Registry, token: Token, function: &mut Function) {
-        match token {
+    /// An event came. Serves everything that is there, in bounded portions.
+    pub fn ready(&mut self, registry: &Registry, event: &Event, function: &mut Function) {
+        match event.token() {
             LISTENER => self.accept(registry),
-            CLIENT => self.serve(registry, function),
+            CLIENT => {
+                if let Some(session) = &mut self.session {
+                    session.announced(event.is_read_closed());
+                }
+                self.serve(registry, function);
+            }
             MASK => {
                 if let Some(session) = &mut self.session {
                     session.intx().mask_signalled();
@@ -182,6 +193,13 @@ impl Export {
         self.session.as_ref().is_some_and(Session::polling_pays)
     }
 
+    /// What was counted so far, over all clients.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let now = self.session.as_ref().map(Session::counts);
+        self.past.plus(now.unwrap_or_default())
+    }
+
     fn ring(&mut self) -> Option<&mut RingFront> {
         self.session.as_mut()?.ring()
     }
@@ -234,7 +252,7 @@ impl Export {
     /// The client is gone or has to go.
     fn end(&mut self, registry: &Registry, function: &mut Function, end: &End) {
         if let Some(session) = self.session.take() {
-            session.close(registry);
+            self.past = self.past.plus(session.close(registry));
         }
         // The order matters: no DMA is on its way once the device has been reset.
         function.reset();

@@ -7,6 +7,7 @@ mod connection;
 mod first_byte;
 mod interrupt;
 mod link;
+mod low_level;
 mod message;
 mod mirror;
 mod phase;
@@ -26,11 +27,12 @@ use std::time::Instant;
 
 use crate::device::{
     Bar, BarKind, BarMemory, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
-    MirroredRegister, Progress, Width,
+    MirroredRegister, Progress, Width, Work,
 };
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
+use low_level::LowLevel;
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
 use scripts::{Processor, State};
@@ -97,6 +99,7 @@ pub struct Lsi {
     interrupts: Interrupts,
     processor: Processor,
     link: Link,
+    low: LowLevel,
     timers: Timers,
     /// Where the BARs decode.
     windows: [Option<u64>; 3],
@@ -123,6 +126,7 @@ impl Lsi {
             interrupts: Interrupts::default(),
             processor: Processor::default(),
             link: Link::new(model.is_wide()),
+            low: LowLevel::default(),
             timers: Timers::new(),
             windows: [None; 3],
             line_held: false,
@@ -167,6 +171,7 @@ impl Lsi {
     /// SCNTL1.RST rises: the RST signal. The chip sees its own.
     fn reset_bus(&mut self) {
         self.link.free();
+        self.low = LowLevel::default();
         self.give_up_selection();
         self.processor.held = None;
         self.registers
@@ -205,6 +210,7 @@ impl Lsi {
             interrupts,
             processor,
             link,
+            low,
             timers,
             windows: _,
             line_held,
@@ -216,6 +222,7 @@ impl Lsi {
         *interrupts = Interrupts::default();
         *processor = Processor::default();
         *link = Link::new(model.is_wide());
+        *low = LowLevel::default();
         *timers = Timers::new();
         *line_held = false;
     }
@@ -356,6 +363,10 @@ impl Device for Lsi {
 
     fn refresh(&mut self) {
         self.bus.refresh();
+    }
+
+    fn work(&self) -> Work {
+        self.bus.work()
     }
 
     fn quiesce(&mut self, _context: &mut Context<'_>) {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 const SCRIPT: &str = include_str!("linux/images.sh");
-const SIZE: u64 = 16 << 20;
+const SIZE: usize = 16 << 20;
 /// The last disk's size at the end.
 const GROWN: u64 = 24 << 20;
 
@@ -43,10 +43,10 @@ impl Images<'_> {
         for number in 0..SIZE / 16 {
             writeln!(text, "sector {number:08x}").unwrap();
         }
-        fs::write(self.path("text.raw"), &text.as_bytes()[..SIZE as usize]).unwrap();
+        fs::write(self.path("text.raw"), &text.as_bytes()[..SIZE]).unwrap();
         self.img("convert -c -f raw -O qcow2 text.raw compressed.qcow2");
         let file = fs::metadata(self.path("compressed.qcow2")).unwrap();
-        assert!(file.len() < SIZE / 2, "it is not compressed");
+        assert!(file.len() < SIZE as u64 / 2, "it is not compressed");
         self.img("create -q -f qcow2 -b compressed.qcow2 -F qcow2 middle.qcow2");
         let write = [
             "-f",
@@ -116,10 +116,10 @@ fn linux_uses_images_of_every_format() {
     images.img("create -q -f qcow2 plain.qcow2 16M");
     images.img("convert -c -f raw -O qcow2 text.raw own.qcow2");
     let twin = File::create(images.path("twin.raw")).unwrap();
-    twin.set_len(3 * SIZE).unwrap();
+    twin.set_len(3 * SIZE as u64).unwrap();
     let trimmed = images.path("trimmed.raw");
-    fs::write(&trimmed, vec![0xee; SIZE as usize]).unwrap();
-    assert!(allocated(&trimmed) >= SIZE);
+    fs::write(&trimmed, vec![0xee; SIZE]).unwrap();
+    assert!(allocated(&trimmed) >= SIZE as u64);
 
     let emulator = Emulator::start(1, &images.options()).unwrap();
     let script = format!("CHAIN={sum}\nGROWN={}\n{SCRIPT}", GROWN / 512);
@@ -148,7 +148,7 @@ fn linux_uses_images_of_every_format() {
     assert_eq!(end.len() as u64, GROWN);
     assert_ne!(end[end.len() - 512..], [0; 512]);
     let twins = fs::read(images.path("twin.raw")).unwrap();
-    let twins = twins.chunks(SIZE as usize);
+    let twins = twins.chunks(SIZE);
     for (name, twin) in ["plain.qcow2", "top.qcow2", "own.qcow2"].iter().zip(twins) {
         fs::write(images.path("part.raw"), twin).unwrap();
         images.img(&format!("check -q -f qcow2 {name}"));

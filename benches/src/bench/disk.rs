@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Report as Run, Request, SecondVcpu, VcpuKind, Workload};
+use outrigger_proxy::vmm::{OtherVcpus, Report as Run, Request, VcpuKind, Workload};
 
 use super::system_calls::Counter;
 use crate::front::{Attached, Counts, Front, Pinning, Source};
@@ -74,7 +74,7 @@ impl Setting {
     fn vcpus(self) -> &'static [u32] {
         // Where the bytes are does not change how vCPUs share a chip.
         match self.backend {
-            Backend::Memory if !self.software => &[1, 2],
+            Backend::Memory if !self.software => &[1, 2, 4],
             _ => &[1],
         }
     }
@@ -307,7 +307,7 @@ fn read(guest: &mut Attached, vcpus: u32, depth: u32) -> Result<Vec<(Run, Counts
     let requests = reads::random(DISK, DISK_BYTES, REQUESTS, depth.into());
     let mut workload = Workload::new(requests, depth);
     if vcpus > 1 {
-        workload = workload.with_second(SecondVcpu::Submits);
+        workload = workload.with_others(OtherVcpus::Submit(vcpus - 1));
     }
     let begin = Instant::now();
     let mut runs = Vec::new();

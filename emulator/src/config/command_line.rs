@@ -20,7 +20,7 @@ pub struct CommandLine {
     #[arg(long, value_name = "OPTIONS", help = DEVICE)]
     pub device: Vec<String>,
 
-    /// Where a controller is served: type=vfio-user,device=ID,path=SOCKET (or fd=N, an inherited socket)
+    /// Where a controller is served: type=vfio-user,device=ID,path=SOCKET (or fd=N, an inherited socket)[,stats=SOCKET for `outrigger stats`]
     #[arg(long, value_name = "OPTIONS")]
     pub export: Vec<String>,
 

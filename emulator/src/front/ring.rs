@@ -5,7 +5,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use outrigger_ring::{Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError};
+use outrigger_ring::{
+    Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError, Statistics,
+};
 
 use crate::device::Mirror;
 use crate::pci::Function;
@@ -144,6 +146,14 @@ impl RingFront {
         match &self.state {
             State::Setup(_) => false,
             State::Live(server) => server.polling_pays(),
+        }
+    }
+
+    /// What the worker and the clients have counted in this session.
+    pub(in crate::front) fn statistics(&self) -> (Statistics, Statistics) {
+        match &self.state {
+            State::Setup(_) => Default::default(),
+            State::Live(server) => (server.statistics(), server.client_statistics()),
         }
     }
 

@@ -13,7 +13,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 use outrigger_vfio_user::{
     Message, Received, Receiver, RegionData, RegionRange, Reply, Request, Version, Wait, send,
 };
@@ -55,15 +55,14 @@ impl Worker {
             self.poll.poll(&mut self.events, Some(wait)).unwrap();
             self.export.awake();
             timeout = Duration::ZERO;
-            let tokens: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
-            for token in &tokens {
+            for event in &self.events {
                 self.export
-                    .ready(self.poll.registry(), *token, &mut self.function);
+                    .ready(self.poll.registry(), event, &mut self.function);
             }
             let more = self.export.intake(&mut self.function);
             self.export.run(&mut self.function, self.now);
             self.export.settle(&mut self.function, self.now);
-            if tokens.is_empty() && !more && idle {
+            if self.events.is_empty() && !more && idle {
                 return;
             }
         }

@@ -15,7 +15,7 @@ use outrigger_ring::{Access, Width};
 
 use super::config_space::{self, Command, ConfigSpace};
 use crate::device::{
-    BarKind, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Progress,
+    BarKind, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Progress, Work,
 };
 use crate::dma::{Gate, MapError, Mapping};
 
@@ -265,6 +265,12 @@ impl Function {
     #[must_use]
     pub fn interrupt(&self) -> bool {
         self.device.interrupt() && !self.config.command().contains(Command::INTX_DISABLE)
+    }
+
+    /// What the device has done so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.device.work()
     }
 
     /// DEVICE_RESET: device and config space to their power-on state; guest RAM stays mapped.

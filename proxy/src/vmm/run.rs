@@ -1,9 +1,9 @@
 //! One run: vCPU threads, their supervision and their reports.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -171,17 +171,20 @@ fn bodies(
                 .map(|(id, stack)| vm.vcpu(id, CODE + program.start, stack).map(Body::Kvm))
                 .collect()
         }
-        VcpuKind::Software => (0..workload.vcpus())
-            .map(|id| {
+        VcpuKind::Software => {
+            let submit = Arc::new(Mutex::new(()));
+            let software = |id| {
                 Ok(Body::Software(SoftwareVcpu::new(
                     id,
                     machine.ram.clone(),
                     scripts.clone(),
                     copy(device.interrupt.trigger())?,
                     copy(device.interrupt.resample())?,
+                    Arc::clone(&submit),
                 )))
-            })
-            .collect(),
+            };
+            (0..workload.vcpus()).map(software).collect()
+        }
     }
 }
 

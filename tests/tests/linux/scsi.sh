@@ -179,8 +179,10 @@ multimedia() {
     ask subchannel sg_raw --request=16 $cd 42 02 40 01 00 00 00 00 10 00
     ask speed sg_raw $cd bb 00 ff ff 00 00 00 00 00 00 00 00
     ask read-cd sg_raw --request=2048 --outfile=/tmp/read-cd $cd be 00 00 00 00 10 00 00 01 10 00 00
+    ask read-cd-time sg_raw --request=2048 --outfile=/tmp/read-time $cd b9 00 00 00 02 10 00 02 11 10 00 00
     ask read-10 sg_raw --request=2048 --outfile=/tmp/read-10 $cd 28 00 00 00 00 10 00 00 01 00
     ask read-cd-same cmp /tmp/read-cd /tmp/read-10
+    ask read-cd-time-same cmp /tmp/read-time /tmp/read-10
     ask read-cd-raw sg_raw --request=2352 $cd be 00 00 00 00 10 00 00 01 f8 00 00
     ask structure sg_raw --request=8 $cd ad 00 00 00 00 00 00 00 00 08 00 00
     ask play sg_raw $cd 45 00 00 00 00 00 00 00 01 00

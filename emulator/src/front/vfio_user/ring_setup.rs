@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use tracing::{debug, info};
 
 use super::super::DOORBELL;
+use super::super::counts::Counts;
 use super::super::ring::RingFront;
 use super::session::Session;
 use crate::pci::Function;
@@ -77,7 +78,9 @@ impl Session {
     /// Ends the rings, if there are some. What still lies in them has no effect.
     pub(super) fn drop_ring(&mut self, registry: &Registry) {
         self.unwatch_ring(registry);
-        self.ring = None;
+        if let Some(ring) = self.ring.take() {
+            self.past = self.past.plus(Counts::of(&ring));
+        }
     }
 
     /// The client holds the doorbell too, so closing it here would not end the watching.

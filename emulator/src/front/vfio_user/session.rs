@@ -11,6 +11,7 @@ use outrigger_vfio_user::{
 use tracing::debug;
 
 use super::super::CLIENT;
+use super::super::counts::Counts;
 use super::super::ring::RingFront;
 use super::MAX_MESSAGE;
 use super::guest_ram::Unreachable;
@@ -57,6 +58,8 @@ pub(in crate::front) struct Session {
     sender: Sender,
     /// The socket took only a part: the loop tells when it takes more.
     blocked: bool,
+    /// The client sends no more: what is left to be read ends with the stream's end, and nothing announces that again.
+    ending: bool,
     /// VERSION has been exchanged.
     pub(super) negotiated: bool,
     /// The rings were part of the agreement.
@@ -64,6 +67,8 @@ pub(in crate::front) struct Session {
     pub(super) ring: Option<RingFront>,
     pub(super) intx: Intx,
     pub(super) unreachable: Unreachable,
+    /// Of rings that are no more.
+    pub(super) past: Counts,
 }
 
 impl Session {
@@ -74,11 +79,13 @@ impl Session {
             receiver: Receiver::new(MAX_MESSAGE),
             sender: Sender::new(),
             blocked: false,
+            ending: false,
             negotiated: false,
             ring_agreed: false,
             ring: None,
             intx: Intx::default(),
             unreachable: Unreachable::default(),
+            past: Counts::default(),
         }
     }
 
@@ -89,18 +96,31 @@ impl Session {
     }
 
     /// Ends the watching of everything that is the client's: its descriptors live on in other processes, so closing
-    /// ours would not.
-    pub(in crate::front) fn close(mut self, registry: &Registry) {
+    /// ours would not. What was counted.
+    pub(in crate::front) fn close(mut self, registry: &Registry) -> Counts {
         self.intx.disable(registry);
         self.drop_ring(registry);
         if let Err(error) = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd())) {
             debug!(%error, "cannot stop watching the client");
         }
+        self.counts()
     }
 
     /// The client's interrupt.
     pub(in crate::front) fn intx(&mut self) -> &mut Intx {
         &mut self.intx
+    }
+
+    /// What was counted in this connection.
+    pub(in crate::front) fn counts(&self) -> Counts {
+        let (interrupts, unmasks) = self.intx.counts();
+        let now = Counts {
+            clients: 1,
+            interrupts,
+            unmasks,
+            ..self.ring.as_ref().map(Counts::of).unwrap_or_default()
+        };
+        now.plus(self.past)
     }
 
     /// The client's rings.
@@ -111,6 +131,12 @@ impl Session {
     /// Whether polling the rings before a sleep can pay.
     pub(in crate::front) fn polling_pays(&self) -> bool {
         self.ring.as_ref().is_some_and(RingFront::polling_pays)
+    }
+
+    /// The socket is readable, for the last time if the client is `ending` its stream.
+    pub(in crate::front) fn announced(&mut self, ending: bool) {
+        self.receiver.announced();
+        self.ending |= ending;
     }
 
     /// Answers what the socket holds, at most [`PORTION`] messages. While replies wait for the client to read
@@ -125,6 +151,9 @@ impl Session {
     ) -> Result<Progress, End> {
         for _ in 0..PORTION {
             if !self.flush(registry)? {
+                return Ok(Progress::Idle);
+            }
+            if self.receiver.is_drained() && !self.ending {
                 return Ok(Progress::Idle);
             }
             match self.receiver.receive(&self.socket, Wait::Never)? {

@@ -1,6 +1,7 @@
 //! Step 7, execution: instruction after instruction, until the budget, a wait or an interrupt ends it.
 
 mod block_move;
+mod half_word;
 mod io;
 mod load_store;
 mod memory_move;
@@ -15,9 +16,11 @@ use crate::lsi::first_byte::{FirstByte, uses_sfbr};
 use crate::lsi::interrupt::{Dma, Scsi};
 use crate::lsi::mirror::looks_at_istat;
 use crate::lsi::phase::{Freed, Line, Phase};
-use crate::lsi::registers::{Dcntl, STIME1_HTHBA, STIME1_HTHSF, Scntl2, at};
-use crate::scsi::Want;
+use crate::lsi::registers::{
+    Dcntl, STEST2_LOW, STIME1_HTHBA, STIME1_HTHSF, Scntl0, Scntl1, Scntl2, at,
+};
 pub(in crate::lsi) use block_move::Transfer;
+pub(in crate::lsi) use half_word::Held;
 pub(in crate::lsi) use memory_move::Copy;
 
 /// Steps of one run: instructions, and pieces of long ones.
@@ -52,16 +55,6 @@ pub(in crate::lsi) enum Pending {
     Copy(Copy),
     /// An instruction that was fetched, from this address, and waits for the start of a slice.
     Fetched(Instruction, u32),
-}
-
-/// Where the byte that WSR announces is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::lsi) enum Held {
-    /// In SWIDE.
-    Register,
-    /// Still with the target: the data of a medium may not have been read yet. The next DATA IN move
-    /// fetches it; a script sees no difference.
-    Target,
 }
 
 /// The SCRIPTS processor, beside its registers.
@@ -105,6 +98,9 @@ impl Lsi {
         shown: &mut Mirrored,
         mirror: &mut dyn Mirror,
     ) -> Progress {
+        if self.registers.byte(at::STEST2) & STEST2_LOW != 0 {
+            return Progress::Idle;
+        }
         // What a run leaves in front of an instruction that yields, the next one has: yielding wins no time.
         let first = std::mem::take(&mut self.processor.steps);
         for step in first..BUDGET {
@@ -251,6 +247,24 @@ impl Lsi {
         self.link.unanswered = false;
         self.link.atn = false;
         self.timers.stop_selection();
+        self.end_sequence();
+    }
+
+    /// A selection or reselection has ended, well or not.
+    pub(in crate::lsi) fn end_sequence(&mut self) {
+        self.registers.set_scntl0(Scntl0::START, false);
+        let immediate = self.registers.scntl1() - Scntl1::IARB;
+        self.registers.set_byte(at::SCNTL1, immediate.bits());
+    }
+
+    /// ACK falls by hand.
+    pub(in crate::lsi) fn lower_ack(&mut self) {
+        let _: Outcome<()> = self.release_ack();
+    }
+
+    /// The bus has become free by hand.
+    pub(in crate::lsi) fn bus_freed(&mut self, freed: Freed) {
+        let _: Outcome<()> = self.became_free(freed);
     }
 
     /// Nobody has answered the selection.
@@ -307,46 +321,15 @@ impl Lsi {
             .set_byte(at::SSTAT2, crate::lsi::registers::SSTAT2_LDSC);
         let unexpected = self.registers.scntl2().contains(Scntl2::SDU);
         self.registers.set_scntl2(Scntl2::SDU, false);
+        if freed == Freed::Abrupt {
+            // Section 4.2, SCNTL1.IARB: it arbitrates after an expected disconnect only.
+            self.end_sequence();
+        }
         if freed == Freed::Abrupt && unexpected {
             self.post_scsi(Scsi::UDC);
             return Err(Stop);
         }
         Ok(())
-    }
-
-    /// A wide target sends its last word whole: if only the byte that WSR announces is left, it has sent it.
-    fn take_last_byte(&mut self) {
-        if self.processor.held != Some(Held::Target) {
-            return;
-        }
-        let Some(task) = self.link.connection().and_then(|c| c.task()) else {
-            return;
-        };
-        if self.bus.want(task) != Want::DataIn(1) {
-            return;
-        }
-        let mut byte = [0];
-        if self.bus.transfer_bytes(task, &mut byte) == 1 {
-            self.registers.set_byte(at::SWIDE, byte[0]);
-            self.processor.held = Some(Held::Register);
-            if let Some(c) = self.link.connection() {
-                c.odd_in = false;
-            }
-        }
-    }
-
-    /// SCNTL2.WSR is cleared: the byte it announces is dropped.
-    pub(in crate::lsi) fn drop_residue(&mut self) {
-        if self.processor.held.take() == Some(Held::Target)
-            && let Some(task) = self.link.connection().and_then(|c| c.task())
-            && matches!(self.bus.want(task), Want::DataIn(_))
-        {
-            // A medium's byte that has not been read yet stays: it leads the next move instead of vanishing.
-            let _ = self.bus.transfer_bytes(task, &mut [0]);
-            if let Some(c) = self.link.connection() {
-                c.odd_in = false;
-            }
-        }
     }
 
     /// HTH runs while a connected target keeps the chip waiting; with HTHBA also while the chip itself does

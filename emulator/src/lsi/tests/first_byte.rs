@@ -1,8 +1,8 @@
 //! SFBR after DATA IN.
 
-use super::asm::{int, jump_if_data, mov, move_memory, select_atn, store, to_sfbr};
+use super::asm::{int, jump_if_data, mov, move_memory, store, to_sfbr};
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, TABLE, image, read10};
-use crate::lsi::Phase::{Command, DataIn, MessageOut, Status};
+use crate::lsi::Phase::{DataIn, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::Operator;
 
@@ -11,16 +11,9 @@ const FIRST: u8 = 21;
 
 /// READ of block 3, the data in two moves; then `then`.
 fn read(rig: &mut Rig, then: &[[u32; 2]]) {
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &read10(3, 1));
-    let mut words = vec![
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, 10, TABLE + 0x10),
-        mov(DataIn, 100, DATA),
-    ];
+    let mut words = vec![mov(DataIn, 100, DATA)];
     words.extend(then);
-    rig.script(&words);
+    rig.nexus(&[0x80], &read10(3, 1), &words);
 }
 
 #[test]
@@ -114,9 +107,7 @@ fn a_lost_task_leaves_what_memory_has() {
         &[jump_if_data(0x77, 0, SCRIPT + 6 * 8), int(1), int(2)],
     );
     assert_eq!(handle.held(), 1);
-    rig.w8(at::SCNTL1, 0x08);
-    rig.w8(at::SCNTL1, 0x00);
+    rig.reset_bus();
     rig.run();
-    let _ = rig.interrupts();
     assert_eq!(rig.r8(at::SFBR), 0x77);
 }

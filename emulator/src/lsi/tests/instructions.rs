@@ -214,9 +214,7 @@ fn moves_in_io_space_reach_the_chips_own_registers_only() {
         assert_eq!(rig.interrupts(), (DIP, 0x20, 0), "{dmode:#x} {script:x?}");
     }
     // The other direction is not concerned.
-    rig.w8(at::SCNTL1, 0x08);
-    rig.w8(at::SCNTL1, 0x00);
-    let _ = rig.interrupts();
+    rig.reset_bus();
     rig.w8(at::DMODE, 0x10);
     rig.poke(TABLE, &[0x80]);
     rig.script(&[select_atn(0, 0), mov(Phase::MessageOut, 1, TABLE), int(2)]);

@@ -131,16 +131,15 @@ fn hth_expires_while_a_target_keeps_the_chip_waiting() {
     rig.w8(at::SCNTL3, 3);
     rig.w8(at::STIME0, 0x40);
     rig.w8(at::SIEN1, 0x01);
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &super::read10(1, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(Phase::MessageOut, 1, TABLE),
-        mov(Phase::Command, 10, TABLE + 0x10),
-        mov(Phase::DataIn, 512, DATA),
-        mov(Phase::Status, 1, TABLE + 0x20),
-        int(1),
-    ]);
+    rig.nexus(
+        &[0x80],
+        &super::read10(1, 1),
+        &[
+            mov(Phase::DataIn, 512, DATA),
+            mov(Phase::Status, 1, TABLE + 0x20),
+            int(1),
+        ],
+    );
     assert_eq!(rig.r8(at::ISTAT0) & 7, 0);
     rig.pass(Duration::from_millis(1));
     assert_eq!(rig.interrupts(), (SIP, 0, 0x0100));

@@ -46,6 +46,7 @@ impl Bus {
             }
             Phase::Dormant | Phase::Ended { .. } => {}
         }
+        self.work.bytes += u64::from(count);
         self.proceed(task);
         Ok(())
     }
@@ -105,6 +106,7 @@ impl Bus {
             Phase::Work { work, .. } => work.transfer_bytes(bytes),
             Phase::Dormant | Phase::Ended { .. } => 0,
         };
+        self.work.bytes += moved as u64;
         self.proceed(task);
         moved
     }

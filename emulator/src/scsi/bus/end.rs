@@ -21,6 +21,7 @@ impl Bus {
             lun.sense = sense.or(lun.sense);
             lun.forget(task);
             self.tasks.remove(task);
+            self.work.requests += 1;
             self.forget_stale();
             self.enable(target, number);
         } else {

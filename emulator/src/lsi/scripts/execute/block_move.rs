@@ -8,8 +8,8 @@ use super::{Held, Outcome, Pending, Step, Stop, halves};
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
-use crate::lsi::phase::{Line, Phase};
-use crate::lsi::registers::{Ccntl0, Ccntl1, Dmode, SCNTL3_EWS, Scntl2, at};
+use crate::lsi::phase::{Freed, Line, Phase};
+use crate::lsi::registers::{Ccntl0, Ccntl1, Dmode, Scntl2, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::{Addressing, BlockMove};
 use crate::scsi::Want;
@@ -34,7 +34,7 @@ pub(in crate::lsi) struct Transfer {
 }
 
 impl Transfer {
-    fn advance(&mut self, n: u32) {
+    pub(super) fn advance(&mut self, n: u32) {
         self.address = self.address.wrapping_add(u64::from(n));
         self.remaining = self.remaining.saturating_sub(n);
         self.begun = true;
@@ -138,17 +138,13 @@ impl Lsi {
     }
 
     /// SBC and, for data, CSBC count what crosses the SCSI bus.
-    fn count(&mut self, phase: Phase, n: u32) {
+    pub(super) fn count(&mut self, phase: Phase, n: u32) {
         let sbc = self.registers.dword(at::SBC) & 0x00ff_ffff;
         self.set_byte_count(sbc.wrapping_add(n));
         if phase.is_data() {
             let csbc = self.registers.dword(at::CSBC);
             self.registers.set_dword(at::CSBC, csbc.wrapping_add(n));
         }
-    }
-
-    fn is_wide(&self) -> bool {
-        self.model.is_wide() && self.registers.byte(at::SCNTL3) & SCNTL3_EWS != 0
     }
 
     pub(super) fn go_on_moving(&mut self, gate: &Gate, mut t: Transfer) -> Outcome {
@@ -176,6 +172,12 @@ impl Lsi {
         };
         if self.registers.dmode().contains(io) {
             return self.checked(Err(Fault::Unmapped(t.address)));
+        }
+        if !t.phase.is_in() && self.forces_even() {
+            // A target that sees bad parity lets the bus go.
+            self.link.abandon(&mut self.bus);
+            self.became_free(Freed::Abrupt)?;
+            return Ok(Step::Again(Pending::Move(t)));
         }
         let outcome = match t.phase {
             Phase::MessageOut => self.send_messages(gate, &mut t),
@@ -291,102 +293,6 @@ impl Lsi {
         Ok(())
     }
 
-    /// The byte in SWIDE leads the next receive.
-    fn unload_swide(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        let byte = self.registers.byte(at::SWIDE);
-        let written = self.write_memory(gate, t.address, &[byte]);
-        self.checked(written)?;
-        t.advance(1);
-        self.processor.held = None;
-        self.registers.set_scntl2(Scntl2::WSR, false);
-        Ok(())
-    }
-
-    fn data_in(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        self.registers.set_scntl2(Scntl2::WSS, false);
-        if self.processor.held == Some(Held::Register) {
-            self.unload_swide(gate, t)?;
-        }
-        self.processor.held = None;
-        self.registers.set_scntl2(Scntl2::WSR, false);
-        let first = self.registers.dword(at::SBC) & 0x00ff_ffff == 0;
-        let address = t.address;
-        let moved = self.move_data(gate, t)?;
-        if first
-            && moved > 0
-            && let Some(task) = self.link.connection().and_then(|c| c.task())
-        {
-            self.note_first_byte(task, address);
-        }
-        let over = self.data_over();
-        let wide = self.is_wide();
-        let Some(c) = self.link.connection() else {
-            return Ok(());
-        };
-        c.odd_in ^= moved & 1 == 1;
-        if !wide || !c.odd_in {
-            c.odd_in &= wide;
-            return Ok(());
-        }
-        if !over {
-            // The second byte of the word is the chip's already.
-            if t.remaining == 0 {
-                self.processor.held = Some(Held::Target);
-                self.registers.set_scntl2(Scntl2::WSR, true);
-            }
-            return Ok(());
-        }
-        // The target pads its last word and says so.
-        c.odd_in = false;
-        c.announce_residue();
-        if t.remaining == 0 {
-            self.registers.set_byte(at::SWIDE, 0);
-            self.processor.held = Some(Held::Register);
-            self.registers.set_scntl2(Scntl2::WSR, true);
-        } else {
-            let written = self.write_memory(gate, t.address, &[0]);
-            self.checked(written)?;
-            t.advance(1);
-            self.count(t.phase, 1);
-        }
-        Ok(())
-    }
-
-    fn data_out(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        self.processor.held = None;
-        self.registers.set_scntl2(Scntl2::WSR | Scntl2::WSS, false);
-        let moved = self.move_data(gate, t)?;
-        let wide = self.is_wide();
-        let Some(c) = self.link.connection() else {
-            return Ok(());
-        };
-        c.odd_out ^= moved & 1 == 1;
-        c.odd_out &= wide;
-        if t.remaining > 0 || !c.odd_out {
-            return Ok(());
-        }
-        if !t.chained {
-            // The word went out with padding.
-            c.odd_out = false;
-            return Ok(());
-        }
-        // SODL keeps the byte until its partner comes; to the target it makes no difference.
-        let mut byte = [0];
-        let read = self.read_memory(gate, t.address.wrapping_sub(1), &mut byte);
-        self.checked(read)?;
-        self.registers.set_byte(at::SODL, byte[0]);
-        self.registers.set_scntl2(Scntl2::WSS, true);
-        Ok(())
-    }
-
-    /// Whether the connected task has moved all its data. A medium's are whole words: while it is busy, there may be
-    /// more.
-    fn data_over(&mut self) -> bool {
-        let task = self.link.connection().and_then(|c| c.task());
-        let want = task.map_or(Want::Gone, |task| self.bus.want(task));
-        matches!(want, Want::Status(_) | Want::Gone)
-    }
-
     /// Bytes that the connected task can move now.
     fn data_left(&mut self) -> u32 {
         let task = self.link.connection().and_then(|c| c.task());
@@ -397,10 +303,17 @@ impl Lsi {
     }
 
     /// Moves what lies together in memory; returns how much.
-    fn move_data(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<u32> {
+    pub(super) fn move_data(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<u32> {
         let Some(task) = self.link.connection().and_then(|c| c.task()) else {
             return Ok(0);
         };
+        if let Some(byte) = self.link.connection().and_then(|c| c.offered.take()) {
+            let written = self.write_memory(gate, t.address, &[byte]);
+            self.checked(written)?;
+            t.advance(1);
+            self.count(t.phase, 1);
+            return Ok(1);
+        }
         let wanted = self.data_left().min(t.remaining);
         if wanted == 0 {
             return Ok(0);

@@ -8,7 +8,7 @@ use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::Line;
-use crate::lsi::registers::{Dcntl, Istat0, SCID_RRE, SSID_VALID, Scntl0, Scntl2, at};
+use crate::lsi::registers::{Dcntl, Istat0, SCID_RRE, SSID_VALID, Scntl0, Scntl1, Scntl2, at};
 use crate::lsi::scripts::instruction::{Instruction, Io, IoOperation, Signals};
 
 impl Lsi {
@@ -57,25 +57,35 @@ impl Lsi {
         self.registers.write_byte(at::SDID, id);
         let alternate = self.alternate(i);
         self.release_ack()?;
-        // Arbitration is lost to a nexus that exists already, or to a target that has been waiting longer.
-        if self.link.connected() || self.reselects() {
+        // Arbitration is lost to a nexus that exists already, or to a target that has been waiting longer, unless the
+        // chip has arbitrated immediately.
+        let immediate = self.registers.scntl1().contains(Scntl1::IARB);
+        if self.link.connected() || !immediate && self.reselects() {
             self.registers.set_dword(at::DSP, alternate);
             return Ok(Step::Done);
         }
+        self.address(id, i.atn);
+        if self.link.connected() {
+            self.notify(Scsi::CMP);
+        }
+        Ok(Step::Done)
+    }
+
+    /// The chip has won arbitration and selects or, as a target, reselects.
+    pub(in crate::lsi) fn address(&mut self, id: u8, atn: bool) {
+        self.won_arbitration();
         if self.registers.is_target() {
-            // RESELECT: no initiator is there to answer.
+            // No initiator is there to answer.
             self.link.unanswered = true;
         } else {
-            self.link.select(&self.bus, id, i.atn);
+            self.link.select(&self.bus, id, atn);
         }
         if self.link.connected() {
             self.connected();
-            self.notify(Scsi::CMP);
         } else {
             let time = self.period(self.registers.byte(at::STIME0), false);
             self.timers.start_selection(time);
         }
-        Ok(Step::Done)
     }
 
     /// Arbitration and reselection are part of SCRIPTS, which go on without a word, unless the driver wants one.
@@ -95,19 +105,28 @@ impl Lsi {
         reselected
     }
 
-    /// Nothing that SCRIPTS do is under way. Section 4.2, SCID: with RRE, and its ID in RESPID, the chip answers
-    /// reselections even so.
+    /// Nothing that SCRIPTS do is under way.
     pub(in crate::lsi) fn watch_bus(&mut self) {
+        if !self.link.connected() && !self.link.unanswered && !self.holds_bus() {
+            self.answers_reselection();
+        }
+        self.watch_handshake();
+    }
+
+    /// Section 4.2, SCID: with RRE, and its ID in RESPID, the chip answers reselections without SCRIPTS; whether it
+    /// did.
+    pub(in crate::lsi) fn answers_reselection(&mut self) -> bool {
         let scid = self.registers.byte(at::SCID);
         let respid = u16::from_le_bytes([
             self.registers.byte(at::RESPID),
             self.registers.byte(at::RESPID + 1),
         ]);
         let answers = scid & SCID_RRE != 0 && respid >> (scid & 15) & 1 != 0;
-        if answers && !self.link.connected() && !self.link.unanswered && self.reselected() {
+        let answered = answers && self.reselected();
+        if answered {
             self.post_scsi(Scsi::RSL);
         }
-        self.watch_handshake();
+        answered
     }
 
     /// Lets the next target reselect; whether one did.
@@ -127,6 +146,7 @@ impl Lsi {
     /// Section 4.2, SCNTL2.SDU: set by the chip at each connection.
     fn connected(&mut self) {
         self.registers.set_scntl2(Scntl2::SDU, true);
+        self.end_sequence();
     }
 
     pub(super) fn wait_disconnect(&mut self) -> Outcome {
