@@ -32,7 +32,7 @@ pub struct ProxyOptions {
     /// How many vCPUs will have a port: at least 1.
     pub vcpus: u32,
     /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
-    /// [`Proxy::transport`] tells.
+    /// [`Proxy::transport`](crate::Proxy::transport) tells.
     pub transport: Transport,
     /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
     pub ring_slots: u32,
