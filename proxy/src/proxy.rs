@@ -1,12 +1,13 @@
 //! A device in another process, from attach to detach.
 
+mod options;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use outrigger_ring::Geometry;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
@@ -27,49 +28,7 @@ use crate::port::Port;
 use crate::vcpu_port::{VcpuPort, set_mapper};
 use crate::watch::Watch;
 
-/// Where the emulator is.
-#[derive(Debug)]
-pub enum Endpoint {
-    /// It listens on this UNIX socket.
-    Path(PathBuf),
-    /// It has the other end of this connected UNIX stream socket.
-    Socket(OwnedFd),
-}
-
-/// How accesses travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Rings in shared memory.
-    Ring,
-    /// Messages on the control connection.
-    Socket,
-}
-
-/// What the VMM chooses at attach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProxyOptions {
-    /// How many vCPUs will have a port: at least 1.
-    pub vcpus: u32,
-    /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
-    /// [`Proxy::transport`] tells.
-    pub transport: Transport,
-    /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
-    pub ring_slots: u32,
-    /// How long the emulator may take for one answer: at least 1 ms.
-    pub deadline: Duration,
-}
-
-impl Default for ProxyOptions {
-    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds.
-    fn default() -> Self {
-        Self {
-            vcpus: 1,
-            transport: Transport::Ring,
-            ring_slots: 256,
-            deadline: Duration::from_secs(5),
-        }
-    }
-}
+pub use options::{Endpoint, ProxyOptions, Transport};
 
 /// The VMM's handle of one attached device. The vCPUs' accesses go through their [`VcpuPort`]s, on any thread.
 ///
@@ -382,30 +341,6 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.health.close();
         self.map_memory(None);
-    }
-}
-
-impl ProxyOptions {
-    fn check(&self) -> Result<(), Error> {
-        if self.vcpus == 0 {
-            return Err(Error::Option {
-                name: "vcpus",
-                value: 0,
-                mend: "a device needs at least one port",
-            });
-        }
-        if self.deadline < Duration::from_millis(1) {
-            return Err(Error::Option {
-                name: "deadline",
-                value: 0,
-                mend: "give the emulator at least 1 ms",
-            });
-        }
-        if self.transport == Transport::Ring {
-            // Before the emulator is asked for anything.
-            Geometry::new(self.vcpus, self.ring_slots)?;
-        }
-        Ok(())
     }
 }
 

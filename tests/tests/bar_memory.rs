@@ -1,7 +1,6 @@
 //! SCRIPTS RAM as memory that the guest reaches without an exit: what the guest, the chip and the plain way see is one memory.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +14,7 @@ use outrigger_tests::front::{Attached, Front, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::{DATA, SCRIPTS_RAM, Stop};
+use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
 const DONE: u32 = 0x0dd;
 
@@ -37,55 +37,72 @@ impl MapMemory for Mapper {
     }
 }
 
+/// The memory as the guest has it: its loads and stores are those of this process.
+struct Guest(GuestMemoryMmap);
+
+impl Guest {
+    fn new(memory: &BarMemory) -> Self {
+        let file = FileOffset::from_arc(Arc::clone(memory.file()), 0);
+        let size = usize::try_from(memory.size()).unwrap();
+        let range = (GuestAddress(0), size, Some(file));
+        Self(GuestMemoryMmap::from_ranges_with_files([range]).unwrap())
+    }
+
+    fn load<const N: usize>(&self, offset: u64) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.read_slice(&mut bytes, GuestAddress(offset)).unwrap();
+        bytes
+    }
+
+    fn store(&self, offset: u64, bytes: &[u8]) {
+        self.0.write_slice(bytes, GuestAddress(offset)).unwrap();
+    }
+}
+
+/// The memory behind BAR 2.
+fn scripts_ram(device: &mut Attached) -> Guest {
+    let [memory] = <[_; 1]>::try_from(device.device.proxy().memories()).unwrap();
+    assert_eq!((memory.region(), memory.size()), (2, 0x2000));
+    Guest::new(&memory)
+}
+
 /// A device over rings, its SCRIPTS RAM, and where that is mapped from now on.
-fn mapped() -> (Attached, BarMemory, Log, Place) {
+fn mapped() -> (Attached, Guest, Log, Place) {
     let place = Place::new();
     let image = place.image("disk.img", &pattern(64 << 10));
     let mut device = Attached::new(Front::Ring, &[image]);
-    let [memory] = <[_; 1]>::try_from(device.device.proxy().memories()).unwrap();
-    assert_eq!(memory.size(), 0x2000);
+    let guest = scripts_ram(&mut device);
     let log = Log::default();
     let mapper = Mapper(Arc::clone(&log));
     device.device.proxy().map_memory(Some(Box::new(mapper)));
-    (device, memory, log, place)
+    (device, guest, log, place)
 }
 
 fn take(log: &Log) -> Vec<Option<u64>> {
     std::mem::take(&mut *log.lock().unwrap())
 }
 
-/// As the guest does it with its own loads and stores.
-fn load<const N: usize>(memory: &BarMemory, offset: u64) -> [u8; N] {
-    let mut bytes = [0; N];
-    memory.file().read_exact_at(&mut bytes, offset).unwrap();
-    bytes
-}
-
-fn store(memory: &BarMemory, offset: u64, bytes: &[u8]) {
-    memory.file().write_all_at(bytes, offset).unwrap();
-}
-
 /// Has the chip execute a script that the guest has stored in SCRIPTS RAM.
-fn run(device: &mut Attached, memory: &BarMemory, script: impl FnOnce(&mut Assembler)) -> Stop {
+fn run(device: &mut Attached, guest: &Guest, script: impl FnOnce(&mut Assembler)) -> Stop {
     let start = u32::try_from(SCRIPTS_RAM).unwrap();
     let mut assembler = Assembler::new(start);
     script(&mut assembler);
-    store(memory, 0, assembler.finish().unwrap().bytes());
+    guest.store(0, assembler.finish().unwrap().bytes());
     device.write(DSP, &start.to_le_bytes());
     device.stop()
 }
 
 #[test]
 fn guest_chip_and_the_plain_way_see_one_memory() {
-    let (mut device, memory, log, _place) = mapped();
+    let (mut device, guest, log, _place) = mapped();
     assert_eq!(take(&log), []);
     device.set_up();
     assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
     let base = u32::try_from(SCRIPTS_RAM).unwrap();
     device.put_data(b"from guest RAM..");
-    for round in 0..100_u32 {
-        store(&memory, 0x1000, &round.to_le_bytes());
-        let stop = run(&mut device, &memory, |s| {
+    for round in 0..1000_u32 {
+        guest.store(0x1000, &round.to_le_bytes());
+        let stop = run(&mut device, &guest, |s| {
             s.load(SCRATCHA, 4, base + 0x1000);
             s.store(SCRATCHA, 4, base + 0x1004);
             s.move_memory(16, DATA, base + 0x1ff0);
@@ -93,27 +110,27 @@ fn guest_chip_and_the_plain_way_see_one_memory() {
             s.interrupt(DONE + round, Condition::ALWAYS);
         });
         assert!(stop.is_int(DONE + round), "{stop:?}");
-        assert_eq!(load(&memory, 0x1004), round.to_le_bytes());
+        assert_eq!(guest.load(0x1004), round.to_le_bytes());
         let mut copied = [0; 4];
         device.ram.read((DATA + 0x100).into(), &mut copied).unwrap();
         assert_eq!(copied, round.to_le_bytes());
     }
-    assert_eq!(&load::<16>(&memory, 0x1ff0), b"from guest RAM..");
+    assert_eq!(&guest.load::<16>(0x1ff0), b"from guest RAM..");
     // An exit for the same bytes, as where the VMM could not map them. A write is there when it returns.
     let mut word = [0; 4];
     assert!(device.ports[1].mmio_read(SCRIPTS_RAM + 0x1ff0, &mut word));
     assert_eq!(&word, b"from");
     for value in 0..100_u8 {
         assert!(device.ports[0].mmio_write(SCRIPTS_RAM + 0x1003, &[value]));
-        assert_eq!(load(&memory, 0x1003), [value]);
+        assert_eq!(guest.load(0x1003), [value]);
     }
 }
 
 #[test]
 fn it_follows_its_bar_and_a_reset_empties_it() {
-    let (mut device, memory, log, _place) = mapped();
+    let (mut device, guest, log, _place) = mapped();
     device.set_up();
-    store(&memory, 0, &[1, 2, 3]);
+    guest.store(0, &[1, 2, 3]);
     assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
     let elsewhere = SCRIPTS_RAM + 0x10_0000;
     let port = &mut device.ports[0];
@@ -127,19 +144,19 @@ fn it_follows_its_bar_and_a_reset_empties_it() {
     port.config_write(0x18, Width::Dword, SCRIPTS_RAM);
     assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
     // The chip has its window where the guest has, and what was stored is still there.
-    let stop = run(&mut device, &memory, |s| {
+    let stop = run(&mut device, &guest, |s| {
         s.interrupt(DONE, Condition::ALWAYS);
     });
     assert!(stop.is_int(DONE), "{stop:?}");
-    store(&memory, 0, &[1, 2, 3]);
+    guest.store(0, &[1, 2, 3]);
     // The chip's own reset keeps it, as it keeps the BARs.
     device.write(ISTAT0, &[istat0::SRST]);
     device.write(ISTAT0, &[0]);
     assert_eq!(device.byte(ISTAT0), 0);
-    assert_eq!(load(&memory, 0), [1, 2, 3]);
+    assert_eq!(guest.load(0), [1, 2, 3]);
     device.reset();
     assert_eq!(take(&log), [None]);
-    assert_eq!(load(&memory, 0), [0; 3]);
+    assert_eq!(guest.load(0), [0; 3]);
     device.set_up();
     assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
     device.device.proxy().map_memory(None);
@@ -149,7 +166,7 @@ fn it_follows_its_bar_and_a_reset_empties_it() {
 /// A guest that overwrites SCRIPTS while they are fetched gets what it deserves, and a chip that can be reset.
 #[test]
 fn scripts_that_change_under_the_fetch_harm_nobody() {
-    let (mut device, memory, _log, _place) = mapped();
+    let (mut device, guest, _log, _place) = mapped();
     device.set_up();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -169,7 +186,7 @@ fn scripts_that_change_under_the_fetch_harm_nobody() {
                     word[2] = 0;
                     word[1] &= 0x3f;
                 }
-                store(&memory, at, &word[..4]);
+                guest.store(at, &word[..4]);
             }
         });
         let start = u32::try_from(SCRIPTS_RAM).unwrap();
@@ -185,7 +202,7 @@ fn scripts_that_change_under_the_fetch_harm_nobody() {
     device.set_up();
     let _ = device.intx.take_trigger();
     device.intx.end_of_interrupt().unwrap();
-    let stop = run(&mut device, &memory, |s| {
+    let stop = run(&mut device, &guest, |s| {
         s.interrupt(DONE, Condition::ALWAYS);
     });
     assert!(stop.is_int(DONE), "{stop:?}");
@@ -197,24 +214,24 @@ fn the_next_client_gets_another_memory() {
     let place = Place::new();
     let image = place.image("disk.img", &pattern(64 << 10));
     let (emulator, path) = Emulator::listening(&place, &[image]);
-    let mut kept: Option<BarMemory> = None;
+    let mut kept: Option<Guest> = None;
     for round in 0..3_u8 {
         let endpoint = Endpoint::Path(path.clone());
         let mut device = Attached::connect(endpoint, options(Transport::Ring));
         device.set_up();
         if let Some(kept) = &kept {
-            store(kept, 0x10, &[0xee]);
+            kept.store(0x10, &[0xee]);
         }
         let mut byte = [0xff];
         assert!(device.ports[0].mmio_read(SCRIPTS_RAM + 0x10, &mut byte));
         assert_eq!(byte, [0]);
-        let [memory] = <[_; 1]>::try_from(device.device.proxy().memories()).unwrap();
+        let guest = scripts_ram(&mut device);
         assert!(device.ports[0].mmio_write(SCRIPTS_RAM + 0x11, &[round + 1]));
         assert!(device.ports[0].mmio_read(SCRIPTS_RAM + 0x11, &mut byte));
-        assert_eq!(load(&memory, 0x11), [round + 1]);
-        if let Some(kept) = kept.replace(memory) {
+        assert_eq!(guest.load(0x11), [round + 1]);
+        if let Some(kept) = kept.replace(guest) {
             // What it has left of the first client's is not what the second has.
-            assert_eq!(load(&kept, 0x10), [0xee, 0]);
+            assert_eq!(kept.load(0x10), [0xee, 0]);
         }
     }
     // Over the socket there is nothing to map.

@@ -1,5 +1,6 @@
 //! The front from outside: real sockets, real messages, a small device.
 
+mod access_map;
 mod device;
 mod hostile;
 mod independent_client;

@@ -2,9 +2,11 @@ use proptest::prelude::*;
 
 use super::asm::{alu, chmov, int, int_unless, mov};
 use super::{DATA, DIP, Rig, SCRIPT, TABLE, image, read10, write10};
+use crate::block::Backend;
+use crate::device::{Device, MemoryRange};
 use crate::lsi::Phase::{DataIn, DataOut, MessageIn, Status};
-use crate::lsi::at;
 use crate::lsi::scripts::Operator;
+use crate::lsi::{Model, at};
 
 const WSR: u8 = 0x01;
 const WSS: u8 = 0x08;
@@ -254,4 +256,16 @@ proptest! {
         prop_assert_eq!(&rig.peek(DATA, 2048)[..], &image()[8192..10240]);
         prop_assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
     }
+}
+
+#[test]
+fn only_the_895a_has_memory_to_share() {
+    let shared = |model| {
+        let mut rig = Rig::with(model, Backend::memory(image(), false));
+        let ranges = rig.lsi.share_memory().expect("memory");
+        let place = |range: &MemoryRange| (range.bar, range.offset, range.size);
+        ranges.iter().map(place).collect::<Vec<_>>()
+    };
+    assert_eq!(shared(Model::Lsi53c895a), [(2, 0, 0x2000)]);
+    assert_eq!(shared(Model::Lsi53c810), []);
 }

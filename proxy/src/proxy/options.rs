@@ -1,0 +1,77 @@
+//! What the VMM chooses at attach.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use outrigger_ring::Geometry;
+
+use crate::error::Error;
+
+/// Where the emulator is.
+#[derive(Debug)]
+pub enum Endpoint {
+    /// It listens on this UNIX socket.
+    Path(PathBuf),
+    /// It has the other end of this connected UNIX stream socket.
+    Socket(OwnedFd),
+}
+
+/// How accesses travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Rings in shared memory.
+    Ring,
+    /// Messages on the control connection.
+    Socket,
+}
+
+/// What the VMM chooses at attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// How many vCPUs will have a port: at least 1.
+    pub vcpus: u32,
+    /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
+    /// [`Proxy::transport`](crate::Proxy::transport) tells.
+    pub transport: Transport,
+    /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
+    pub ring_slots: u32,
+    /// How long the emulator may take for one answer: at least 1 ms.
+    pub deadline: Duration,
+}
+
+impl Default for ProxyOptions {
+    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds.
+    fn default() -> Self {
+        Self {
+            vcpus: 1,
+            transport: Transport::Ring,
+            ring_slots: 256,
+            deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+impl ProxyOptions {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.vcpus == 0 {
+            return Err(Error::Option {
+                name: "vcpus",
+                value: 0,
+                mend: "a device needs at least one port",
+            });
+        }
+        if self.deadline < Duration::from_millis(1) {
+            return Err(Error::Option {
+                name: "deadline",
+                value: 0,
+                mend: "give the emulator at least 1 ms",
+            });
+        }
+        if self.transport == Transport::Ring {
+            // Before the emulator is asked for anything.
+            Geometry::new(self.vcpus, self.ring_slots)?;
+        }
+        Ok(())
+    }
+}
