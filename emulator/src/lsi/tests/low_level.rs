@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use super::asm::{alu, clear_ack, int, mov, select_atn, wait_disconnect};
 use super::disconnect::start_reads;
 use super::{DATA, DIP, Rig, SCRIPT, SIP, TABLE, image, read10};
+use crate::block::Backend;
 use crate::lsi::Phase::{self, Command, DataIn, MessageIn, MessageOut, Status};
-use crate::lsi::at;
 use crate::lsi::scripts::Operator;
+use crate::lsi::{Model, at};
 
 const REQ: u8 = 0x80;
 const ACK: u8 = 0x40;
@@ -280,7 +281,8 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..400),
         phases in proptest::collection::vec(0_u8..8, 0..4),
     ) {
-        let mut rig = Rig::new();
+        let disk = Backend::memory(vec![0; 8 * 512], false);
+        let mut rig = Rig::with(Model::Lsi53c895a, disk);
         for (n, (register, value)) in steps.into_iter().enumerate() {
             match value {
                 Some(value) => rig.w8(register, value),
