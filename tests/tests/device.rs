@@ -152,6 +152,45 @@ fn reading_and_writing_have_their_side_effects() {
     });
 }
 
+/// SCNTL0, SCNTL1, SOCL, SBCL, SIST0, SODL and SBDL: a nexus without SCRIPTS. Reads of the data bus have effects, so no front
+/// may answer or repeat them by itself.
+#[test]
+fn the_bus_is_worked_by_hand() {
+    let (sbcl, sodl, sbdl) = (0x0b, 0x54, 0x58);
+    let (scntl1, socl) = (0x01, 0x09);
+    set_up_everywhere(&[0; 512], |front, device, _| {
+        device.write(SCNTL0, &[0xf8]);
+        assert_eq!(device.byte(SIST0), 0x40, "{front}: CMP");
+        let identify = [0xc0];
+        let inquiry = [0x12, 0, 0, 0, 8, 0];
+        device.write(scntl1, &[0x40]);
+        for (phase, bytes) in [(6, &identify[..]), (2, &inquiry[..])] {
+            for &byte in bytes {
+                assert_eq!(device.byte(sbcl) & 0x87, 0x80 | phase, "{front}");
+                device.write(sodl, &[byte]);
+                device.write(socl, &[0x40 | phase]);
+                device.write(socl, &[phase]);
+            }
+        }
+        device.write(scntl1, &[0]);
+        let mut received = Vec::new();
+        loop {
+            let lines = device.byte(sbcl);
+            if lines & 0x80 == 0 {
+                break;
+            }
+            received.push((lines & 7, device.byte(sbdl)));
+            assert_eq!(device.byte(sbdl), received.last().unwrap().1, "{front}");
+            device.write(socl, &[0x40]);
+            device.write(socl, &[0]);
+        }
+        assert_eq!(received.len(), 10, "{front}: {received:x?}");
+        assert_eq!(received[..3], [(1, 0x00), (1, 0x00), (1, 0x05)], "{front}");
+        assert_eq!(received[8..], [(3, 0x00), (7, 0x00)], "{front}");
+        assert_eq!(device.byte(ISTAT0), 0, "{front}: bus free");
+    });
+}
+
 #[test]
 fn the_interrupt_is_a_level_that_is_resampled() {
     set_up_everywhere(&[0; 512], |front, device, _| {

@@ -33,34 +33,12 @@ pub(super) enum Reach {
     Io,
 }
 
-/// Bytes on their way, seen from the chip.
+/// Some of the bytes of an access: where they lead, and which they are.
 #[derive(Debug)]
-pub(super) enum Bytes<'a> {
-    In(&'a mut [u8]),
-    Out(&'a [u8]),
-}
-
-impl Bytes<'_> {
-    fn len(&self) -> u32 {
-        let len = match self {
-            Self::In(bytes) => bytes.len(),
-            Self::Out(bytes) => bytes.len(),
-        };
-        u32::try_from(len).unwrap_or(u32::MAX)
-    }
-
-    fn split_at(self, n: u32) -> (Self, Self) {
-        match self {
-            Self::In(bytes) => {
-                let (now, later) = bytes.split_at_mut(n as usize);
-                (Self::In(now), Self::In(later))
-            }
-            Self::Out(bytes) => {
-                let (now, later) = bytes.split_at(n as usize);
-                (Self::Out(now), Self::Out(later))
-            }
-        }
-    }
+struct Part {
+    place: Place,
+    address: u64,
+    bytes: Range<usize>,
 }
 
 /// Bytes of the register window (895A: four images of the registers).
@@ -73,6 +51,13 @@ impl Lsi {
     pub(super) fn place(&self, address: u64, count: u32) -> (Place, u32) {
         let ram = self.windows[2].map(|base| (base, self.ram.len() as u64));
         let registers = self.windows[1].map(|base| (base, register_window(self.model.is_wide())));
+        // Neither begins in the other: guest RAM, as nearly always.
+        let apart = |(base, size): (u64, u64)| {
+            address.wrapping_sub(base) >= size && base.wrapping_sub(address) >= u64::from(count)
+        };
+        if ram.is_none_or(apart) && registers.is_none_or(apart) {
+            return (Place::Guest, count);
+        }
         if let Some((base, size)) = ram
             && let Some(at) = address.checked_sub(base)
             && at < size
@@ -114,7 +99,7 @@ impl Lsi {
         address: u64,
         bytes: &mut [u8],
     ) -> Result<(), Fault> {
-        self.walk(gate, address, Bytes::In(bytes), Reach::Memory)
+        self.copy_in(gate, address, Reach::Memory, bytes)
     }
 
     /// Writes memory for an instruction.
@@ -124,7 +109,33 @@ impl Lsi {
         address: u64,
         bytes: &[u8],
     ) -> Result<(), Fault> {
-        self.walk(gate, address, Bytes::Out(bytes), Reach::Memory)
+        self.copy_out(gate, address, Reach::Memory, bytes)
+    }
+
+    /// Reads for a memory move.
+    pub(super) fn copy_in(
+        &mut self,
+        gate: &Gate,
+        address: u64,
+        reach: Reach,
+        bytes: &mut [u8],
+    ) -> Result<(), Fault> {
+        self.walk(address, bytes.len(), reach, |lsi, part| {
+            lsi.read_part(gate, part, bytes)
+        })
+    }
+
+    /// Writes for a memory move.
+    pub(super) fn copy_out(
+        &mut self,
+        gate: &Gate,
+        address: u64,
+        reach: Reach,
+        bytes: &[u8],
+    ) -> Result<(), Fault> {
+        self.walk(address, bytes.len(), reach, |lsi, part| {
+            lsi.write_part(gate, part, bytes)
+        })
     }
 
     /// One Dword.
@@ -134,39 +145,61 @@ impl Lsi {
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Moves bytes, part by part of what leads to one place. On a fault the parts before it have moved.
-    pub(super) fn walk(
-        &mut self,
-        gate: &Gate,
-        mut address: u64,
-        mut bytes: Bytes<'_>,
-        reach: Reach,
-    ) -> Result<(), Fault> {
-        while bytes.len() > 0 {
-            let (place, n) = match reach {
-                Reach::Io => (self.io_place(address)?, 1),
-                _ => self.place(address, bytes.len()),
-            };
-            let (now, later) = bytes.split_at(n);
-            match (place, now) {
-                (Place::Ram(range), Bytes::In(now)) => self.ram.read(range.start, now),
-                (Place::Ram(range), Bytes::Out(now)) => self.ram.write(range.start, now),
-                (Place::Guest, Bytes::In(now)) => gate.read(address, now)?,
-                (Place::Guest, Bytes::Out(now)) => gate.write(address, now)?,
-                (Place::Register(_), _) if reach == Reach::Memory => {
-                    return Err(Fault::Unmapped(address));
-                }
-                (Place::Register(offset), Bytes::In(now)) => {
-                    now.fill_with(|| self.read_register(offset));
-                }
-                (Place::Register(offset), Bytes::Out(now)) => {
-                    for &value in now {
-                        self.write_register(offset, value, Origin::Host);
-                    }
+    #[inline]
+    fn read_part(&mut self, gate: &Gate, part: Part, bytes: &mut [u8]) -> Result<(), Fault> {
+        let now = bytes.get_mut(part.bytes).unwrap_or_default();
+        match part.place {
+            Place::Ram(range) => self.ram.read(range.start, now),
+            Place::Guest => gate.read(part.address, now)?,
+            Place::Register(offset) => now.fill_with(|| self.read_register(offset)),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn write_part(&mut self, gate: &Gate, part: Part, bytes: &[u8]) -> Result<(), Fault> {
+        let now = bytes.get(part.bytes).unwrap_or_default();
+        match part.place {
+            Place::Ram(range) => self.ram.write(range.start, now),
+            Place::Guest => gate.write(part.address, now)?,
+            Place::Register(offset) => {
+                for &value in now {
+                    self.write_register(offset, value, Origin::Host);
                 }
             }
-            address = address.wrapping_add(u64::from(n));
-            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Cuts `count` bytes into parts that each lead to one place. On a fault the parts before it have been moved.
+    fn walk(
+        &mut self,
+        start: u64,
+        count: usize,
+        reach: Reach,
+        mut moved: impl FnMut(&mut Self, Part) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut at = 0;
+        while at < count {
+            let address = start.wrapping_add(at as u64);
+            let left = u32::try_from(count - at).unwrap_or(u32::MAX);
+            let (place, n) = match reach {
+                Reach::Io => (self.io_place(address)?, 1),
+                _ => self.place(address, left),
+            };
+            if reach == Reach::Memory && matches!(place, Place::Register(_)) {
+                return Err(Fault::Unmapped(address));
+            }
+            let bytes = at..at + n as usize;
+            at = bytes.end;
+            moved(
+                self,
+                Part {
+                    place,
+                    address,
+                    bytes,
+                },
+            )?;
         }
         Ok(())
     }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::asm::{alu, clear_ack, int, mov, select_atn, wait_disconnect};
 use super::disconnect::start_reads;
 use super::{DATA, DIP, Rig, SCRIPT, SIP, TABLE, image, read10};
+use crate::block::Backend;
 use crate::lsi::Phase::{self, Command, DataIn, MessageIn, MessageOut, Status};
-use crate::lsi::at;
 use crate::lsi::scripts::Operator;
+use crate::lsi::{Model, at};
 
 const REQ: u8 = 0x80;
 const ACK: u8 = 0x40;
@@ -244,4 +247,56 @@ fn immediate_arbitration_wins_against_a_task_that_waits() {
     assert_eq!(rig.interrupts(), (DIP, 4, 0));
     assert_eq!(rig.r32(at::DSPS), 1);
     assert_eq!(rig.r8(at::SCNTL1) & 0x02, 0);
+}
+
+/// A step by hand: signals, data and sequences, and looks at them; now and then SCRIPTS go on with what they find.
+fn step() -> impl Strategy<Value = (u8, Option<u8>)> {
+    let register = prop::sample::select(vec![
+        at::SCNTL0,
+        at::SCNTL1,
+        at::SOCL,
+        at::SODL,
+        at::SBDL,
+        at::SBCL,
+        at::SIDL,
+        at::SSTAT0,
+        at::STEST2,
+        at::SDID,
+    ]);
+    let value = prop_oneof![
+        3 => any::<u8>(),
+        // ACK up and down in a phase, and START.
+        6 => prop::sample::select(vec![
+            0x00, 0x42, 0x02, 0x46, 0x06, 0x40, 0x43, 0x03, 0x47, 0x07, 0x41, 0x01, 0xf0,
+        ]),
+    ];
+    (register, prop::option::weighted(0.7, value))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_by_hand_the_chip_returns(
+        steps in proptest::collection::vec(step(), 0..400),
+        phases in proptest::collection::vec(0_u8..8, 0..4),
+    ) {
+        let disk = Backend::memory(vec![0; 8 * 512], false);
+        let mut rig = Rig::with(Model::Lsi53c895a, disk);
+        for (n, (register, value)) in steps.into_iter().enumerate() {
+            match value {
+                Some(value) => rig.w8(register, value),
+                None => { let _ = rig.r8(register); }
+            }
+            if n % 50 == 49 {
+                let moves: Vec<_> = phases
+                    .iter()
+                    .map(|&phase| mov(Phase::from_bits(phase), 3, DATA))
+                    .collect();
+                rig.poke32(SCRIPT, moves.as_flattened());
+                rig.w32(at::DSP, SCRIPT);
+            }
+            let _ = rig.run_once();
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Every register byte of both chips: its value after reset, and the bits that the host can change.
 
-use super::{Rig, image};
+use super::Rig;
 use crate::block::Backend;
 use crate::lsi::{Model, at};
 
@@ -81,6 +81,7 @@ const MAP: &[Entry] = &[
 #[test]
 fn reset_values_and_writable_bits() {
     for model in [Model::Lsi53c895a, Model::Lsi53c810] {
+        let mut rig = Rig::with(model, Backend::memory(vec![0; 512], false));
         for &(first, last, reset, wide, narrow) in MAP {
             let exists = match model {
                 Model::Lsi53c895a => wide,
@@ -88,7 +89,6 @@ fn reset_values_and_writable_bits() {
             };
             let (reset, writable) = exists.map_or((0, 0), |writable| (reset, writable));
             for offset in first..=last {
-                let mut rig = Rig::with(model, Backend::memory(image(), false));
                 assert_eq!(rig.r8(offset), reset, "{model:?} {offset:#x}");
                 for value in [0xff, 0x00, 0x5a, 0xa5] {
                     rig.w8(offset, value);
@@ -96,6 +96,7 @@ fn reset_values_and_writable_bits() {
                     assert_eq!(rig.r8(offset), expected, "{model:?} {offset:#x}");
                 }
                 rig.w8(at::ISTAT0, 0x40);
+                rig.w8(at::ISTAT0, 0x00);
                 assert_eq!(rig.r8(offset), reset, "{model:?} {offset:#x} after SRST");
             }
         }
@@ -108,7 +109,7 @@ fn registers_with_an_effect_of_their_own() {
         (Model::Lsi53c895a, 0xdb, 0x15, 0x39, 0x0f),
         (Model::Lsi53c810, 0xdb, 0x01, 0x31, 0x4f),
     ] {
-        let mut rig = Rig::with(model, Backend::memory(image(), false));
+        let mut rig = Rig::with(model, Backend::memory(vec![0; 512], false));
         // Without START.
         rig.w8(at::SCNTL0, 0xdf);
         assert_eq!(rig.r8(at::SCNTL0), scntl0);

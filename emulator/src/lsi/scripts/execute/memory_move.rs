@@ -4,7 +4,7 @@ use super::{Outcome, Pending, Step};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::registers::{Dmode, at};
-use crate::lsi::scripts::fetch::{Bytes, Reach};
+use crate::lsi::scripts::fetch::Reach;
 use crate::lsi::scripts::instruction::MemoryMove;
 
 /// Bytes of one step.
@@ -51,10 +51,10 @@ impl Lsi {
             return self.illegal();
         };
         let from = self.reach(Dmode::SIOM);
-        let read = self.walk(gate, copy.source, Bytes::In(bytes), from);
+        let read = self.copy_in(gate, copy.source, from, bytes);
         self.checked(read)?;
         let to = self.reach(Dmode::DIOM);
-        let written = self.walk(gate, copy.destination, Bytes::Out(bytes), to);
+        let written = self.copy_out(gate, copy.destination, to, bytes);
         self.checked(written)?;
         copy.remaining -= n;
         copy.source = copy.source.wrapping_add(u64::from(n));
