@@ -51,8 +51,8 @@ impl Kit {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
             .with_file_name("target")
             .join("guest");
-        let qemu = from_environment("QEMU", "the path of a qemu-system-x86_64")?;
-        let own_kernel = from_environment("KERNEL", "the path of a bzImage")?;
+        let qemu = from_environment("QEMU", "give the path of a qemu-system-x86_64")?;
+        let own_kernel = from_environment("KERNEL", "give the path of a bzImage")?;
         if let Some(qemu) = &qemu {
             has_vfio_user(qemu)?;
         }

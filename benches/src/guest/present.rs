@@ -84,7 +84,7 @@ pub(super) fn finish(
     report.write(&json)?;
     plot::iops_by_depth(
         &svg,
-        &format!("fio in a Linux guest, 4 KiB ({version})"),
+        &format!("fio in a Linux guest, 4 KiB requests, {}", short(version)),
         &lines(samples),
     )?;
     if options.json {
@@ -107,6 +107,14 @@ pub(super) fn finish(
     }
     narrator.say(&format!("wrote {} and {}", json.display(), svg.display()));
     Ok(report.passed())
+}
+
+/// "QEMU 11.1.3" of "QEMU emulator version 11.1.3 (Debian …)".
+fn short(version: &str) -> String {
+    match version.split_once("version ") {
+        Some((_, number)) => format!("QEMU {}", number.split(' ').next().unwrap_or(number)),
+        None => version.to_owned(),
+    }
 }
 
 /// Whether an aim is met, and by how much it is not.
