@@ -9,6 +9,7 @@ mod socket;
 mod unit;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use crate::config::{Config, Controller, Export, OptionError, Problem, Unit};
 use crate::event_loop::Worker;
@@ -16,6 +17,7 @@ use crate::front::{self, Endpoint};
 use crate::pci::Function;
 use crate::scsi::Bus;
 use image::Image;
+pub use socket::close_inherited;
 
 /// A configuration with its images and sockets open.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct Opened {
     units: Vec<Unit>,
     /// By node name.
     images: BTreeMap<String, Image>,
-    exports: Vec<(Export, Endpoint)>,
+    exports: Vec<(Export, Endpoint, Option<OwnedFd>)>,
 }
 
 impl Opened {
@@ -42,11 +44,16 @@ impl Opened {
         let images = images.collect::<Result<_, _>>()?;
         // Paths are bound last: a socket that can be connected to belongs to a machine that can be built.
         let endpoints = socket::bind_rest(&config.exports, inherited)?;
+        let statistics = socket::bind_statistics(&config.exports)?;
+        let sockets = endpoints.into_iter().zip(statistics);
+        let exports = config.exports.into_iter().zip(sockets);
         Ok(Self {
             controllers: config.controllers,
             units: config.units,
             images,
-            exports: config.exports.into_iter().zip(endpoints).collect(),
+            exports: exports
+                .map(|(export, (endpoint, readers))| (export, endpoint, readers))
+                .collect(),
         })
     }
 
@@ -56,7 +63,7 @@ impl Opened {
     /// What could not be built, said of its option.
     pub fn start(mut self) -> Result<Vec<Worker>, OptionError> {
         let mut workers = Vec::new();
-        for (export, endpoint) in self.exports {
+        for (export, endpoint, readers) in self.exports {
             let Some(controller) = self.controllers.iter().find(|it| it.id == export.device) else {
                 continue;
             };
@@ -73,7 +80,12 @@ impl Opened {
             }
             let function = Function::new((controller.driver.build)(bus));
             let served = front::Export::new(endpoint, controller.id.clone());
-            let worker = Worker::new(controller.id.clone(), function, served).map_err(|error| {
+            let worker = Worker::new(controller.id.clone(), function, served);
+            let worker = worker.and_then(|worker| match readers {
+                Some(socket) => worker.with_readers(socket),
+                None => Ok(worker),
+            });
+            let worker = worker.map_err(|error| {
                 let what = format!("cannot watch the socket: {error}");
                 export
                     .place

@@ -5,22 +5,27 @@
 //! (`spin`), then announces that it sleeps, and sleeps until a descriptor or the device's deadline wakes it. An idle
 //! worker costs nothing.
 
+mod activity;
 mod process;
+mod readers;
 mod spin;
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use outrigger_ring::CounterPage;
 
 use crate::device::Progress;
 use crate::front::{Export, FIRST_FRONT_TOKEN};
 use crate::pci::Function;
+use activity::Activity;
 pub use process::{Failure, serve};
+use readers::Readers;
 use spin::Spin;
 
 /// Somebody wants the worker to stop.
@@ -44,12 +49,18 @@ pub struct Worker {
     export: Export,
     poll: Poll,
     stop: Arc<Stop>,
+    activity: Activity,
+    /// Where it shows what it counts, if anybody may look.
+    page: Option<CounterPage>,
+    /// Taken when the process begins to serve.
+    readers: Option<Readers>,
 }
 
-/// Asks a worker to stop, from another thread.
+/// Asks a worker to stop, or to look at its device's outside, from another thread.
 #[derive(Debug)]
 pub struct Stop {
     asked: AtomicBool,
+    refresh: AtomicBool,
     waker: mio::Waker,
 }
 
@@ -61,6 +72,22 @@ impl Stop {
     pub fn ask(&self) -> io::Result<()> {
         self.asked.store(true, Ordering::Release);
         self.waker.wake()
+    }
+
+    /// The worker calls [`Function::refresh`] soon.
+    ///
+    /// # Errors
+    /// If the worker could not be woken.
+    pub fn ask_to_refresh(&self) -> io::Result<()> {
+        self.refresh.store(true, Ordering::Release);
+        self.waker.wake()
+    }
+
+    /// The worker shows its counts anew, awake or not.
+    fn ask_to_show(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::debug!(%error, "cannot wake a worker");
+        }
     }
 }
 
@@ -85,6 +112,7 @@ impl Worker {
         export.register(poll.registry())?;
         let stop = Arc::new(Stop {
             asked: AtomicBool::new(false),
+            refresh: AtomicBool::new(false),
             waker,
         });
         Ok(Self {
@@ -93,7 +121,22 @@ impl Worker {
             export,
             poll,
             stop,
+            activity: Activity::default(),
+            page: None,
+            readers: None,
         })
+    }
+
+    /// Has this listening socket (non-blocking) hand a page with the worker's counts to whoever connects: `statistics`
+    /// says what is on it.
+    ///
+    /// # Errors
+    /// If there is no memory or no descriptor for the page.
+    pub fn with_readers(mut self, socket: OwnedFd) -> io::Result<Self> {
+        let page = CounterPage::new().map_err(io::Error::other)?;
+        self.readers = Some(Readers::new(socket, &page, self.stop())?);
+        self.page = Some(page);
+        Ok(self)
     }
 
     /// The exported device's name.
@@ -118,10 +161,12 @@ impl Worker {
     pub fn run(&mut self, wake_cost: Duration) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         let mut spin = Spin::new(wake_cost);
+        self.activity.begin();
         let result = loop {
             if let Err(error) = self.work(&mut events, &mut spin) {
                 break Err(error);
             }
+            self.publish();
             if self.is_done() {
                 break Ok(());
             }
@@ -134,6 +179,7 @@ impl Worker {
                     .flatten()
                     .min()
                     .map(|deadline| deadline.saturating_duration_since(before));
+                self.activity.sleeps += 1;
                 self.look(&mut events, timeout)
             } else {
                 Ok(())
@@ -148,6 +194,14 @@ impl Worker {
         };
         self.function.unmap_all();
         result
+    }
+
+    /// Shows what was counted so far, if anybody may look.
+    fn publish(&mut self) {
+        if let Some(page) = &mut self.page {
+            let (counts, work) = (self.export.counts(), self.function.work());
+            page.publish(&self.activity.page(counts, work));
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -182,15 +236,20 @@ impl Worker {
                     .deadline()
                     .is_some_and(|deadline| deadline <= now)
             {
-                idle_since = None;
+                if let Some(since) = idle_since.take() {
+                    self.activity.polled(now - since);
+                }
             } else {
-                let idle_since = *idle_since.get_or_insert(now);
-                if !self.export.has_ring() || now - idle_since >= spin.budget() {
+                let since = *idle_since.get_or_insert(now);
+                if !self.export.has_ring() || now - since >= spin.budget() {
+                    self.activity.polled(now - since);
                     return Ok(());
                 }
             }
             if now - last_look >= LOOK_INTERVAL {
+                self.activity.looks += 1;
                 self.look(events, Some(Duration::ZERO))?;
+                self.publish();
                 last_look = now;
             }
             if self.is_done() {
@@ -213,6 +272,9 @@ impl Worker {
         {
             self.export
                 .ready(self.poll.registry(), event, &mut self.function);
+        }
+        if self.stop.refresh.swap(false, Ordering::AcqRel) {
+            self.function.refresh();
         }
         // The device's own events need no more than the turn that follows, and the flag tells of the other.
         Ok(())

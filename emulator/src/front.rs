@@ -3,6 +3,7 @@
 //! One [`Export`] serves one function to one client at a time. The socket speaks vfio-user (`docs/vfio-user.md`);
 //! a client that asks for it gets rings in shared memory besides.
 
+mod counts;
 mod rate_limit;
 mod ring;
 mod vfio_user;
@@ -19,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::device::Progress as Ran;
 use crate::pci::Function;
+pub use counts::Counts;
 use rate_limit::RateLimit;
 use ring::RingFront;
 use vfio_user::{End, Progress, Session};
@@ -57,6 +59,8 @@ pub struct Export {
     /// A bounded portion was served and the socket may hold more.
     more: bool,
     complaints: RateLimit,
+    /// Of connections that are no more.
+    past: Counts,
 }
 
 impl Export {
@@ -74,6 +78,7 @@ impl Export {
             registry: None,
             more: false,
             complaints: RateLimit::default(),
+            past: Counts::default(),
         }
     }
 
@@ -117,10 +122,9 @@ impl Export {
                 }
             }
             DOORBELL => {
+                // Watched edge-triggered, so there is nothing to drain.
                 if let Some(ring) = self.ring() {
-                    // In this order: a client rings once for a sleep.
                     ring.awake();
-                    ring.drain_doorbell();
                 }
             }
             // A token of an earlier client's.
@@ -189,6 +193,13 @@ impl Export {
         self.session.as_ref().is_some_and(Session::polling_pays)
     }
 
+    /// What was counted so far, over all clients.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let now = self.session.as_ref().map(Session::counts);
+        self.past.plus(now.unwrap_or_default())
+    }
+
     fn ring(&mut self) -> Option<&mut RingFront> {
         self.session.as_mut()?.ring()
     }
@@ -241,11 +252,12 @@ impl Export {
     /// The client is gone or has to go.
     fn end(&mut self, registry: &Registry, function: &mut Function, end: &End) {
         if let Some(session) = self.session.take() {
-            session.close(registry);
+            self.past = self.past.plus(session.close(registry));
         }
         // The order matters: no DMA is on its way once the device has been reset.
         function.reset();
         function.unmap_all();
+        function.unshare_memory();
         match end {
             End::Closed => info!(export = self.label, "client disconnected"),
             reason => match self.complaints.allow() {

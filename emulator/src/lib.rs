@@ -13,3 +13,4 @@ pub mod registry;
 pub mod sandbox;
 pub mod scsi;
 pub mod signals;
+pub mod statistics;

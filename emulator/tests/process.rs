@@ -3,6 +3,7 @@
 mod process {
     pub(crate) mod client;
     mod refusals;
+    mod statistics;
 }
 
 use std::fs::{self, File};

@@ -9,7 +9,7 @@ use crate::memory::PeerLines;
 use crate::message::{Access, Message, Request, Width};
 use crate::mirror::{Effect, MirrorClient};
 use crate::producer::Producer;
-use crate::statistics::{Counters, Statistics};
+use crate::statistics::{Count, Counters, Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wait::{Sleeper, Waited};
 
@@ -37,7 +37,7 @@ pub struct Client {
     pub(crate) tickets: Option<Arc<AtomicU64>>,
     pub(crate) mirror: MirrorClient,
     pub(crate) failed: Option<Error>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) tally: Tally,
 }
 
 impl Client {
@@ -76,7 +76,7 @@ impl Client {
             }
             client.mirror.published(None, client.producer.position());
             client.mirror.end(client.producer.position());
-            client.counters.posted.add(count);
+            client.tally.add(Count::Posted, count);
             client.kick();
             result
         })
@@ -107,7 +107,7 @@ impl Client {
             let known = plain.then_some((effect, value, seen));
             client.mirror.published(known, end);
             client.mirror.end(end);
-            client.counters.posted.add(result.is_ok().into());
+            client.tally.add(Count::Posted, result.is_ok().into());
             client.kick();
             result
         })
@@ -124,7 +124,7 @@ impl Client {
             let consumed = position - client.producer.outstanding()?;
             let tickets = client.tickets.as_deref();
             let value = client.mirror.read(register, position, consumed, tickets)?;
-            client.counters.mirrored.add(value.is_some().into());
+            client.tally.add(Count::Mirrored, value.is_some().into());
             Ok(value)
         })
     }
@@ -157,7 +157,7 @@ impl Client {
     /// This client's counts.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        self.tally.counters()
     }
 
     /// What the worker says of itself, as of its last sleep. All channels together.
@@ -259,7 +259,7 @@ impl Client {
                 value
             }
         };
-        self.counters.crossings.add(1);
+        self.tally.add(Count::Crossings, 1);
         if value & !request.reply_mask() != 0 {
             return Err(Violation::Reply(value).into());
         }
@@ -267,7 +267,7 @@ impl Client {
     }
 
     /// Rings the worker's doorbell if it sleeps and this client has not rung for that sleep.
-    fn kick(&mut self) {
+    pub(crate) fn kick(&mut self) {
         // SYNC: pairs with the fence in `Server::prepare_sleep`. Either this look sees the flag, or the worker, which looks
         // once more after it set the flag, sees what was published.
         fence(Ordering::SeqCst);
@@ -275,9 +275,9 @@ impl Client {
         if sleep != 0 && sleep != self.rung {
             self.rung = sleep;
             self.doorbell.ring();
-            self.counters.doorbells_sent.add(1);
+            self.tally.add(Count::DoorbellsSent, 1);
         } else {
-            self.counters.doorbells_suppressed.add(1);
+            self.tally.add(Count::DoorbellsSuppressed, 1);
         }
     }
 
@@ -287,7 +287,7 @@ impl Client {
     }
 
     fn count(&self, waited: Waited) {
-        self.counters.spins.add(waited.spun.into());
-        self.counters.blocks.add(waited.slept);
+        self.tally.add(Count::Spins, waited.spun.into());
+        self.tally.add(Count::Blocks, waited.slept);
     }
 }

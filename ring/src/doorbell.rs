@@ -1,11 +1,13 @@
 //! Step 4, ring: eventfds that wake a peer, written only when it says that it sleeps.
 
-#[cfg(not(loom))]
-pub(crate) use kernel::Doorbell;
+#[cfg(all(test, not(loom)))]
+pub(crate) use kernel::CALLS;
 #[cfg(not(loom))]
 pub use kernel::PeerWatch;
+#[cfg(not(loom))]
+pub(crate) use kernel::{Alarm, Doorbell};
 #[cfg(loom)]
-pub(crate) use modelled::{Doorbell, PeerWatch};
+pub(crate) use modelled::{Alarm, Doorbell};
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +26,29 @@ pub(crate) enum Wake {
 
 #[cfg(not(loom))]
 mod kernel {
+    use std::mem::MaybeUninit;
     use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::sync::Arc;
     use std::time::Duration;
 
+    use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
     use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
     use rustix::fs::{OFlags, fcntl_getfl, fstat};
     use rustix::io::{Errno, read, write};
 
     use super::Wake;
     use crate::error::SetupError;
+
+    #[cfg(test)]
+    thread_local! {
+        /// System calls that this thread has made for doorbells.
+        pub(crate) static CALLS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    fn count_call() {
+        CALLS.set(CALLS.get() + 1);
+    }
 
     const NOW: Timespec = Timespec {
         tv_sec: 0,
@@ -43,9 +58,10 @@ mod kernel {
     /// An eventfd. Clones share it.
     ///
     /// The peer holds the same open file. It can saturate the counter and, where its seccomp filter does not forbid
-    /// `fcntl(F_SETFL)`, clear `O_NONBLOCK`: a write would then block for ever. So each write and read polls first, and a
-    /// saturated counter counts as rung, as it is readable. What remains is a peer that clears the flag *and* saturates (or
-    /// drains) the counter between the poll and the write: this is why the emulator's filter forbids `F_SETFL`.
+    /// `fcntl(F_SETFL)`, clear `O_NONBLOCK`: a write would then block for ever. (`RWF_NOWAIT` would be the kernel's own
+    /// answer, but an eventfd takes it for reads only.) So each write and read looks at the flag first, and polls if it
+    /// was cleared. What remains is a peer that clears the flag *and* saturates (or drains) the counter between
+    /// the look and the write: this is why the emulator's filter forbids `F_SETFL`.
     #[derive(Clone, Debug)]
     pub(crate) struct Doorbell {
         eventfd: Arc<OwnedFd>,
@@ -76,47 +92,35 @@ mod kernel {
 
         /// Rings. Never blocks; a failure is the doing of the peer that gave the descriptor, and costs its own wake-up.
         pub(crate) fn ring(&self) {
-            if self.polls(PollFlags::OUT) {
+            if self.cannot_block(PollFlags::OUT) {
+                #[cfg(test)]
+                count_call();
                 let _ = write(&self.eventfd, &1_u64.to_ne_bytes());
             }
         }
 
         /// Forgets that it was rung.
         pub(crate) fn drain(&self) {
-            if self.polls(PollFlags::IN) {
+            if self.cannot_block(PollFlags::IN) {
+                #[cfg(test)]
+                count_call();
                 let _ = read(&self.eventfd, &mut [0; 8]);
             }
         }
 
+        fn cannot_block(&self, flags: PollFlags) -> bool {
+            #[cfg(test)]
+            count_call();
+            fcntl_getfl(&self.eventfd).is_ok_and(|status| status.contains(OFlags::NONBLOCK))
+                || self.polls(flags)
+        }
+
         fn polls(&self, flags: PollFlags) -> bool {
+            #[cfg(test)]
+            count_call();
             let mut fds = [PollFd::new(&self.eventfd, flags)];
             poll(&mut fds, Some(&NOW)).is_ok()
                 && fds.iter().any(|fd| fd.revents().intersects(flags))
-        }
-
-        /// Sleeps until it is rung, the peer dies, or `timeout` is over; then forgets that it was rung.
-        pub(crate) fn wait(&self, watch: &PeerWatch, timeout: Duration) -> Result<Wake, Errno> {
-            let timeout = Timespec {
-                tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: timeout.subsec_nanos().into(),
-            };
-            let (peer, gone) = watch.what();
-            let mut fds = [
-                PollFd::new(&self.eventfd, PollFlags::IN),
-                PollFd::from_borrowed_fd(peer, gone),
-            ];
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(0) => return Ok(Wake::TimedOut),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-            let [bell, peer] = fds.map(|fd| fd.revents());
-            // The bell goes first: what the peer did before it died counts.
-            if bell.is_empty() && !peer.is_empty() {
-                return Ok(Wake::PeerGone);
-            }
-            self.drain();
-            Ok(Wake::Rung)
         }
     }
 
@@ -136,10 +140,64 @@ mod kernel {
     }
 
     impl PeerWatch {
-        fn what(&self) -> (BorrowedFd<'_>, PollFlags) {
+        fn what(&self) -> (BorrowedFd<'_>, EventFlags) {
             match self {
-                Self::Socket(socket) => (socket.as_fd(), PollFlags::RDHUP),
-                Self::Process(pidfd) => (pidfd.as_fd(), PollFlags::IN),
+                Self::Socket(socket) => (socket.as_fd(), EventFlags::RDHUP),
+                Self::Process(pidfd) => (pidfd.as_fd(), EventFlags::IN),
+            }
+        }
+    }
+
+    /// What wakes a side that sleeps: its doorbell, and its peer's end.
+    ///
+    /// The doorbell is watched edge-triggered. Each write to an eventfd is an edge, whatever its counter says, so a sleep
+    /// is one system call: nothing has to be read for the next edge to be heard. The counter only grows; to fill it
+    /// by ringing takes longer than machines last.
+    #[derive(Debug)]
+    pub(crate) struct Alarm {
+        epoll: OwnedFd,
+        /// Kept open: what is closed is watched no longer.
+        _bell: Doorbell,
+        _peer: PeerWatch,
+    }
+
+    impl Alarm {
+        const BELL: u64 = 0;
+        const PEER: u64 = 1;
+
+        /// An alarm that rings when `bell` does, or when the peer is gone.
+        pub(crate) fn new(bell: Doorbell, peer: PeerWatch) -> Result<Self, SetupError> {
+            let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+            let edges = EventFlags::IN | EventFlags::ET;
+            epoll::add(&epoll, &bell, EventData::new_u64(Self::BELL), edges)?;
+            let (fd, gone) = peer.what();
+            epoll::add(&epoll, fd, EventData::new_u64(Self::PEER), gone)?;
+            Ok(Self {
+                epoll,
+                _bell: bell,
+                _peer: peer,
+            })
+        }
+
+        /// Sleeps until the bell has been rung since the last sleep, the peer has died, or `timeout` (rounded up to
+        /// milliseconds) is over.
+        pub(crate) fn sleep(&self, timeout: Duration) -> Result<Wake, Errno> {
+            let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+            // No longer than a plain epoll_wait can: epoll_pwait2 is not in every filter of a VMM.
+            let milliseconds = i32::try_from(milliseconds).unwrap_or(i32::MAX);
+            let timeout = Timespec {
+                tv_sec: (milliseconds / 1000).into(),
+                tv_nsec: (milliseconds % 1000 * 1_000_000).into(),
+            };
+            #[cfg(test)]
+            count_call();
+            let mut events = [MaybeUninit::uninit(); 2];
+            match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+                Ok(([], _)) => Ok(Wake::TimedOut),
+                // The bell goes first: what the peer did before it died counts.
+                Ok(([event], _)) if event.data.u64() == Self::PEER => Ok(Wake::PeerGone),
+                Ok(_) | Err(Errno::INTR) => Ok(Wake::Rung),
+                Err(errno) => Err(errno),
             }
         }
     }
@@ -177,18 +235,25 @@ mod modelled {
             *self.state.0.lock().unwrap() = false;
         }
 
-        pub(crate) fn wait(&self, _: &PeerWatch, _: Duration) -> Result<Wake, Errno> {
+        /// As an edge-triggered watcher sleeps: one ring, or several since the last sleep, end one sleep.
+        pub(crate) fn sleep(&self) {
             let (rung, condition) = &*self.state;
             let mut rung = rung.lock().unwrap();
             while !*rung {
                 rung = condition.wait(rung).unwrap();
             }
             *rung = false;
-            Ok(Wake::Rung)
         }
     }
 
-    /// The model's peers do not die.
-    #[derive(Clone, Debug)]
-    pub(crate) struct PeerWatch;
+    /// The model's peers do not die, and its time does not run out.
+    #[derive(Debug)]
+    pub(crate) struct Alarm(pub(crate) Doorbell);
+
+    impl Alarm {
+        pub(crate) fn sleep(&self, _: Duration) -> Result<Wake, Errno> {
+            self.0.sleep();
+            Ok(Wake::Rung)
+        }
+    }
 }

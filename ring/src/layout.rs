@@ -3,6 +3,7 @@
 //! All offsets follow from the [`Geometry`] and from nothing else; `docs/ring-protocol.md` has the same as tables.
 
 use crate::error::SetupError;
+use crate::shared::Shape;
 
 /// The protocol version that the headers and the setup commands carry.
 pub const VERSION: u32 = 1;
@@ -75,6 +76,11 @@ impl Geometry {
     /// Offset of a channel's "client sleeps" flag in the requests memory.
     pub(crate) const fn client_flag(channel: u32) -> u64 {
         PAIR + PAIR * channel as u64
+    }
+
+    /// Offset of a channel's statistics in the requests memory: beside the flag, where nobody polls.
+    pub(crate) const fn client_statistics(channel: u32) -> u64 {
+        Self::client_flag(channel) + LINE
     }
 
     /// Offset of a channel's first slot in the requests memory.
@@ -151,6 +157,16 @@ impl Memory {
             Self::Requests => *b"OUTRREQ1",
             Self::Mailboxes => *b"OUTRBOX1",
             Self::Device { .. } => *b"OUTRDEV1",
+        }
+    }
+
+    /// What it must look like.
+    pub(crate) fn shape(self, geometry: Geometry) -> Shape {
+        Shape {
+            name: self.name(),
+            size: geometry.size(self),
+            header: header(self, geometry),
+            both_write: self == Self::Mailboxes,
         }
     }
 

@@ -104,8 +104,12 @@ mod mailbox;
 mod memory;
 mod message;
 mod mirror;
+#[cfg(not(loom))]
+mod page;
 mod producer;
 mod server;
+#[cfg(not(loom))]
+mod shared;
 mod statistics;
 mod sync;
 mod wait;
@@ -121,6 +125,8 @@ pub use error::{Error, SetupError, Violation};
 pub use layout::{Geometry, VERSION};
 pub use message::{Access, Request, Width};
 pub use mirror::{Effect, MAX_MIRRORED, Mirrored, Serve};
+#[cfg(not(loom))]
+pub use page::{CounterPage, CounterView, LINE_COUNTERS, PAGE_LINES, PageCounters};
 pub use server::Server;
 #[cfg(not(loom))]
 pub use session::{ClientSetup, ServerSetup};

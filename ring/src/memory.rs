@@ -56,6 +56,11 @@ impl OwnLine<'_> {
         self.0.body.store_first(value);
     }
 
+    /// Writes one word of the body, 0 to 6.
+    pub(crate) fn fill_at(self, word: usize, value: u64) {
+        self.0.body.store_at(word, value);
+    }
+
     /// Writes the stamp: everything before it is visible to whoever acquires it.
     pub(crate) fn release(self, stamp: u64) {
         self.0.stamp.store(stamp, Ordering::Release);
@@ -144,6 +149,12 @@ mod mapped {
 
         pub(super) fn store(&self, body: Body) {
             for (word, value) in self.0.iter().zip(body) {
+                word.store(value, Ordering::Relaxed);
+            }
+        }
+
+        pub(super) fn store_at(&self, word: usize, value: u64) {
+            if let Some(word) = self.0.get(word) {
                 word.store(value, Ordering::Relaxed);
             }
         }
@@ -293,6 +304,11 @@ mod modelled {
         pub(super) fn store(&self, body: Body) {
             // SAFETY: loom has checked that nobody else is here.
             self.0.with_mut(|to| unsafe { *to = body });
+        }
+
+        pub(super) fn store_at(&self, word: usize, value: u64) {
+            // SAFETY: as above.
+            self.0.with_mut(|to| unsafe { (&mut *to)[word] = value });
         }
 
         pub(super) fn store_first(&self, value: u64) {

@@ -12,14 +12,14 @@ use loom::thread;
 
 use crate::client::Client;
 use crate::consumer::Consumer;
-use crate::doorbell::{Doorbell, PeerWatch};
+use crate::doorbell::{Alarm, Doorbell};
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::memory::Mapping;
 use crate::message::{Access, Request, Width};
 use crate::mirror::{MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
 use crate::server::{Channel, Server};
-use crate::statistics::Statistics;
+use crate::statistics::{Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Sleeper;
 
@@ -44,13 +44,13 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         let counters = consumed.iter().map(Mapping::peer).collect();
         let consumed = &consumed[channel];
         let (client_flag, client_bell) = (Mapping::new(1), Doorbell::new());
+        let claims = Mapping::new(1);
         clients.push(Client {
             producer: Producer::new(ring.own(), consumed.peer()),
             mailbox: MailboxClient::new(mailbox.own()),
             sleeper: Sleeper {
                 flag: client_flag.own(),
-                doorbell: client_bell.clone(),
-                watch: PeerWatch,
+                alarm: Alarm(client_bell.clone()),
                 deadline: Duration::MAX,
                 number: 0,
             },
@@ -61,12 +61,13 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
             tickets: tickets.clone(),
             mirror: MirrorClient::new(Some(mirror.peer()), 1, posted.clone(), channel, counters),
             failed: None,
-            counters: Default::default(),
+            tally: Tally::new(claims.own()),
         });
         served.push(Channel {
             consumer: Consumer::new(ring.peer(), consumed.own()),
             mailbox: MailboxServer::new(mailbox.own()),
             client: client_flag.peer(),
+            claims: claims.peer(),
             doorbell: client_bell,
             rung: 0,
             target: 0,
@@ -87,6 +88,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
 }
 
 /// The worker: serves a register until `count` requests came, and sleeps whenever there is nothing. The requests, in order.
+/// It watches its doorbell edge-triggered, so it never drains it.
 fn work(mut server: Server, count: usize) -> Vec<Request> {
     let mut register = 0;
     let mut requests = Vec::new();
@@ -103,10 +105,9 @@ fn work(mut server: Server, count: usize) -> Vec<Request> {
         });
         if !found.unwrap() {
             if server.prepare_sleep() {
-                server.doorbell.wait(&PeerWatch, Duration::MAX).unwrap();
+                server.doorbell.sleep();
             }
             server.awake();
-            server.drain_doorbell();
         }
     }
     requests
@@ -192,7 +193,7 @@ fn a_fence_waits_for_the_effect() {
                 };
                 if !server.turn(serve).unwrap() {
                     if server.prepare_sleep() {
-                        server.doorbell.wait(&PeerWatch, Duration::MAX).unwrap();
+                        server.doorbell.sleep();
                     }
                     server.awake();
                     server.drain_doorbell();

@@ -27,6 +27,8 @@ pub(crate) struct Channel {
     pub(crate) mailbox: MailboxServer,
     /// "The client sleeps": the number of its sleep, 0 while awake.
     pub(crate) client: PeerLines,
+    /// What the client counts.
+    pub(crate) claims: PeerLines,
     pub(crate) doorbell: Doorbell,
     /// The client's last sleep that was rung for.
     pub(crate) rung: u64,
@@ -59,7 +61,8 @@ impl Channel {
 /// A session, the answering end: the device worker's. One thread uses it at a time.
 ///
 /// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the doorbell
-/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`].
+/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`]. Best is an epoll
+/// instance that watches it edge-triggered, as then a sleep is one system call.
 /// After an error the session is over: drop it.
 #[derive(Debug)]
 pub struct Server {
@@ -321,7 +324,8 @@ impl Server {
         self.flag.at(0).set(0);
     }
 
-    /// Forgets that the doorbell was rung. Only between [`Server::awake`] and the next [`Server::prepare_sleep`]: a
+    /// Forgets that the doorbell was rung: for who watches it level-triggered, with `poll`. Who watches it edge-triggered hears
+    /// each ring without. Only between [`Server::awake`] and the next [`Server::prepare_sleep`]: a
     /// client rings once for a sleep, so a ring that is drained within that sleep is lost.
     pub fn drain_doorbell(&self) {
         self.doorbell.drain();
@@ -341,6 +345,15 @@ impl Server {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.statistics
+    }
+
+    /// What the clients say of themselves, all channels together: any numbers, if they lie.
+    #[must_use]
+    pub fn client_statistics(&self) -> Statistics {
+        self.channels
+            .iter()
+            .map(|channel| Statistics::from_words(channel.claims.at(0).body()))
+            .fold(Statistics::default(), Statistics::plus)
     }
 
     fn anything(&self) -> bool {

@@ -5,121 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use memfd::{FileSeal, Memfd, MemfdOptions};
-use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
-
 use crate::client::Client;
 use crate::consumer::Consumer;
-use crate::doorbell::{Doorbell, PeerWatch};
+use crate::doorbell::{Alarm, Doorbell, PeerWatch};
 use crate::error::SetupError;
-use crate::layout::{Geometry, HEADER_BYTES, Memory, header, mirror_bytes, mirror_lines};
+use crate::layout::{Geometry, Memory, mirror_bytes, mirror_lines};
 use crate::mailbox::{MailboxClient, MailboxServer};
-use crate::memory::{Mapping, OwnLines, PeerLines};
 use crate::mirror::{MAX_MIRRORED, MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
 use crate::server::{Channel, Server};
-use crate::statistics::{Counters, Statistics};
+use crate::shared::Shared;
+use crate::statistics::{Statistics, Tally};
 use crate::wait::{Pace, Sleeper, pinned_cpu, wake_cost};
-
-/// Seals that every memory has.
-const SIZE_SEALS: SealFlags = SealFlags::SHRINK
-    .union(SealFlags::GROW)
-    .union(SealFlags::SEAL);
-
-/// A memory, on either side.
-#[derive(Debug)]
-struct Shared {
-    fd: OwnedFd,
-    mapping: Arc<Mapping>,
-}
-
-impl Shared {
-    /// A new memory of zeroes behind its header, mapped to write, then sealed. What only this side may write is sealed
-    /// against other writers.
-    fn create(memory: Memory, geometry: Geometry) -> Result<Self, SetupError> {
-        let memfd = MemfdOptions::new()
-            .allow_sealing(true)
-            .create(memory.name())
-            .map_err(memfd_error)?;
-        let size = geometry.size(memory);
-        memfd.as_file().set_len(size)?;
-        rustix::io::pwrite(memfd.as_file(), &header(memory, geometry), 0)?;
-        let mapping = Mapping::new(memfd.as_file().as_fd(), size, true)?;
-        let mut seals = vec![FileSeal::SealShrink, FileSeal::SealGrow];
-        if memory != Memory::Mailboxes {
-            // After the mapping was made: it stays writable, and no other will be.
-            seals.push(FileSeal::SealFutureWrite);
-        }
-        seals.push(FileSeal::SealSeal);
-        memfd.add_seals(&seals).map_err(memfd_error)?;
-        Ok(Self {
-            fd: memfd.into_file().into(),
-            mapping,
-        })
-    }
-
-    /// A memory that the peer made. Everything about it is checked before it is mapped, and cannot change afterwards.
-    fn adopt(fd: OwnedFd, memory: Memory, geometry: Geometry) -> Result<Self, SetupError> {
-        const TMPFS: i64 = 0x0102_1994;
-        let name = memory.name();
-        let memfd = Memfd::try_from_fd(fd).map_err(|_| SetupError::NotMemfd(name))?;
-        // Huge pages are sealable too, but can run out at the first touch, which is a SIGBUS.
-        let filesystem = fstatfs(memfd.as_file())?;
-        if filesystem.f_type != TMPFS {
-            return Err(SetupError::NotMemfd(name));
-        }
-        let seals = fcntl_get_seals(memfd.as_file())?;
-        let writers = seals & (SealFlags::WRITE | SealFlags::FUTURE_WRITE);
-        let expected_writers = match memory {
-            Memory::Mailboxes => SealFlags::empty(),
-            Memory::Requests | Memory::Device { .. } => SealFlags::FUTURE_WRITE,
-        };
-        if !seals.contains(SIZE_SEALS) || writers != expected_writers {
-            return Err(SetupError::Seals(name));
-        }
-        let expected = geometry.size(memory);
-        let found = fstat(memfd.as_file())?.st_size;
-        if u64::try_from(found) != Ok(expected) {
-            let found = u64::try_from(found).unwrap_or(0);
-            return Err(SetupError::Size {
-                memory: name,
-                expected,
-                found,
-            });
-        }
-        let mut bytes = [0; HEADER_BYTES];
-        let length = rustix::io::pread(memfd.as_file(), &mut bytes, 0)?;
-        if length != HEADER_BYTES || bytes != header(memory, geometry) {
-            return Err(SetupError::Header(name));
-        }
-        let writable = memory == Memory::Mailboxes;
-        let mapping = Mapping::new(memfd.as_file().as_fd(), expected, writable)?;
-        Ok(Self {
-            fd: memfd.into_file().into(),
-            mapping,
-        })
-    }
-
-    fn own(&self, offset: u64, lines: u64) -> Result<OwnLines, SetupError> {
-        self.mapping.own(offset, lines).ok_or_else(outside)
-    }
-
-    fn peer(&self, offset: u64, lines: u64) -> Result<PeerLines, SetupError> {
-        self.mapping.peer(offset, lines).ok_or_else(outside)
-    }
-}
-
-fn outside() -> SetupError {
-    SetupError::Io(std::io::ErrorKind::InvalidInput.into())
-}
-
-fn memfd_error(error: memfd::Error) -> SetupError {
-    match error {
-        memfd::Error::Create(error)
-        | memfd::Error::AddSeals(error)
-        | memfd::Error::GetSeals(error) => error.into(),
-    }
-}
 
 /// The client's half of a setup: memories and doorbells made, not yet answered.
 #[derive(Debug)]
@@ -136,8 +33,8 @@ impl ClientSetup {
     /// # Errors
     /// [`SetupError::Io`]: no descriptors or memory left.
     pub fn new(geometry: Geometry) -> Result<Self, SetupError> {
-        let requests = Shared::create(Memory::Requests, geometry)?;
-        let mailboxes = Shared::create(Memory::Mailboxes, geometry)?;
+        let requests = Shared::create(Memory::Requests.shape(geometry))?;
+        let mailboxes = Shared::create(Memory::Mailboxes.shape(geometry))?;
         let doorbells = (0..geometry.channels())
             .map(|_| Doorbell::new())
             .collect::<Result<_, _>>()?;
@@ -158,13 +55,13 @@ impl ClientSetup {
     /// For the worker: the requests memory.
     #[must_use]
     pub fn requests(&self) -> BorrowedFd<'_> {
-        self.requests.fd.as_fd()
+        self.requests.descriptor()
     }
 
     /// For the worker: the mailboxes memory.
     #[must_use]
     pub fn mailboxes(&self) -> BorrowedFd<'_> {
-        self.mailboxes.fd.as_fd()
+        self.mailboxes.descriptor()
     }
 
     /// For the worker: the channels' doorbells, from channel 0 on.
@@ -195,7 +92,7 @@ impl ClientSetup {
             doorbells,
         } = self;
         let memory = device_memory(mirrored(mirror_bytes)?)?;
-        let device = Shared::adopt(device, memory, geometry)?;
+        let device = Shared::adopt(device, memory.shape(geometry))?;
         let posted: Arc<[Posted]> = (0..geometry.channels())
             .map(|_| Posted::default())
             .collect();
@@ -218,8 +115,7 @@ impl ClientSetup {
             let slots = requests.own(geometry.slots_at(channel), geometry.slots().into())?;
             let sleeper = Sleeper {
                 flag: requests.own(Geometry::client_flag(channel), 1)?,
-                doorbell,
-                watch: watch.clone(),
+                alarm: Alarm::new(doorbell, watch.clone())?,
                 deadline,
                 number: 0,
                 pace: Pace::new(wake_cost),
@@ -235,7 +131,7 @@ impl ClientSetup {
                 tickets: tickets.clone(),
                 mirror: mirror(channel)?,
                 failed: None,
-                counters: Arc::new(Counters::default()),
+                tally: Tally::new(requests.own(Geometry::client_statistics(channel), 1)?),
             })
         };
         (0..geometry.channels())
@@ -269,9 +165,9 @@ impl ServerSetup {
         mailboxes: OwnedFd,
         registers: u32,
     ) -> Result<Self, SetupError> {
-        let requests = Shared::adopt(requests, Memory::Requests, geometry)?;
-        let mailboxes = Shared::adopt(mailboxes, Memory::Mailboxes, geometry)?;
-        let device = Shared::create(device_memory(registers)?, geometry)?;
+        let requests = Shared::adopt(requests, Memory::Requests.shape(geometry))?;
+        let mailboxes = Shared::adopt(mailboxes, Memory::Mailboxes.shape(geometry))?;
+        let device = Shared::create(device_memory(registers)?.shape(geometry))?;
         let doorbell = Doorbell::new()?;
         Ok(Self {
             geometry,
@@ -287,7 +183,7 @@ impl ServerSetup {
     /// For the client: the device memory.
     #[must_use]
     pub fn device(&self) -> BorrowedFd<'_> {
-        self.device.fd.as_fd()
+        self.device.descriptor()
     }
 
     /// For the client: the worker's doorbell.
@@ -357,6 +253,7 @@ impl ServerSetup {
                 consumer: Consumer::new(slots, device.own(Geometry::consumed(channel), 1)?),
                 mailbox: MailboxServer::new(mailboxes.own(Geometry::mailbox(channel), 1)?),
                 client: requests.peer(Geometry::client_flag(channel), 1)?,
+                claims: requests.peer(Geometry::client_statistics(channel), 1)?,
                 doorbell,
                 rung: 0,
                 target: 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 #[cfg(not(loom))]
 use std::time::Instant;
 
-use crate::doorbell::{Doorbell, PeerWatch, Wake};
+use crate::doorbell::{Alarm, Wake};
 use crate::error::Error;
 use crate::memory::OwnLines;
 use crate::sync::{Ordering, fence};
@@ -28,8 +28,7 @@ pub(crate) struct Waited {
 pub(crate) struct Sleeper {
     /// "The client sleeps": the number of the sleep, 0 while awake. Word 0 of the body: the CPU that the thread is bound to.
     pub(crate) flag: OwnLines,
-    pub(crate) doorbell: Doorbell,
-    pub(crate) watch: PeerWatch,
+    pub(crate) alarm: Alarm,
     pub(crate) deadline: Duration,
     /// Sleeps so far.
     pub(crate) number: u64,
@@ -108,7 +107,7 @@ impl Sleeper {
             let mut found = ready();
             let mut wake = Ok(Wake::Rung);
             if matches!(found, Ok(None)) {
-                wake = self.doorbell.wait(&self.watch, left);
+                wake = self.alarm.sleep(left);
                 waited.slept += 1;
                 found = ready();
             }

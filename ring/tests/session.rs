@@ -205,6 +205,8 @@ fn sleeping_workers_are_rung_once_for_a_sleep() {
     assert_eq!(server.statistics().blocks, 3);
     assert!(server.prepare_sleep());
     assert_eq!(client.worker_statistics().posted, 10);
+    // What a client counts, the worker sees without asking.
+    assert_eq!(server.client_statistics(), client.counters().snapshot());
 }
 
 #[test]

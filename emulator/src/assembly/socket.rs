@@ -16,8 +16,33 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::config::export::{Export, Socket};
-use crate::config::{OptionError, Problem};
+use crate::config::{Config, OptionError, Problem};
 use crate::front::Endpoint;
+
+/// Closes every inherited descriptor but the standard ones and those that exports name. To be called once, before the process
+/// has opened anything itself.
+///
+/// # Errors
+/// What the kernel says; before Linux 5.9 it cannot do so.
+pub fn close_inherited(config: &Config) -> io::Result<()> {
+    let mut kept: Vec<_> = config
+        .exports
+        .iter()
+        .filter_map(|export| match export.socket {
+            Socket::Descriptor(number) => u32::try_from(number).ok(),
+            Socket::Path(_) => None,
+        })
+        .collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept {
+        if first < number {
+            sys::close(first..=number - 1)?;
+        }
+        first = first.max(number.saturating_add(1));
+    }
+    Ok(sys::close(first..=u32::MAX)?)
+}
 
 /// For each export its inherited socket, if it has one. Nothing else may be open yet but the standard descriptors.
 pub(super) fn adopt_all(exports: &[Export]) -> Result<Vec<Option<Endpoint>>, OptionError> {
@@ -48,7 +73,8 @@ pub(super) fn bind_rest(
     let endpoint =
         |(export, inherited): (&Export, Option<Endpoint>)| match (&export.socket, inherited) {
             (Socket::Path(path), None) => {
-                listen(path).map_err(|problem| export.place.error(problem))
+                let socket = listen(path).map_err(|problem| export.place.error(problem))?;
+                Ok(Endpoint::Listening(socket))
             }
             (_, Some(endpoint)) => Ok(endpoint),
             (Socket::Descriptor(number), None) => Err(export.place.error(Problem::refused(
@@ -57,6 +83,15 @@ pub(super) fn bind_rest(
             ))),
         };
     exports.iter().zip(inherited).map(endpoint).collect()
+}
+
+/// Binds the sockets for readers of statistics.
+pub(super) fn bind_statistics(exports: &[Export]) -> Result<Vec<Option<OwnedFd>>, OptionError> {
+    let bind = |export: &Export| {
+        let socket = export.statistics.as_deref().map(listen).transpose();
+        socket.map_err(|problem| export.place.error(problem))
+    };
+    exports.iter().map(bind).collect()
 }
 
 /// What an inherited descriptor is.
@@ -83,7 +118,7 @@ fn inherited(fd: OwnedFd) -> io::Result<Endpoint> {
 }
 
 /// Listens on a path, after removing a socket on which nobody listens any more.
-fn listen(path: &Path) -> Result<Endpoint, Problem> {
+fn listen(path: &Path) -> Result<OwnedFd, Problem> {
     let name = path.display();
     let cannot = |why: &dyn std::fmt::Display, mend: &str| {
         Problem::refused(format!("cannot listen on '{name}': {why}"), mend)
@@ -115,7 +150,7 @@ fn listen(path: &Path) -> Result<Endpoint, Problem> {
         Ok(listener)
     });
     match listener {
-        Ok(listener) => Ok(Endpoint::Listening(listener.into())),
+        Ok(listener) => Ok(listener.into()),
         Err(error) => Err(match error.kind() {
             ErrorKind::NotFound => cannot(
                 &"there is no such directory",

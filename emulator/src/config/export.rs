@@ -16,6 +16,8 @@ pub struct Export {
     pub device: String,
     /// Where clients come from.
     pub socket: Socket,
+    /// A UNIX socket to listen on for readers of statistics.
+    pub statistics: Option<PathBuf>,
 }
 
 /// Where clients come from.
@@ -44,7 +46,7 @@ impl Export {
     pub(super) fn parse(options: Options) -> Result<Self, OptionError> {
         options.required("type", "vfio-user")?;
         options.choice("type", &[("vfio-user", ())])?;
-        options.only(&["type", "device", "path", "fd"])?;
+        options.only(&["type", "device", "path", "fd", "stats"])?;
         let device = options.required("device", "lsi0")?.to_owned();
         let socket = match (options.get("path"), options.number("fd", 3..=1 << 20)?) {
             (Some(_), Some(_)) => {
@@ -52,23 +54,30 @@ impl Export {
             }
             (None, Some(fd)) => Socket::Descriptor(RawFd::try_from(fd).unwrap_or(RawFd::MAX)),
             (_, None) => {
-                let path = options.required("path", "/run/lsi0.sock")?;
-                if path.len() > LONGEST_PATH {
-                    return Err(options.bad(
-                        "path",
-                        path,
-                        format!("at most {LONGEST_PATH} bytes, this has {}", path.len()),
-                    ));
-                }
-                Socket::Path(path.into())
+                options.required("path", "/run/lsi0.sock")?;
+                Socket::Path(socket_path(&options, "path")?.unwrap_or_default())
             }
         };
+        let statistics = socket_path(&options, "stats")?;
         Ok(Self {
             device,
             socket,
+            statistics,
             place: options.place().clone(),
         })
     }
+}
+
+/// The path of a socket to listen on, if the option is given.
+fn socket_path(options: &Options, key: &'static str) -> Result<Option<PathBuf>, OptionError> {
+    let Some(path) = options.get(key) else {
+        return Ok(None);
+    };
+    if path.len() > LONGEST_PATH {
+        let limit = format!("at most {LONGEST_PATH} bytes, this has {}", path.len());
+        return Err(options.bad(key, path, limit));
+    }
+    Ok(Some(path.into()))
 }
 
 /// Checks that each export names a controller of its own and a socket of its own, and that each controller is served.
@@ -102,6 +111,12 @@ pub(super) fn check_all(exports: &[Export], controllers: &[Controller]) -> Resul
         };
         if !sockets.insert((key, name.clone())) {
             return Err(taken(key, &name));
+        }
+        if let Some(path) = &export.statistics {
+            let name = path.display().to_string();
+            if !sockets.insert(("path", name.clone())) {
+                return Err(taken("stats", &name));
+            }
         }
     }
     match controllers

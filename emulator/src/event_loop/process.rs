@@ -4,13 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
 use super::Worker;
-use crate::signals::Signals;
+use super::readers::Readers;
+use crate::signals::{Order, Signals};
 
 /// Why the process could not serve on.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +62,10 @@ pub fn serve<E: From<Failure>>(
     let ended = Arc::new(ended.map_err(|error| io(error.into()))?);
     let start = Arc::new(Barrier::new(workers.len() + 1));
     let mut threads = Vec::with_capacity(workers.len());
+    let mut readers = Vec::new();
     for mut worker in workers {
         let (label, stop) = (worker.label().to_owned(), worker.stop());
+        readers.extend(worker.readers.take());
         let (start, leaving) = (Arc::clone(&start), Leaving(Arc::clone(&ended)));
         let thread = thread::Builder::new().name(label.clone()).spawn(move || {
             let _leaving = leaving;
@@ -75,7 +78,11 @@ pub fn serve<E: From<Failure>>(
     start.wait();
     ready();
 
-    let outcome = wait(signals, &ended, threads.len());
+    let refresh = || {
+        let mut stops = threads.iter().map(|(_, stop, _)| stop);
+        stops.try_for_each(|stop| stop.ask_to_refresh())
+    };
+    let outcome = wait(signals, &ended, threads.len(), refresh, &readers);
     let mut failure = outcome.err().map(Failure::from);
     for (_, stop, _) in &threads {
         if let Err(error) = stop.ask() {
@@ -96,29 +103,60 @@ pub fn serve<E: From<Failure>>(
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-/// Waits for a signal, or until `running` workers have ended.
-fn wait(signals: &Signals, ended: &OwnedFd, mut running: usize) -> io::Result<()> {
+/// Readers of statistics are served one at a time, this far apart: each wakes a worker.
+const READERS_APART: Duration = Duration::from_millis(10);
+
+/// Waits for a signal that asks for the end, or until `running` workers have ended. Meanwhile has `refresh` called at the other
+/// signal, and hands out pages of statistics.
+fn wait(
+    signals: &Signals,
+    ended: &OwnedFd,
+    mut running: usize,
+    refresh: impl Fn() -> io::Result<()>,
+    readers: &[Readers],
+) -> io::Result<()> {
+    let mut not_before = Instant::now();
     while running > 0 {
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(signals, PollFlags::IN),
             PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, None) {
+        let pause = not_before.saturating_duration_since(Instant::now());
+        let pause = Timespec::try_from(pause).map_err(io::Error::other)?;
+        let mut timeout = None;
+        if pause == Timespec::default() {
+            fds.extend(readers.iter().map(|it| PollFd::new(it, PollFlags::IN)));
+        } else {
+            timeout = Some(&pause);
+        }
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [signal, _] = fds.map(|fd| !fd.revents().is_empty());
-        if signal {
-            return Ok(());
-        }
-        let mut count = [0; 8];
-        match rustix::io::read(ended, &mut count) {
-            Ok(_) => {
-                running =
-                    running.saturating_sub(usize::try_from(u64::from_ne_bytes(count)).unwrap_or(0))
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        if ready.next() == Some(true) {
+            match signals.take()? {
+                Some(Order::End) => return Ok(()),
+                Some(Order::Refresh) => refresh()?,
+                None => {}
             }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        }
+        if ready.next() == Some(true) {
+            let mut count = [0; 8];
+            match rustix::io::read(ended, &mut count) {
+                Ok(_) => {
+                    let count = usize::try_from(u64::from_ne_bytes(count));
+                    running = running.saturating_sub(count.unwrap_or(0));
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (readers, ready) in readers.iter().zip(ready) {
+            if ready {
+                readers.serve();
+                not_before = Instant::now() + READERS_APART;
+            }
         }
     }
     Ok(())

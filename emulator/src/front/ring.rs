@@ -5,7 +5,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use outrigger_ring::{Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError};
+use outrigger_ring::{
+    Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError, Statistics,
+};
 
 use crate::device::Mirror;
 use crate::pci::Function;
@@ -147,14 +149,15 @@ impl RingFront {
         }
     }
 
-    /// Forgets that the doorbell was rung: after [`RingFront::awake`] and before the next [`RingFront::prepare_sleep`].
-    pub(in crate::front) fn drain_doorbell(&self) {
-        if let State::Live(server) = &self.state {
-            server.drain_doorbell();
+    /// What the worker and the clients have counted in this session.
+    pub(in crate::front) fn statistics(&self) -> (Statistics, Statistics) {
+        match &self.state {
+            State::Setup(_) => Default::default(),
+            State::Live(server) => (server.statistics(), server.client_statistics()),
         }
     }
 
-    /// The worker's doorbell, to be watched from [`RingFront::attach`] on: readable when a client has rung.
+    /// The worker's doorbell, to be watched edge-triggered from [`RingFront::attach`] on: each ring is an edge.
     pub(in crate::front) fn doorbell(&self) -> BorrowedFd<'_> {
         match &self.state {
             State::Setup(setup) => setup.doorbell(),

@@ -15,6 +15,7 @@ use super::task::{CHECK_CONDITION, Phase, TASK_SET_FULL, Task, Tasks};
 use super::unit::LogicalUnit;
 use super::{AttachError, Attribute, Nexus, TaskId, Want};
 use crate::block::Completion;
+use crate::device::Work;
 
 /// Targets on a wide bus.
 const TARGETS: usize = 16;
@@ -33,6 +34,7 @@ pub struct Bus {
     polled: Option<Instant>,
     /// Empty, but with room.
     completions: Vec<Completion>,
+    work: Work,
 }
 
 impl Default for Bus {
@@ -53,7 +55,14 @@ impl Bus {
             unfinished: Vec::new(),
             polled: None,
             completions: Vec::new(),
+            work: Work::default(),
         }
+    }
+
+    /// Tasks that ended with their status, and the bytes of all data phases. No reset sets it back.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
     }
 
     /// Puts a unit at target 0 to 15, LUN 0 to 7. It has just been powered on.
@@ -205,12 +214,24 @@ impl Bus {
             };
             let mut completions = std::mem::take(&mut self.completions);
             if let Some(unit) = self.unit(target, lun) {
-                unit.medium_mut().reap(&mut completions);
+                unit.medium_mut().reap(now, &mut completions);
             }
             self.complete(target, lun, completions);
         }
         for task in std::mem::take(&mut self.unfinished) {
             self.proceed(task);
+        }
+    }
+
+    /// Looks again how large the units' media are, and makes requests that are held back again at the next [`Bus::poll`].
+    /// Initiators learn of a new size by a unit attention condition.
+    pub fn refresh(&mut self) {
+        for place in 0..self.units.len() {
+            if let Some(&(target, lun)) = self.units.get(place)
+                && let Some(unit) = self.unit(target, lun)
+            {
+                unit.medium_mut().refresh();
+            }
         }
     }
 

@@ -37,8 +37,9 @@ const MODULES: [&str; 15] = [
 /// The controller's.
 const DRIVER: &str = "sym53c8xx";
 
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "usr/bin/busybox",
+    "usr/bin/eject",
     "usr/bin/fio",
     "usr/sbin/badblocks",
     "usr/sbin/e2fsck",

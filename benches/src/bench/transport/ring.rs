@@ -1,5 +1,6 @@
 //! The ring itself, through its public interface: the worker is a loop over [`Server::turn`].
 
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use outrigger_ring::{
     Access, Client, ClientSetup, Geometry, PeerWatch, Request, Server, ServerSetup, Width,
     wake_cost,
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::Waiting;
 use crate::bench::clock::{Timed, time};
@@ -101,6 +102,11 @@ fn serve(
     waiting: Waiting,
     stop: &AtomicBool,
 ) -> Result<()> {
+    // As the emulator waits: the doorbell's edges, and the client's end.
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mark = EventData::new_u64(0);
+    epoll::add(&epoll, &server, mark, EventFlags::IN | EventFlags::ET)?;
+    epoll::add(&epoll, socket, mark, EventFlags::RDHUP)?;
     let mut register = 0;
     let mut idle_since = None;
     loop {
@@ -129,11 +135,9 @@ fn serve(
             continue;
         }
         if server.prepare_sleep() {
-            let bell = PollFd::from_borrowed_fd(std::os::fd::AsFd::as_fd(&server), PollFlags::IN);
-            poll(&mut [bell, PollFd::new(socket, PollFlags::RDHUP)], None)?;
+            epoll::wait(&epoll, &mut [MaybeUninit::uninit(); 2], None)?;
         }
         server.awake();
-        server.drain_doorbell();
         idle_since = None;
     }
 }

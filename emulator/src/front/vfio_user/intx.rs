@@ -26,7 +26,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use outrigger_vfio_user::{IrqSetFlags, SetIrqs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use tracing::debug;
 
@@ -70,6 +70,8 @@ pub(in crate::front) struct Intx {
     automasked: bool,
     /// Ends with the line's fall.
     hold: Hold,
+    /// How often `trigger` was signalled for the line; how often the client unmasked.
+    counts: (u64, u64),
 }
 
 impl Intx {
@@ -163,7 +165,10 @@ impl Intx {
                 unwatch(registry, &old);
             }
         }
-        *self = Self::default();
+        *self = Self {
+            counts: self.counts,
+            ..Self::default()
+        };
     }
 
     /// The device was reset, and with it went what the guest had not acknowledged.
@@ -196,6 +201,7 @@ impl Intx {
         self.hold = Hold::None;
         if let Some(trigger) = &self.trigger {
             self.automasked = true;
+            self.counts.0 += 1;
             signal(trigger);
         }
     }
@@ -223,7 +229,13 @@ impl Intx {
         }
     }
 
+    /// Interrupts signalled, and unmasks, so far.
+    pub(in crate::front) fn counts(&self) -> (u64, u64) {
+        self.counts
+    }
+
     fn unmask(&mut self) {
+        self.counts.1 += 1;
         self.masked = false;
         self.automasked = false;
     }
@@ -280,9 +292,12 @@ fn may_be_eventfd(fd: BorrowedFd<'_>) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown)
 }
 
-/// Whether `fd` is ready now. The client shares the descriptor's flags and could make it blocking, so every
-/// read and write of it asks first.
-fn is_ready(fd: &OwnedFd, for_what: PollFlags) -> bool {
+/// Whether an access of `fd` does not block. The client shares the descriptor's flags and could make it blocking, so every
+/// read and write of it looks first, and asks whether it is ready if it was.
+fn cannot_block(fd: &OwnedFd, for_what: PollFlags) -> bool {
+    if fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
+        return true;
+    }
     let mut fds = [PollFd::new(fd, for_what)];
     let now = Timespec {
         tv_sec: 0,
@@ -293,15 +308,16 @@ fn is_ready(fd: &OwnedFd, for_what: PollFlags) -> bool {
 
 /// Adds 1 to an eventfd. One that cannot take it is signalled already.
 fn signal(fd: &OwnedFd) {
-    if !is_ready(fd, PollFlags::OUT) {
+    if !cannot_block(fd, PollFlags::OUT) {
         return;
     }
-    if let Err(error) = rustix::io::write(fd, &1_u64.to_ne_bytes()) {
-        debug!(%error, "cannot signal an interrupt");
+    match rustix::io::write(fd, &1_u64.to_ne_bytes()) {
+        Ok(_) | Err(Errno::AGAIN) => {}
+        Err(error) => debug!(%error, "cannot signal an interrupt"),
     }
 }
 
 /// Takes an eventfd's count back to 0; whether it was above.
 fn drain(fd: &OwnedFd) -> bool {
-    is_ready(fd, PollFlags::IN) && rustix::io::read(fd, &mut [0; 8]).is_ok()
+    cannot_block(fd, PollFlags::IN) && rustix::io::read(fd, &mut [0; 8]).is_ok()
 }

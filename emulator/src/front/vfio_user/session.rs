@@ -11,6 +11,7 @@ use outrigger_vfio_user::{
 use tracing::debug;
 
 use super::super::CLIENT;
+use super::super::counts::Counts;
 use super::super::ring::RingFront;
 use super::MAX_MESSAGE;
 use super::guest_ram::Unreachable;
@@ -66,6 +67,8 @@ pub(in crate::front) struct Session {
     pub(super) ring: Option<RingFront>,
     pub(super) intx: Intx,
     pub(super) unreachable: Unreachable,
+    /// Of rings that are no more.
+    pub(super) past: Counts,
 }
 
 impl Session {
@@ -82,6 +85,7 @@ impl Session {
             ring: None,
             intx: Intx::default(),
             unreachable: Unreachable::default(),
+            past: Counts::default(),
         }
     }
 
@@ -92,18 +96,31 @@ impl Session {
     }
 
     /// Ends the watching of everything that is the client's: its descriptors live on in other processes, so closing
-    /// ours would not.
-    pub(in crate::front) fn close(mut self, registry: &Registry) {
+    /// ours would not. What was counted.
+    pub(in crate::front) fn close(mut self, registry: &Registry) -> Counts {
         self.intx.disable(registry);
         self.drop_ring(registry);
         if let Err(error) = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd())) {
             debug!(%error, "cannot stop watching the client");
         }
+        self.counts()
     }
 
     /// The client's interrupt.
     pub(in crate::front) fn intx(&mut self) -> &mut Intx {
         &mut self.intx
+    }
+
+    /// What was counted in this connection.
+    pub(in crate::front) fn counts(&self) -> Counts {
+        let (interrupts, unmasks) = self.intx.counts();
+        let now = Counts {
+            clients: 1,
+            interrupts,
+            unmasks,
+            ..self.ring.as_ref().map(Counts::of).unwrap_or_default()
+        };
+        now.plus(self.past)
     }
 
     /// The client's rings.

@@ -46,6 +46,7 @@ impl Bus {
             }
             Phase::Dormant | Phase::Ended { .. } => {}
         }
+        self.work.bytes += u64::from(count);
         self.proceed(task);
         Ok(())
     }
@@ -65,6 +66,23 @@ impl Bus {
             }
         }
         moved
+    }
+
+    /// Whether the bytes that [`Bus::transfer`] has moved to guest RAM so far are there. If not, what has been named
+    /// is read now; a later call tells.
+    pub fn land(&mut self, task: TaskId) -> bool {
+        if self.is_landed(task) {
+            return true;
+        }
+        self.proceed(task);
+        self.is_landed(task)
+    }
+
+    fn is_landed(&mut self, task: TaskId) -> bool {
+        match self.tasks.get_mut(task).map(|task| &mut task.phase) {
+            Some(Phase::Work { work, in_flight }) => !work.flush_gathered() && in_flight.is_none(),
+            _ => true,
+        }
     }
 
     fn transfer_some(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
@@ -88,6 +106,7 @@ impl Bus {
             Phase::Work { work, .. } => work.transfer_bytes(bytes),
             Phase::Dormant | Phase::Ended { .. } => 0,
         };
+        self.work.bytes += moved as u64;
         self.proceed(task);
         moved
     }

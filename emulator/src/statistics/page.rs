@@ -1,0 +1,120 @@
+//! A reader's side: from the socket's path to the page.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use outrigger_ring::{CounterView, SetupError};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::{GREETING_BYTES, MAGIC, Sample};
+
+/// An emulator that has not answered by then does not.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A worker that has not written the page by then is in the middle of something long: what is there must do.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// Nobody listens there, or does not answer.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// Who answered is no emulator.
+    #[error("what answers there hands out no statistics: is it the socket of `stats=`?")]
+    Answer,
+    /// What came with the answer is no page.
+    #[error("no page of statistics")]
+    Page(#[from] SetupError),
+}
+
+/// A worker's page, mapped to read. The worker does not know of it.
+#[derive(Debug)]
+pub struct Page {
+    view: CounterView,
+}
+
+impl Page {
+    /// Asks the emulator that listens at `path` for its page, and waits until the worker has written it once more: what is read
+    /// from it then is not older than this call.
+    ///
+    /// # Errors
+    /// [`PageError`]; within five seconds.
+    pub fn open(path: &Path) -> Result<Self, PageError> {
+        let socket = UnixStream::connect(path)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut bytes = [0; GREETING_BYTES];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+        .map_err(io::Error::from)?;
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                fds.extend(received);
+            }
+        }
+        let Some(updates) = bytes.strip_prefix(&MAGIC) else {
+            return Err(PageError::Answer);
+        };
+        let (Ok(updates), GREETING_BYTES, Some(page)) =
+            (updates.try_into(), received.bytes, fds.pop())
+        else {
+            return Err(PageError::Answer);
+        };
+        let updates = u64::from_le_bytes(updates);
+        let view = CounterView::new(page)?;
+        let begin = Instant::now();
+        while view.read().0 <= updates && begin.elapsed() < FRESH {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Self { view })
+    }
+
+    /// The counters now: while the worker is busy at most 100 microseconds old, else as of when it went to sleep.
+    #[must_use]
+    pub fn read(&self) -> Sample {
+        Sample::new(&self.view.read().1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Whatever answers, a reader ends with an error.
+    #[test]
+    fn what_is_no_emulator_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let missing = Page::open(&path).unwrap_err();
+        assert!(matches!(missing, PageError::Socket(_)));
+        let listener = UnixListener::bind(&path).unwrap();
+        for answer in [
+            &b""[..],
+            b"OUTRSTA1",
+            b"OUTRSTA1\0\0\0\0\0\0\0\0",
+            b"HTTP/1.1 400 Bad",
+        ] {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut reader, _) = listener.accept().unwrap();
+                    reader.write_all(answer).unwrap();
+                });
+                let refused = Page::open(&path).unwrap_err();
+                assert!(matches!(refused, PageError::Answer), "{answer:?}");
+            });
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Statistics: what is counted, who may read it, and that reading disturbs nobody.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use outrigger_emulator::statistics::{Page, Sample};
+use outrigger_ring::{Access, Width};
+use rustix::process::Signal;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::process::client::Client;
+use crate::{Emulator, LSI_895A, Place, wait_until_asleep};
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_outrigger");
+
+const SCRATCH: Access = Access {
+    region: 1,
+    offset: 0x34,
+    width: Width::Dword,
+};
+
+/// An emulator with a socket for readers, and both sockets' paths.
+fn start(place: &Place) -> (Emulator, PathBuf, PathBuf) {
+    let (path, stats) = (place.path("lsi.sock"), place.path("lsi.stats"));
+    let export = format!("{},stats={}", place.export("lsi.sock"), stats.display());
+    let mut emulator = Emulator::start(&place.arguments(&place.blockdev(""), &export));
+    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+    (emulator, path, stats)
+}
+
+fn outrigger(stats: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(COMMAND);
+    command.arg("stats").arg(stats).args(more).output().unwrap()
+}
+
+/// Voluntary context switches of a thread.
+fn sleeps(thread: u64) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("voluntary_ctxt"));
+    let (_, count) = line.unwrap().split_once(':').unwrap();
+    count.trim().parse().unwrap()
+}
+
+/// What the client did is what stands there, connection after connection, and in JSON.
+#[test]
+fn counts_are_exact() {
+    let place = Place::new();
+    let (emulator, path, stats) = start(&place);
+    let (mut posted, mut crossings, mut mirrored) = (0, 0, 0);
+    for connection in 1..=2 {
+        let mut client = Client::connect(&path);
+        let mut ring = client.attach_ring();
+        for value in 0..300 {
+            ring.post_all((0..3).map(|more| (SCRATCH, value + more)))
+                .unwrap();
+            assert_eq!(ring.read(SCRATCH).unwrap(), value + 2);
+            posted += 3;
+            crossings += 1;
+            mirrored += u64::from(ring.mirrored(0).unwrap().is_some());
+        }
+        assert!(ring.counters().snapshot().mirrored > 0);
+        let sample = Page::open(&stats).unwrap().read();
+        for (name, value) in [
+            ("clients", connection),
+            ("posted_writes", posted),
+            ("posted_writes_applied", posted),
+            ("crossings", crossings),
+            ("crossings_answered", crossings),
+            ("mirrored_reads", mirrored),
+            ("requests", 0),
+            ("interrupts", 0),
+        ] {
+            assert_eq!(sample.get(name), value, "{name}");
+        }
+        assert_eq!(sample.accesses(), posted + crossings + mirrored);
+        drop(ring);
+        // The second connection is served when the first is over, and its counts are kept.
+        drop(client);
+    }
+    let output = outrigger(&stats, &["--once", "--json"]);
+    assert!(output.status.success());
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["counters"]["posted_writes"], posted);
+    assert_eq!(value["counters"]["crossings"], crossings);
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// Readers that hang, that leave at once and that come in numbers: the device's client does not notice, and the next reader
+/// is served.
+#[test]
+fn readers_disturb_nobody() {
+    let place = Place::new();
+    let (emulator, path, stats) = start(&place);
+    let mut client = Client::connect(&path);
+    let mut ring = client.attach_ring();
+    let connect = || std::os::unix::net::UnixStream::connect(&stats).unwrap();
+    let mut hanging = Vec::new();
+    for value in 0..40 {
+        hanging.push(connect());
+        drop(connect());
+        ring.post(SCRATCH, value).unwrap();
+        assert_eq!(ring.read(SCRATCH).unwrap(), value);
+        assert_eq!(client.identity(), LSI_895A);
+    }
+    let page = Page::open(&stats).unwrap();
+    assert_eq!(page.read().get("crossings"), 40);
+    // All that a reader gets is one message; then its connection is over.
+    for mut reader in hanging {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.get(..8), Some(&b"OUTRSTA1"[..]));
+        assert_eq!(bytes.len(), 16);
+    }
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// An idle guest, watched: neither thread wakes up.
+#[test]
+fn an_idle_device_sleeps_on_while_it_is_watched() {
+    let place = Place::new();
+    let (emulator, path, stats) = start(&place);
+    let mut client = Client::connect(&path);
+    let mut ring = client.attach_ring();
+    assert_eq!(ring.read(SCRATCH).unwrap(), 0);
+    let page = Page::open(&stats).unwrap();
+    wait_until_asleep(&emulator.child);
+    let before = page.read();
+    let threads = [before.get("thread"), emulator.child.id().into()];
+    let [worker, first] = threads.map(sleeps);
+    // Nothing is waited for here: it is the time in which nothing may happen.
+    for _ in 0..500 {
+        assert_eq!(page.read(), before);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The first thread has at most come to the end of the pause that it makes after a reader.
+    let [worker_now, first_now] = threads.map(sleeps);
+    assert_eq!(worker_now, worker);
+    assert!(first_now <= first + 1, "{first} {first_now}");
+    drop(ring);
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+/// A vCPU and a worker that can run on one CPU only: no time goes into polling, and all accesses are answered.
+#[test]
+fn on_one_cpu_nobody_spins() {
+    let here = std::thread::spawn(|| {
+        let allowed = sched_getaffinity(None).unwrap();
+        let cpu = (0..CpuSet::MAX_CPU)
+            .find(|&cpu| allowed.is_set(cpu))
+            .unwrap();
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).unwrap();
+
+        let place = Place::new();
+        let (emulator, path, stats) = start(&place);
+        let mut client = Client::connect(&path);
+        let mut ring = client.attach_ring();
+        // With its first sleep a vCPU tells where it runs.
+        assert_eq!(ring.read(SCRATCH).unwrap(), 0);
+        let page = Page::open(&stats).unwrap();
+        let before = page.read();
+        for value in 0..100 {
+            ring.post(SCRATCH, value).unwrap();
+            assert_eq!(ring.read(SCRATCH).unwrap(), value);
+        }
+        let after = Page::open(&stats).unwrap().read();
+        let added = |name| after.get(name) - before.get(name);
+        assert_eq!(added("crossings"), 100);
+        assert_eq!((added("spins"), added("spin_nanoseconds")), (0, 0));
+        drop(ring);
+        emulator.signal(Signal::TERM);
+        emulator.ends_well();
+    });
+    here.join().unwrap();
+}
+
+/// The command ends by itself when the emulator is killed; what the page said last can still be read.
+#[test]
+fn the_command_ends_with_the_emulator() {
+    let place = Place::new();
+    let (mut emulator, _, stats) = start(&place);
+    let page = Page::open(&stats).unwrap();
+    let mut command = Command::new(COMMAND)
+        .arg("stats")
+        .arg(&stats)
+        .args(["--interval", "0.01"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = command.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 40]).unwrap();
+    emulator.signal(Signal::KILL);
+    emulator.child.wait().unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(command.wait().unwrap().success());
+    assert_eq!(page.read().get("clients"), 0);
+    let output = outrigger(&stats, &["--once"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("outrigger: ") && error.lines().count() == 1,
+        "{error}"
+    );
+}
+
+/// The page is a reader's to read, and no more.
+#[test]
+fn a_page_cannot_be_written() {
+    let place = Place::new();
+    let (emulator, _, stats) = start(&place);
+    let page = receive(&stats);
+    assert!(rustix::io::pwrite(page.as_fd(), &[1; 8], 64).is_err());
+    assert!(rustix::fs::ftruncate(page.as_fd(), 0).is_err());
+    assert_eq!(
+        Page::open(&stats).unwrap().read(),
+        Sample::new(&counters(page))
+    );
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
+}
+
+fn counters(page: std::os::fd::OwnedFd) -> outrigger_ring::PageCounters {
+    outrigger_ring::CounterView::new(page).unwrap().read().1
+}
+
+/// As any other program would get the page.
+fn receive(stats: &Path) -> std::os::fd::OwnedFd {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let socket = std::os::unix::net::UnixStream::connect(stats).unwrap();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 32];
+    let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
+    recvmsg(&socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    assert_eq!(fds.len(), 1);
+    fds.remove(0)
+}
