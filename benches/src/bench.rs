@@ -11,7 +11,7 @@ mod line;
 mod path;
 mod present;
 mod series;
-mod system_calls;
+pub(crate) mod system_calls;
 mod transport;
 mod verdict;
 
@@ -99,7 +99,11 @@ pub fn run(options: &Options) -> Result<()> {
         }
         verdicts.extend(verdict::of_disk(&found));
         let path = options.reports.join("bench-iops.svg");
-        plot::iops_by_depth(&path, &present::iops_lines(&found))?;
+        plot::iops_by_depth(
+            &path,
+            "4 KiB random reads, disk in memory",
+            &present::iops_lines(&found),
+        )?;
     }
 
     println!();

@@ -1,5 +1,6 @@
 //! Context switches of a process, as the kernel counts them: exact, and without disturbing the run.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Voluntary and involuntary context switches of all threads of `pid` so far. Threads that have ended are not
@@ -14,6 +15,42 @@ pub fn of_process(pid: u32) -> u64 {
         .filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok())
         .map(|status| switches(&status))
         .sum()
+}
+
+/// The context switches of a process's threads at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot(BTreeMap<String, u64>);
+
+impl Snapshot {
+    /// Those of `pid` now.
+    #[must_use]
+    pub fn of_process(pid: u32) -> Self {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            return Self::default();
+        };
+        let of_thread = |thread: fs::DirEntry| {
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
+            let id = thread.file_name().to_string_lossy().into_owned();
+            Some((id, switches(&status)))
+        };
+        Self(
+            threads
+                .filter_map(Result::ok)
+                .filter_map(of_thread)
+                .collect(),
+        )
+    }
+
+    /// Switches since `before`. What a thread did that has ended meanwhile does not count.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> u64 {
+        self.0
+            .iter()
+            .map(|(thread, count)| {
+                count.saturating_sub(before.0.get(thread).copied().unwrap_or_default())
+            })
+            .sum()
+    }
 }
 
 /// Voluntary and involuntary context switches of thread `tid` of this process so far; 0 once it has ended.
@@ -40,6 +77,21 @@ mod tests {
     fn both_kinds_count() {
         let status = "Name:\tx\nvoluntary_ctxt_switches:\t40\nnonvoluntary_ctxt_switches:\t2\n";
         assert_eq!(switches(status), 42);
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_takes_nothing_away() {
+        let snapshot = |threads: &[(&str, u64)]| {
+            Snapshot(
+                threads
+                    .iter()
+                    .map(|(id, n)| ((*id).to_owned(), *n))
+                    .collect(),
+            )
+        };
+        let before = snapshot(&[("1", 10), ("2", 1000)]);
+        let after = snapshot(&[("1", 15), ("3", 7)]);
+        assert_eq!(after.since(&before), 12);
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! fio in a Linux guest on an unmodified QEMU: on a disk behind the emulator, and on QEMU's own controller, in turn.
 
+mod counts;
+mod disk;
 mod fio;
 mod jobs;
+mod narrator;
 mod present;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine, Running};
+use rustix::thread::{CpuSet, sched_getaffinity};
 
-use crate::context_switches;
+use crate::bench::system_calls::Counter;
+use crate::context_switches::Snapshot;
 use crate::report::Report;
-use jobs::{JOBS, Job};
+use counts::Counts;
+use disk::Disk;
+use jobs::{COUNTED, JOBS, Job};
+use narrator::Narrator;
 use present::Samples;
 
 /// What the user chose.
@@ -26,6 +33,8 @@ pub struct Options {
     pub seconds: u32,
     /// Where the report and the plot go.
     pub reports: PathBuf,
+    /// Print JSON instead of text.
+    pub json: bool,
 }
 
 /// Where the controller is.
@@ -48,128 +57,194 @@ impl Side {
     }
 }
 
-/// Bytes of the disk that is made.
-const DISK_BYTES: u64 = 256 << 20;
-
-/// Measures. Whether all that had to hold held.
+/// Measures. Whether all that had to hold held; an aim that is missed does not count.
 ///
 /// # Errors
-/// If something could not be fetched, started or understood.
+/// [`outrigger_tests::guest::Refusal`] for a value of the user's that will not do. If something could not be fetched, started or
+/// understood.
 pub fn run(options: &Options) -> Result<bool> {
-    println!("QEMU, kernel and tools: target/guest (fetched once)");
+    let narrator = Narrator::new(options.json);
+    let disk = Disk::open(options.disk.as_deref())?;
+    narrator.say("QEMU, kernel and tools: target/guest (fetched once)");
     let kit = Kit::open()?;
     let version = kit.qemu_version()?;
-    println!("{version}, TCG, 1 vCPU, nothing pinned");
-    // Away from a real disk: the controllers are compared, not what is below them.
-    let directory = match Path::new("/dev/shm") {
-        memory if memory.is_dir() => tempfile::tempdir_in(memory)?,
-        _ => tempfile::tempdir()?,
-    };
-    let (disk, read_only) = match &options.disk {
-        Some(disk) => (disk.canonicalize()?, true),
-        None => (make_disk(directory.path())?, false),
-    };
-    let chosen: Vec<Job> = JOBS
+    narrator.say(&format!(
+        "{version}, TCG, 1 vCPU; {}; all QEMU threads and the emulator may run on {}",
+        disk.description,
+        cpus()?
+    ));
+    let jobs: Vec<Job> = JOBS
         .into_iter()
-        .filter(|job| !(read_only && job.writes()))
+        .filter(|job| !(disk.read_only && job.writes()))
         .collect();
 
-    let mut report = Report::new();
+    let mut run = Run {
+        kit: &kit,
+        disk: &disk,
+        options,
+        report: Report::new(),
+    };
     let mut samples = Samples::default();
     for round in 0..options.rounds {
         for side in Side::ALL {
-            println!("round {} of {}: {}", round + 1, options.rounds, side.name());
-            let disk = Disk {
-                path: &disk,
-                read_only,
+            let what = format!("round {} of {}: {}", round + 1, options.rounds, side.name());
+            let progress = narrator.progress(&what, jobs.len());
+            run.round(side, round, &jobs, &mut samples, || progress.inc(1))
+                .with_context(|| format!("{} in round {}", side.name(), round + 1))?;
+            progress.finish_and_clear();
+        }
+    }
+    let counter = Counter::find();
+    let mut counts = Vec::new();
+    if let Some(counter) = counter {
+        for side in Side::ALL {
+            narrator.say(&format!(
+                "counting system calls ({}): {}",
+                counter.name(),
+                side.name()
+            ));
+            counts.extend(run.count(side, counter)?);
+        }
+    } else {
+        narrator.say("system calls are not counted: that takes perf or strace");
+    }
+    present::finish(
+        &narrator,
+        options,
+        &version,
+        &samples,
+        &counts,
+        &mut run.report,
+    )
+}
+
+/// The CPUs that this process and those that it starts may use.
+fn cpus() -> Result<String> {
+    let set = sched_getaffinity(None)?;
+    let allowed: Vec<String> = (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .map(|cpu| cpu.to_string())
+        .collect();
+    let plural = if allowed.len() == 1 { "" } else { "s" };
+    Ok(format!("CPU{plural} {}", allowed.join(", ")))
+}
+
+/// What all rounds share.
+#[derive(Debug)]
+struct Run<'a> {
+    kit: &'a Kit,
+    disk: &'a Disk,
+    options: &'a Options,
+    report: Report,
+}
+
+impl Run<'_> {
+    /// Boots the guest with the disk on that side; it runs the jobs, each after `pause` seconds.
+    fn boot(&self, side: Side, jobs: &[Job], pause: u32) -> Result<(Running, Option<Emulator>)> {
+        let machine = Machine::new(Board::Pc, 1);
+        let Disk {
+            path, read_only, ..
+        } = self.disk;
+        let (machine, emulator) = match side {
+            Side::Qemu => (machine.in_process(path, *read_only), None),
+            Side::Outrigger => {
+                let emulator = Emulator::with_disks(&[path], *read_only)?;
+                (machine.vfio_user(&emulator.socket()), Some(emulator))
+            }
+        };
+        let script = jobs::script(jobs, self.options.seconds, pause);
+        Ok((machine.run_script(self.kit, &script)?, emulator))
+    }
+
+    fn round(
+        &mut self,
+        side: Side,
+        round: u32,
+        jobs: &[Job],
+        samples: &mut Samples,
+        mut done: impl FnMut(),
+    ) -> Result<()> {
+        let (mut running, emulator) = self.boot(side, jobs, 0)?;
+        for job in jobs {
+            running.wait_for("RESULT begin")?;
+            let before = switches(&running, emulator.as_ref());
+            running.wait_for("RESULT end")?;
+            let after = switches(&running, emulator.as_ref());
+            let spent = [after[0].since(&before[0]), after[1].since(&before[1])];
+            let line = running.next_result("fio")?;
+            let sample = fio::Sample::parse(*job, &line, spent)?;
+            sample.report(*job, side.name(), round, &mut self.report);
+            samples.add(*job, side, sample);
+            done();
+        }
+        self.end(side, round, running, emulator)
+    }
+
+    /// Counts system calls, apart from the rounds: counting slows what it counts.
+    fn count(&mut self, side: Side, counter: Counter) -> Result<Vec<Counts>> {
+        /// Time for the counters to begin while the guest waits.
+        const PAUSE: u32 = 1;
+        let (mut running, emulator) = self.boot(side, &COUNTED, PAUSE)?;
+        let mut found = Vec::new();
+        for job in COUNTED {
+            running.wait_for("RESULT begin")?;
+            let qemu = running.id();
+            let work = || running.wait_for("RESULT end");
+            let (qemu_calls, emulator_calls) = match &emulator {
+                Some(emulator) => {
+                    let both = || counter.during(emulator.id(), work);
+                    let (qemu_calls, (emulator_calls, ())) = counter.during(qemu, both)?;
+                    (qemu_calls, Some(emulator_calls))
+                }
+                None => (counter.during(qemu, work)?.0, None),
             };
-            measure(
-                &kit,
+            let line = running.next_result("fio")?;
+            let sample = fio::Sample::parse(job, &line, [0; 2])?;
+            let per_io = |calls| fio::to_f64(calls) / sample.requests;
+            let counts = Counts {
+                job,
                 side,
-                disk,
-                options,
-                &chosen,
-                round,
-                &mut samples,
-                &mut report,
-            )
-            .with_context(|| format!("{} in round {}", side.name(), round + 1))?;
+                qemu_calls_per_io: per_io(qemu_calls),
+                emulator_calls_per_io: emulator_calls.map(per_io),
+            };
+            counts.report(counter, &mut self.report);
+            found.push(counts);
         }
+        self.end(side, self.options.rounds, running, emulator)?;
+        Ok(found)
     }
-    present::finish(options, &version, &samples, &mut report)
-}
 
-/// The image that both sides use.
-#[derive(Clone, Copy, Debug)]
-struct Disk<'a> {
-    path: &'a Path,
-    read_only: bool,
-}
-
-fn make_disk(directory: &Path) -> Result<PathBuf> {
-    let path = directory.join("disk.img");
-    let mut file = File::create(&path)?;
-    // Written through, so that no read finds a hole.
-    std::io::copy(
-        &mut std::io::Read::take(std::io::repeat(0x5a), DISK_BYTES),
-        &mut file,
-    )?;
-    Ok(path)
-}
-
-#[expect(clippy::too_many_arguments, reason = "one round, spelt out")]
-fn measure(
-    kit: &Kit,
-    side: Side,
-    disk: Disk<'_>,
-    options: &Options,
-    chosen: &[Job],
-    round: u32,
-    samples: &mut Samples,
-    report: &mut Report,
-) -> Result<()> {
-    let machine = Machine::new(Board::Pc, 1);
-    let (machine, emulator) = match side {
-        Side::Qemu => (machine.in_process(disk.path, disk.read_only), None),
-        Side::Outrigger => {
-            let emulator = Emulator::with_disks(&[disk.path], disk.read_only)?;
-            (machine.vfio_user(&emulator.socket()), Some(emulator))
-        }
-    };
-    let mut running = machine.run_script(kit, &jobs::script(chosen, options.seconds))?;
-    for job in chosen {
-        running.wait_for("RESULT begin")?;
-        let before = switches(&running, emulator.as_ref());
-        running.wait_for("RESULT end")?;
-        let after = switches(&running, emulator.as_ref());
-        let spent = [after[0] - before[0], after[1] - before[1]];
-        let line = running.next_result("fio")?;
-        let sample = fio::Sample::parse(*job, &line, spent)?;
-        sample.report(*job, side.name(), round, report);
-        samples.add(*job, side, sample);
-    }
-    let transcript = running.finish()?;
-    let clean = transcript.result("no-complaint") == Some("ok");
-    report.check(
-        format!("{}: no driver warning in round {}", side.name(), round + 1),
-        clean,
-    );
-    if let Some(emulator) = emulator {
-        report.check(
-            format!(
-                "the emulator has nothing to complain of in round {}",
-                round + 1
-            ),
-            emulator.log().is_empty(),
+    /// Switches the guest off, and notes what had to hold in this round (counted from 0).
+    fn end(
+        &mut self,
+        side: Side,
+        round: u32,
+        running: Running,
+        emulator: Option<Emulator>,
+    ) -> Result<()> {
+        let transcript = running.finish()?;
+        let clean = transcript.result("no-complaint") == Some("ok");
+        let round = round + 1;
+        self.report.check(
+            format!("{}: no driver warning in round {round}", side.name()),
+            clean,
         );
+        if let Some(emulator) = emulator {
+            self.report.check(
+                format!("the emulator has nothing to complain of in round {round}"),
+                emulator.log().is_empty(),
+            );
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Context switches so far of QEMU and of the emulator.
-fn switches(running: &Running, emulator: Option<&Emulator>) -> [u64; 2] {
+fn switches(running: &Running, emulator: Option<&Emulator>) -> [Snapshot; 2] {
     [
-        context_switches::of_process(running.id()),
-        emulator.map_or(0, |emulator| context_switches::of_process(emulator.id())),
+        Snapshot::of_process(running.id()),
+        emulator.map_or_else(Snapshot::default, |emulator| {
+            Snapshot::of_process(emulator.id())
+        }),
     ]
 }

@@ -20,6 +20,8 @@ pub struct Series<'a> {
 /// The percentiles that are drawn: `1 - 10^-x` for x in this range, so that 1 is p90, 2 is p99, 3 is p99.9.
 const NINES: Range<f64> = 0.0..4.0;
 const STEPS: u32 = 80;
+/// The vertical axis goes this far beyond the highest point: the legend stands there.
+const ROOM: f64 = 1.5;
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -80,7 +82,7 @@ pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) ->
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn iops_by_depth(path: &Path, lines: &[(String, Vec<(f64, f64)>)]) -> Result<()> {
+pub fn iops_by_depth(path: &Path, title: &str, lines: &[(String, Vec<(f64, f64)>)]) -> Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -91,19 +93,27 @@ pub fn iops_by_depth(path: &Path, lines: &[(String, Vec<(f64, f64)>)]) -> Result
     let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption("4 KiB random reads, disk in memory", ("sans-serif", 20))
+        .caption(title, ("sans-serif", 20))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(72)
-        .build_cartesian_2d((1.0..deepest).log_scale(), 0.0..most * 1.3)?;
+        .build_cartesian_2d((1.0..deepest).log_scale().base(2.0), 0.0..most * ROOM)?;
     chart
         .configure_mesh()
         .x_desc("queue depth")
         .y_desc("requests per second")
+        .x_label_formatter(&|depth| format!("{depth:.0}"))
+        .y_label_formatter(&|iops| format!("{iops:.0}"))
         .light_line_style(WHITE)
         .draw()?;
     for ((name, points), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         let colour = *colour;
+        // The points are what was measured; the lines between them lead the eye.
+        chart.draw_series(
+            points
+                .iter()
+                .map(|point| Circle::new(*point, 3, colour.filled())),
+        )?;
         chart
             .draw_series(LineSeries::new(
                 points.iter().copied(),

@@ -11,8 +11,10 @@ use crate::report::{Measure, Report};
 /// What one run of a job gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
+    /// Requests that were completed.
+    pub(super) requests: f64,
     pub(super) iops: f64,
-    pub(super) mib_per_s: f64,
+    pub(super) mb_per_s: f64,
     /// From submission to completion, in microseconds.
     pub(super) mean_us: f64,
     pub(super) p99_us: f64,
@@ -60,8 +62,9 @@ impl Sample {
             bail!("no request was completed: {line}");
         }
         Ok(Self {
+            requests,
             iops: number(fields[IOPS])?,
-            mib_per_s: number(fields[KIB_PER_S])? / 1024.0,
+            mb_per_s: number(fields[KIB_PER_S])? * 1024.0 / 1e6,
             mean_us: number(fields[TOTAL_MEAN])?,
             p99_us: number(p99)?,
             interrupts_per_io: number(interrupts)? / requests,
@@ -80,7 +83,7 @@ impl Sample {
         ]);
         for (name, value, unit) in [
             ("fio_iops", self.iops, "1/s"),
-            ("fio_mib_per_s", self.mib_per_s, "MiB/s"),
+            ("fio_mb_per_s", self.mb_per_s, "MB/s"),
             ("fio_lat_us_mean", self.mean_us, "us"),
             ("fio_lat_us_p99", self.p99_us, "us"),
             ("interrupts_per_io", self.interrupts_per_io, "1"),
@@ -106,7 +109,7 @@ impl Sample {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn to_f64(count: u64) -> f64 {
+pub(super) fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
@@ -148,8 +151,9 @@ mod tests {
             assert_eq!(
                 sample,
                 Sample {
+                    requests: 1000.0,
                     iops: 512.5,
-                    mib_per_s: 2.0,
+                    mb_per_s: 2.097_152,
                     mean_us: 123.5,
                     p99_us: 777.0,
                     interrupts_per_io: 0.5,

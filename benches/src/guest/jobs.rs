@@ -73,20 +73,25 @@ pub(super) const JOBS: [Job; 12] = [
     job(Pattern::Write, 8),
 ];
 
-/// The guest's script: each job prints `RESULT begin`, `RESULT end` and `RESULT fio <interrupts>;<fio's terse line>`.
-pub(super) fn script(jobs: &[Job], seconds: u32) -> String {
+/// The jobs whose system calls are counted.
+pub(super) const COUNTED: [Job; 2] = [job(Pattern::RandRead, 1), job(Pattern::RandRead, 32)];
+
+/// The guest's script: each job waits for `pause` seconds and prints `RESULT begin`, `RESULT end` and `RESULT fio <interrupts>;<fio's terse line>`.
+pub(super) fn script(jobs: &[Job], seconds: u32, pause: u32) -> String {
     let mut script = String::from(
         r#"load_driver 1 cmd_per_lun=64
 irqs() { awk '/sym53c8xx/ { for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) sum += $i } END { print sum + 0 }' /proc/interrupts; }
 job() {
     before=$(irqs)
     result begin
+    sleep $pause
     line=$(fio --name=job --filename=/dev/sda --ioengine=libaio --direct=1 --time_based --minimal "$@")
     result end
     result fio "$(($(irqs) - before));$line"
 }
 "#,
     );
+    script.push_str(&format!("pause={pause}\n"));
     for job in jobs {
         script.push_str(&format!(
             "job --rw={} --bs={} --iodepth={} --runtime={seconds}\n",

@@ -1,16 +1,18 @@
 //! What people see: the table, the plot, the report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use plotters::prelude::*;
+use serde_json::json;
 
+use super::counts::Counts;
 use super::fio::Sample;
-use super::jobs::{Job, Pattern};
+use super::jobs::{COUNTED, Job, Pattern};
+use super::narrator::Narrator;
 use super::{Options, Side};
-use crate::report::Report;
+use crate::plot;
+use crate::report::{Measure, Report};
 
 /// Every sample, by job and side.
 #[derive(Debug, Default)]
@@ -52,44 +54,107 @@ impl Samples {
     }
 }
 
-/// Prints the table, writes report and plot. Whether all checks held.
+/// What a random read over stock vfio-user should reach of QEMU's own controller, by queue depth.
+const AIMS: [(u32, f64); 2] = [(1, 0.5), (32, 1.0)];
+
+/// Prints tables and verdicts, writes report and plot. Whether all checks held.
 pub(super) fn finish(
+    narrator: &Narrator,
     options: &Options,
     version: &str,
     samples: &Samples,
+    counts: &[Counts],
     report: &mut Report,
 ) -> Result<bool> {
+    for job in samples.jobs() {
+        if let Some(value) = samples.ratio(job) {
+            report.measures.push(Measure {
+                name: "fio_iops_ratio",
+                value,
+                unit: "1",
+                context: BTreeMap::from([
+                    ("job", json!(job.pattern.name())),
+                    ("qd", json!(job.depth)),
+                ]),
+            });
+        }
+    }
     let json = options.reports.join("guest.json");
     let svg = options.reports.join("guest.svg");
     report.write(&json)?;
-    plot(&svg, version, samples)?;
-    println!("\n{}", table(samples));
-    println!(
-        "medians of {} rounds of {} s; × in-process: IOPS against QEMU's own lsi53c895a; CSW: context switches",
-        options.rounds, options.seconds
-    );
-    for check in report.checks.iter().filter(|check| !check.ok) {
-        println!("FAILED {}", check.name);
+    plot::iops_by_depth(
+        &svg,
+        &format!("fio in a Linux guest, 4 KiB requests, {}", short(version)),
+        &lines(samples),
+    )?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(report)?);
     }
-    println!("wrote {} and {}", json.display(), svg.display());
+    narrator.say(&format!("\n{}", table(samples)));
+    narrator.say(&format!(
+        "medians of {} rounds of {} s; ÷ in-process: IOPS against QEMU's own lsi53c895a, the median of each round's ratio\n",
+        options.rounds, options.seconds
+    ));
+    narrator.say(&costs(samples, counts).to_string());
+    narrator.say(
+        "per 4 KiB random read; all threads of a process; under TCG the guest's own work is QEMU's\n",
+    );
+    for (depth, aim) in AIMS {
+        narrator.say(&verdict(samples, depth, aim));
+    }
+    for check in report.checks.iter().filter(|check| !check.ok) {
+        narrator.say(&format!("FAILED {}", check.name));
+    }
+    narrator.say(&format!("wrote {} and {}", json.display(), svg.display()));
     Ok(report.passed())
 }
 
-fn table(samples: &Samples) -> Table {
+/// "QEMU 11.1.3" of "QEMU emulator version 11.1.3 (Debian …)".
+fn short(version: &str) -> String {
+    match version.split_once("version ") {
+        Some((_, number)) => format!("QEMU {}", number.split(' ').next().unwrap_or(number)),
+        None => version.to_owned(),
+    }
+}
+
+/// Whether an aim is met, and by how much it is not.
+fn verdict(samples: &Samples, depth: u32, aim: f64) -> String {
+    let pattern = Pattern::RandRead;
+    let found = samples.ratio(Job { pattern, depth });
+    let outcome = match found {
+        Some(ratio) if ratio >= aim => format!("{ratio:.2}: met"),
+        Some(ratio) => format!("{ratio:.2}: missed by {:.2}", aim - ratio),
+        None => "not measured".to_owned(),
+    };
+    format!("aim: random read, QD {depth}, ÷ in-process ≥ {aim:.1}: {outcome}")
+}
+
+fn empty_table(head: &[&str], words: usize) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header([
-        "job",
-        "QD",
-        "controller",
-        "IOPS",
-        "MiB/s",
-        "mean µs",
-        "p99 µs",
-        "× in-process",
-        "interrupts/IO",
-        "QEMU CSW/IO",
-        "emulator CSW/IO",
-    ]);
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_header(head);
+    for column in table.column_iter_mut().skip(words) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn table(samples: &Samples) -> Table {
+    let mut table = empty_table(
+        &[
+            "job",
+            "QD",
+            "controller",
+            "IOPS",
+            "MB/s",
+            "mean µs",
+            "p99 µs",
+            "÷ in-process",
+            "interrupts/IO",
+        ],
+        3,
+    );
     for job in samples.jobs() {
         for side in Side::ALL {
             let figure = |digits: usize, figure: fn(&Sample) -> f64| {
@@ -106,32 +171,60 @@ fn table(samples: &Samples) -> Table {
                 job.depth.to_string(),
                 side.name().to_owned(),
                 figure(0, |sample| sample.iops),
-                figure(1, |sample| sample.mib_per_s),
+                figure(1, |sample| sample.mb_per_s),
                 figure(0, |sample| sample.mean_us),
                 figure(0, |sample| sample.p99_us),
                 ratio.unwrap_or_default(),
                 figure(2, |sample| sample.interrupts_per_io),
-                figure(2, |sample| sample.qemu_switches_per_io),
-                match side {
-                    Side::Outrigger => figure(2, |sample| sample.emulator_switches_per_io),
-                    Side::Qemu => String::new(),
-                },
             ]);
         }
-    }
-    for column in table.column_iter_mut().skip(3) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-/// IOPS of the random jobs over the queue depth.
-fn plot(path: &Path, version: &str, samples: &Samples) -> Result<()> {
-    let lines: Vec<(String, Vec<(f64, f64)>)> = [Pattern::RandRead, Pattern::RandWrite]
+/// What one random read costs each process.
+fn costs(samples: &Samples, counts: &[Counts]) -> Table {
+    let mut table = empty_table(
+        &[
+            "QD",
+            "controller",
+            "system calls: QEMU",
+            "emulator",
+            "context switches: QEMU",
+            "emulator",
+        ],
+        2,
+    );
+    for job in COUNTED {
+        for side in Side::ALL {
+            let calls = counts
+                .iter()
+                .find(|counts| (counts.job, counts.side) == (job, side));
+            let show = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+            let switches = |figure: fn(&Sample) -> f64| samples.median(job, side, figure);
+            table.add_row([
+                job.depth.to_string(),
+                side.name().to_owned(),
+                show(calls.map(|counts| counts.qemu_calls_per_io)),
+                show(calls.and_then(|counts| counts.emulator_calls_per_io)),
+                show(switches(|sample| sample.qemu_switches_per_io)),
+                show(
+                    switches(|sample| sample.emulator_switches_per_io)
+                        .filter(|_| side == Side::Outrigger),
+                ),
+            ]);
+        }
+    }
+    table
+}
+
+/// IOPS of the random jobs over the queue depth, a line per pattern and side.
+fn lines(samples: &Samples) -> Vec<(String, Vec<(f64, f64)>)> {
+    [Pattern::RandRead, Pattern::RandWrite]
         .into_iter()
         .flat_map(|pattern| Side::ALL.map(|side| (pattern, side)))
         .map(|(pattern, side)| {
-            let points = samples
+            let points: Vec<(f64, f64)> = samples
                 .jobs()
                 .into_iter()
                 .filter(|job| job.pattern == pattern)
@@ -142,49 +235,35 @@ fn plot(path: &Path, version: &str, samples: &Samples) -> Result<()> {
                 .collect();
             (format!("{}, {}", pattern.name(), side.name()), points)
         })
-        .collect();
-    let top = lines
-        .iter()
-        .flat_map(|(_, points)| points)
-        .map(|(_, iops)| *iops)
-        .fold(1.0, f64::max);
-    const COLOURS: [RGBColor; 4] = [
-        RGBColor(0, 114, 178),
-        RGBColor(86, 180, 233),
-        RGBColor(213, 94, 0),
-        RGBColor(230, 159, 0),
-    ];
-    let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(
-            format!("fio, 4 KiB, in a Linux guest: {version}"),
-            ("sans-serif", 18),
-        )
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(72)
-        .build_cartesian_2d((1.0..32.0_f64).log_scale().base(2.0), 0.0..top * 1.4)?;
-    chart
-        .configure_mesh()
-        .x_desc("queue depth")
-        .y_desc("IOPS")
-        .x_label_formatter(&|depth| format!("{depth:.0}"))
-        .y_label_formatter(&|iops| format!("{iops:.0}"))
-        .light_line_style(WHITE)
-        .draw()?;
-    for ((name, points), colour) in lines.into_iter().zip(COLOURS) {
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        .filter(|(_, points)| !points.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_says_what_was_found() {
+        let sample = |iops| Sample {
+            requests: 1.0,
+            iops,
+            mb_per_s: 1.0,
+            mean_us: 1.0,
+            p99_us: 1.0,
+            interrupts_per_io: 1.0,
+            qemu_switches_per_io: 1.0,
+            emulator_switches_per_io: 1.0,
+        };
+        let job = Job {
+            pattern: Pattern::RandRead,
+            depth: 1,
+        };
+        let mut samples = Samples::default();
+        assert!(verdict(&samples, 1, 0.5).ends_with("not measured"));
+        samples.add(job, Side::Outrigger, sample(400.0));
+        samples.add(job, Side::Qemu, sample(1000.0));
+        assert!(verdict(&samples, 1, 0.5).ends_with("0.40: missed by 0.10"));
+        assert!(verdict(&samples, 1, 0.4).ends_with("0.40: met"));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    area.present()
-        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -7,8 +7,9 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
+use super::Refusal;
 use super::cpio;
 use super::packages::{Prefix, run};
 
@@ -32,6 +33,9 @@ const MODULES: [&str; 15] = [
     "sr_mod",
     "sym53c8xx",
 ];
+
+/// The controller's.
+const DRIVER: &str = "sym53c8xx";
 
 const PROGRAMS: [&str; 7] = [
     "usr/bin/busybox",
@@ -120,18 +124,37 @@ fn copy(file: &Path, directory: &Path) -> Result<()> {
 
 fn modules(prefix: &Prefix, kernel: &Path, version: &str, root: &Path) -> Result<()> {
     let beside = kernel.parent().and_then(Path::parent).unwrap_or(kernel);
-    let source = [
+    let places = [
         prefix.path("usr/lib/modules"),
         beside.join("lib/modules"),
         PathBuf::from("/lib/modules"),
     ]
-    .into_iter()
-    .map(|directory| directory.join(version))
-    .find(|directory| directory.is_dir());
+    .map(|directory| directory.join(version));
+    let Some(source) = places.iter().find(|directory| directory.is_dir()) else {
+        let [_, beside, system] = &places;
+        return Err(Refusal::new(
+            "KERNEL",
+            kernel,
+            format!("the modules of {version} are not to be had"),
+            format!("put them into {} or {}", beside.display(), system.display()),
+        )
+        .into());
+    };
     let target = root.join("lib64/modules").join(version);
     fs::create_dir_all(&target)?;
-    if let Some(source) = source {
-        copy_modules(&source.join("kernel"), &target)?;
+    copy_modules(&source.join("kernel"), &target)?;
+    let built_in = fs::read_to_string(source.join("modules.builtin")).unwrap_or_default();
+    let has_driver = fs::read_dir(&target)?
+        .filter_map(Result::ok)
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(DRIVER));
+    if !has_driver && !built_in.contains(DRIVER) {
+        return Err(Refusal::new(
+            "KERNEL",
+            kernel,
+            format!("{version} has no {DRIVER}"),
+            "name a kernel with this driver (Debian's linux-image-amd64 has it, the cloud kernels do not)",
+        )
+        .into());
     }
     run(Command::new(prefix.path("usr/bin/busybox"))
         .args(["depmod", "-b"])
@@ -177,6 +200,27 @@ fn kernel_version(kernel: &Path) -> Result<String> {
     };
     match version() {
         Some(version) => Ok(version),
-        None => bail!("{} is no Linux kernel image (bzImage)", kernel.display()),
+        None => Err(Refusal::new(
+            "KERNEL",
+            kernel,
+            "is no Linux kernel image",
+            "name a bzImage, as distributions have it in /boot/vmlinuz-*",
+        )
+        .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_kernel_is_refused_in_one_line() {
+        let refusal = kernel_version(Path::new("/bin/sh")).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "KERNEL=/bin/sh: is no Linux kernel image: name a bzImage, as distributions have it in /boot/vmlinuz-*"
+        );
+        assert!(refusal.is::<Refusal>());
     }
 }
