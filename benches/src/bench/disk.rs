@@ -68,6 +68,7 @@ pub(crate) struct Sample {
     crossings: u64,
     exits: u64,
     context_switches: u64,
+    spin_nanoseconds: u64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of short runs")]
@@ -95,6 +96,11 @@ impl Sample {
 
     pub(crate) fn context_switches_per_io(&self) -> f64 {
         self.per_io(self.context_switches)
+    }
+
+    /// CPU time that the emulator spent polling with nothing to do, in nanoseconds.
+    pub(crate) fn spin_per_io(&self) -> f64 {
+        self.per_io(self.spin_nanoseconds)
     }
 }
 
@@ -242,6 +248,7 @@ impl Sample {
         };
         self.exits += run.exits();
         let vcpus = run.vcpus.iter().map(|vcpu| vcpu.context_switches);
+        self.spin_nanoseconds += spent.spin_nanoseconds;
         self.context_switches += spent.context_switches + vcpus.sum::<u64>();
         Ok(())
     }

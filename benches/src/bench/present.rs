@@ -232,6 +232,7 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
                 "crossings/IO",
                 "exits/IO",
                 "switches/IO",
+                "ns spun/IO",
             ],
             1,
         );
@@ -257,6 +258,7 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
                 format!("{:.3}", sample.crossings_per_io()),
                 format!("{:.2}", sample.exits_per_io()),
                 format!("{:.3}", sample.context_switches_per_io()),
+                format!("{:.0}", sample.spin_per_io()),
             ]);
             let context = [
                 ("front", json!(front.to_string())),
@@ -270,6 +272,7 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
                     "context_switches_per_io",
                     json!(sample.context_switches_per_io()),
                 ),
+                ("spin_ns_per_io", json!(sample.spin_per_io())),
                 ("rounds", json!(sample.iops)),
             ];
             add(report, "iops", sample.median_iops(), "1/s", &context);
