@@ -13,6 +13,7 @@ use outrigger_emulator::dma::Mapping;
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::pci::Function;
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
+use outrigger_emulator::statistics::Page;
 use outrigger_proxy::port::Port;
 use outrigger_proxy::vmm::{
     DeviceAttachment, Machine, MachineConfig, Ram, Report as Run, VcpuKind, Workload,
@@ -150,7 +151,7 @@ pub(crate) struct Attached {
 #[derive(Debug)]
 pub(crate) enum Device {
     /// In a process of its own.
-    Remote(Box<Proxy>, Emulator, Intx),
+    Remote(Box<Proxy>, Emulator, Intx, Page),
     /// In this one.
     Local(InProcess),
 }
@@ -161,6 +162,8 @@ pub(crate) struct Counts {
     pub(crate) context_switches: u64,
     /// Nanoseconds on a CPU.
     pub(crate) nanoseconds: u64,
+    /// The time that the device's process polled its rings with nothing to do, as of its worker's last sleep.
+    pub(crate) spin_nanoseconds: u64,
 }
 
 impl Counts {
@@ -168,6 +171,7 @@ impl Counts {
         Self {
             context_switches: self.context_switches.wrapping_sub(earlier.context_switches),
             nanoseconds: self.nanoseconds.wrapping_sub(earlier.nanoseconds),
+            spin_nanoseconds: self.spin_nanoseconds.wrapping_sub(earlier.spin_nanoseconds),
         }
     }
 }
@@ -187,7 +191,7 @@ impl Attached {
         let ram = Ram::new(RAM_BYTES)?;
         let (device, ports) = connect(front, pinning, disks, &ram)?;
         let interrupt = match &device {
-            Device::Remote(_, _, interrupt) => interrupt,
+            Device::Remote(_, _, interrupt, _) => interrupt,
             Device::Local(device) => device.interrupt(),
         };
         let attachment = DeviceAttachment {
@@ -205,7 +209,7 @@ impl Attached {
     /// The device's process; `None` where it is in this one.
     pub(crate) fn emulator(&self) -> Option<u32> {
         match &self.device {
-            Device::Remote(_, emulator, _) => Some(emulator.id()),
+            Device::Remote(_, emulator, ..) => Some(emulator.id()),
             Device::Local(_) => None,
         }
     }
@@ -213,7 +217,7 @@ impl Attached {
     /// Where the device is, for people.
     pub(crate) fn place(&self) -> String {
         match &self.device {
-            Device::Remote(_, emulator, _) => {
+            Device::Remote(_, emulator, ..) => {
                 format!("outrigger-emulator, process {}, sandboxed", emulator.id())
             }
             Device::Local(_) => "a lock and a thread in this process, no isolation".to_owned(),
@@ -223,13 +227,15 @@ impl Attached {
     /// What the device has spent so far.
     fn counts(&self) -> Counts {
         match &self.device {
-            Device::Remote(_, emulator, _) => Counts {
+            Device::Remote(_, emulator, _, page) => Counts {
                 context_switches: context_switches::of_process(emulator.id()),
                 nanoseconds: cpu_time::of_process(emulator.id()),
+                spin_nanoseconds: page.read().get("spin_nanoseconds"),
             },
             Device::Local(device) => Counts {
                 context_switches: context_switches::of_thread(device.thread_id()),
                 nanoseconds: cpu_time::of_thread(device.thread_id()),
+                spin_nanoseconds: 0,
             },
         }
     }
@@ -264,7 +270,7 @@ impl Attached {
         drop(self.machine);
         match self.device {
             Device::Local(_) => Ok(true),
-            Device::Remote(proxy, mut emulator, _) => {
+            Device::Remote(proxy, mut emulator, ..) => {
                 proxy.detach()?;
                 let status = emulator.wait(Duration::from_secs(10))?;
                 Ok(status.is_some_and(|status| status.success()))
@@ -314,7 +320,11 @@ fn remote(
     disks: &[Source],
     ram: &Ram,
 ) -> Result<(Device, Vec<VcpuPort>)> {
-    let command = EmulatorCommand::new(emulator_binary()?, "lsi0").args(device_arguments(disks));
+    let directory = tempfile::tempdir()?;
+    let stats = directory.path().join("stats");
+    let command = EmulatorCommand::new(emulator_binary()?, "lsi0")
+        .args(device_arguments(disks))
+        .statistics(&stats);
     let options = ProxyOptions {
         vcpus: VCPUS,
         transport,
@@ -325,7 +335,10 @@ fn remote(
     proxy.attach_memory(ram.memory())?;
     let intx = Intx::new()?;
     proxy.enable_interrupt(&intx)?;
-    Ok((Device::Remote(Box::new(proxy), emulator, intx), ports))
+    // The device is attached, so the socket is there.
+    let page = Page::open(&stats)?;
+    let device = Device::Remote(Box::new(proxy), emulator, intx, page);
+    Ok((device, ports))
 }
 
 /// The emulator's options for a controller `lsi0` with these disks.

@@ -40,6 +40,7 @@ pub(crate) struct Sample {
     exits: u64,
     context_switches: u64,
     device_nanoseconds: u64,
+    spin_nanoseconds: u64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of short runs")]
@@ -71,6 +72,7 @@ impl Sample {
         let vcpus = run.vcpus.iter().map(|vcpu| vcpu.context_switches);
         self.context_switches += spent.context_switches + vcpus.sum::<u64>();
         self.device_nanoseconds += spent.nanoseconds;
+        self.spin_nanoseconds += spent.spin_nanoseconds;
     }
 
     /// The median of the rounds; NaN before the first.
@@ -109,6 +111,11 @@ impl Sample {
     /// What the device's process, or the thread beside the vCPUs, was on a CPU for, spinning included.
     pub(crate) fn device_microseconds_per_io(&self) -> f64 {
         self.per_io(self.device_nanoseconds) / 1e3
+    }
+
+    /// The part of it that the device's process polled its rings for, with nothing to do.
+    pub(crate) fn spin_microseconds_per_io(&self) -> f64 {
+        self.per_io(self.spin_nanoseconds) / 1e3
     }
 }
 

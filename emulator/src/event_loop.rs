@@ -1,8 +1,8 @@
 //! Step 5, intake: the worker, one thread that owns one exported function and everything behind it.
 //!
 //! A turn takes what clients have sent, runs the device and settles the interrupt, each a bounded portion, so
-//! none starves the others. When nothing is left the worker polls its rings for a while, if that has paid before
-//! (`spin`), then announces that it sleeps, and sleeps until a descriptor or the device's deadline wakes it. An idle
+//! none starves the others. When nothing is left the worker polls its rings for a while, as long as the gaps of late
+//! make it pay (`spin`), then announces that it sleeps, and sleeps until a descriptor or the device's deadline wakes it. An idle
 //! worker costs nothing.
 
 mod activity;
@@ -163,22 +163,22 @@ impl Worker {
         let mut spin = Spin::new(wake_cost);
         self.activity.begin();
         let result = loop {
-            if let Err(error) = self.work(&mut events, &mut spin) {
-                break Err(error);
-            }
+            let idle_since = match self.work(&mut events, &mut spin) {
+                Ok(idle_since) => idle_since,
+                Err(error) => break Err(error),
+            };
             self.publish();
             if self.is_done() {
                 break Ok(());
             }
             let ready_to_sleep = self.export.prepare_sleep();
-            let before = Instant::now();
             let slept = if ready_to_sleep {
                 let deadlines = [self.function.deadline(), self.export.deadline()];
                 let timeout = deadlines
                     .into_iter()
                     .flatten()
                     .min()
-                    .map(|deadline| deadline.saturating_duration_since(before));
+                    .map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 self.activity.sleeps += 1;
                 self.look(&mut events, timeout)
             } else {
@@ -188,8 +188,11 @@ impl Worker {
             if let Err(error) = slept {
                 break Err(error);
             }
-            if ready_to_sleep && self.export.has_ring() {
-                spin.slept(before.elapsed());
+            if ready_to_sleep
+                && self.export.has_ring()
+                && let Some(since) = idle_since
+            {
+                spin.woken(since.elapsed());
             }
         };
         self.function.unmap_all();
@@ -208,8 +211,9 @@ impl Worker {
         self.stop.asked.load(Ordering::Acquire) || self.export.is_over()
     }
 
-    /// Turns until nothing is left to do and polling has not paid for long enough, or the worker is done.
-    fn work(&mut self, events: &mut Events, spin: &mut Spin) -> io::Result<()> {
+    /// Turns until nothing is left to do and polling has not paid for long enough, or the worker is done. Since when there is
+    /// nothing to do.
+    fn work(&mut self, events: &mut Events, spin: &mut Spin) -> io::Result<Option<Instant>> {
         let mut now = Instant::now();
         let mut last_look = now;
         let mut idle_since = None;
@@ -238,12 +242,13 @@ impl Worker {
             {
                 if let Some(since) = idle_since.take() {
                     self.activity.polled(now - since);
+                    spin.found(now - since);
                 }
             } else {
                 let since = *idle_since.get_or_insert(now);
                 if !self.export.has_ring() || now - since >= spin.budget() {
                     self.activity.polled(now - since);
-                    return Ok(());
+                    return Ok(Some(since));
                 }
             }
             if now - last_look >= LOOK_INTERVAL {
@@ -253,7 +258,7 @@ impl Worker {
                 last_look = now;
             }
             if self.is_done() {
-                return Ok(());
+                return Ok(None);
             }
         }
     }

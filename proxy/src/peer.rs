@@ -35,6 +35,7 @@ pub struct SpawnError {
 pub struct EmulatorCommand {
     command: Command,
     device: String,
+    statistics: Option<PathBuf>,
 }
 
 impl EmulatorCommand {
@@ -47,7 +48,15 @@ impl EmulatorCommand {
         Self {
             command,
             device: device.into(),
+            statistics: None,
         }
+    }
+
+    /// Has the emulator listen at this path for readers of its statistics (`docs/statistics.md`).
+    #[must_use]
+    pub fn statistics(mut self, path: impl Into<PathBuf>) -> Self {
+        self.statistics = Some(path.into());
+        self
     }
 
     /// Adds an argument.
@@ -89,9 +98,13 @@ impl EmulatorCommand {
     fn start(&mut self) -> io::Result<(Emulator, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         let fd = theirs.as_raw_fd();
-        self.command
-            .arg("--export")
-            .arg(format!("type=vfio-user,device={},fd={fd}", self.device));
+        let mut export = format!("type=vfio-user,device={},fd={fd}", self.device);
+        if let Some(path) = &self.statistics {
+            // A comma in an option's value is written twice.
+            let path = path.display().to_string().replace(',', ",,");
+            export.push_str(&format!(",stats={path}"));
+        }
+        self.command.arg("--export").arg(export);
         sys::inherit_only(&mut self.command, theirs.into());
         let mut child = self.command.spawn()?;
         let pidfd = match watch(&child) {

@@ -243,6 +243,7 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
                     "exits/IO",
                     "CSW/IO",
                     "device µs/IO",
+                    "of it spun",
                 ],
                 4,
             )
@@ -259,6 +260,7 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
             format!("{:.2}", sample.exits_per_io()),
             format!("{:.2}", sample.context_switches_per_io()),
             format!("{:.1}", sample.device_microseconds_per_io()),
+            format!("{:.1}", sample.spin_microseconds_per_io()),
         ]);
         let context = [
             ("front", json!(front.to_string())),
@@ -277,6 +279,10 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
             (
                 "device_microseconds_per_io",
                 json!(sample.device_microseconds_per_io()),
+            ),
+            (
+                "spin_microseconds_per_io",
+                json!(sample.spin_microseconds_per_io()),
             ),
             ("rounds", json!(sample.iops)),
         ];
