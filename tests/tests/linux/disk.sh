@@ -52,7 +52,7 @@ check target-reset reset_between_loads --no-escalate --target
 check bus-reset reset_under_load --no-escalate --bus
 check host-reset reset_under_load --no-escalate --host
 # Linux tells of each reset; none of it may have cost a request or the disk.
-faults() { dmesg | grep -iE 'I/O error|offline|timed out|abort|BUG:|Oops|RIP:|lockup|blocked for'; }
+faults() { dmesg | grep -iE 'I/O error|offline|timed out|abort|BUG:|Oops:|RIP:|lockup|blocked for'; }
 check no-fault-at-resets test -z "$(faults)"
 faults
 
