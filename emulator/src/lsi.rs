@@ -229,9 +229,6 @@ impl Lsi {
 
     fn expire(&mut self, now: Instant) {
         let expired = self.timers.expire(now);
-        if expired.contains(Scsi::STO) {
-            self.give_up_selection();
-        }
         if !expired.is_empty() {
             self.post_scsi(expired);
         }

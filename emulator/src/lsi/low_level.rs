@@ -32,7 +32,7 @@ enum Driver {
 }
 
 impl Lsi {
-    /// SCNTL0.START was set: the sequence that ARB says. It ends here, unless nobody answers and the time runs.
+    /// SCNTL0.START was set: the sequence that ARB says.
     pub(super) fn start_sequence(&mut self) {
         if self.link.connected() || self.link.unanswered {
             self.registers.set_scntl0(Scntl0::START, false);
@@ -50,7 +50,7 @@ impl Lsi {
             self.address(id, scntl0.contains(Scntl0::WATN));
             if self.link.connected() {
                 self.post_scsi(Scsi::CMP);
-            } else if !self.timers.selecting() {
+            } else {
                 self.give_up_selection();
                 self.post_scsi(Scsi::STO);
             }

@@ -1,5 +1,4 @@
-//! Step 7, timers: general purpose (GEN), handshake-to-handshake (HTH) and selection, by STIME0 and STIME1
-//! (manual, section 4.2).
+//! Step 7, timers: general purpose (GEN) and handshake-to-handshake (HTH), by STIME0 and STIME1 (manual, section 4.2).
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +8,6 @@ use super::registers::{STEST1_QSEL, at};
 
 /// The pre-scaler's divisors by SCNTL3.CCF, doubled (section 4.2, SCNTL3).
 const DIVISORS: [u32; 8] = [6, 2, 3, 4, 6, 8, 12, 16];
-
-/// What the chip adds to the selection time-out (section 4.2, STIME0).
-const SELECTION_ABORT: Duration = Duration::from_micros(200);
 
 /// The period that a 4-bit field selects: 125 µs doubled with each step, at the pre-scaler's divisor of 2 and
 /// 40 MHz. `None` is off. `scale` is the scale factor bit: 16 times as long; `clock` multiplies the 40 MHz.
@@ -28,7 +24,6 @@ pub(super) struct Timers {
     now: Option<Instant>,
     general: Option<Instant>,
     handshake: Option<Instant>,
-    selection: Option<Instant>,
 }
 
 impl Timers {
@@ -38,7 +33,6 @@ impl Timers {
             now: None,
             general: None,
             handshake: None,
-            selection: None,
         }
     }
 
@@ -64,21 +58,6 @@ impl Timers {
         self.handshake = None;
     }
 
-    /// A selection has begun that nobody answers.
-    pub(super) fn start_selection(&mut self, period: Option<Duration>) {
-        self.selection = self.after(period.map(|period| period + SELECTION_ABORT));
-    }
-
-    /// Its time runs.
-    pub(super) fn selecting(&self) -> bool {
-        self.selection.is_some()
-    }
-
-    /// It is given up.
-    pub(super) fn stop_selection(&mut self) {
-        self.selection = None;
-    }
-
     fn after(&self, period: Option<Duration>) -> Option<Instant> {
         self.now?.checked_add(period?)
     }
@@ -92,18 +71,12 @@ impl Timers {
         if self.handshake.take_if(|at| *at <= now).is_some() {
             expired |= Scsi::HTH;
         }
-        if self.selection.take_if(|at| *at <= now).is_some() {
-            expired |= Scsi::STO;
-        }
         expired
     }
 
     /// The next expiry.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.general, self.handshake, self.selection]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.general, self.handshake].into_iter().flatten().min()
     }
 }
 

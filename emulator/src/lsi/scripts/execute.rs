@@ -142,7 +142,7 @@ impl Lsi {
             }
         }
         // A script that never looks at the bus must still learn of its selection time-out.
-        if self.link.unanswered && !self.timers.selecting() {
+        if self.link.unanswered {
             let _: Outcome = self.time_out();
         }
         Progress::More
@@ -242,11 +242,10 @@ impl Lsi {
         self.registers.set_dword(at::DSP, target);
     }
 
-    /// The time of a selection is out: its initiator takes SEL and ATN back.
+    /// Nobody answers a selection: its initiator takes SEL and ATN back.
     pub(in crate::lsi) fn give_up_selection(&mut self) {
         self.link.unanswered = false;
         self.link.atn = false;
-        self.timers.stop_selection();
         self.end_sequence();
     }
 
@@ -267,28 +266,18 @@ impl Lsi {
         let _: Outcome<()> = self.became_free(freed);
     }
 
-    /// Nobody has answered the selection.
+    /// An instruction needs the target of a selection that nobody answers. The bus knows at once who is there, so
+    /// STIME0's time is not waited for: a driver's scan of the empty IDs would take seconds of the guest's start.
     fn time_out<T>(&mut self) -> Outcome<T> {
         self.give_up_selection();
         self.post_scsi(Scsi::STO);
         Err(Stop)
     }
 
-    /// An instruction needs the target of a selection that nobody answers: it waits until the time is out.
-    /// STIME0 may set no time. There the chip waits for ever; here it gives up at once, because
-    /// firmware that never writes STIME0 looks for disks with it.
-    fn selecting(&mut self) -> Outcome<Line> {
-        if self.timers.selecting() {
-            Ok(Line::Quiet)
-        } else {
-            self.time_out()
-        }
-    }
-
     /// An instruction that depends on the bus looks at it: a selection ends first, and ACK falls.
     fn observe(&mut self, asked: Option<Phase>, moving: bool) -> Outcome<Line> {
         if self.link.unanswered {
-            return self.selecting();
+            return self.time_out();
         }
         self.release_ack()?;
         if !(moving && asked == Some(Phase::DataIn)) {

@@ -150,6 +150,9 @@ impl Lsi {
     pub(super) fn go_on_moving(&mut self, gate: &Gate, mut t: Transfer) -> Outcome {
         // A target waits for an initiator to be connected to: there is no other.
         if self.registers.is_target() {
+            if self.link.unanswered {
+                return self.time_out();
+            }
             return Ok(Step::Blocked(Pending::Move(t)));
         }
         // A byte in SWIDE needs no bus.

@@ -9,16 +9,13 @@ use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::Line;
 use crate::lsi::registers::{Dcntl, Istat0, SCID_RRE, SSID_VALID, Scntl0, Scntl1, Scntl2, at};
-use crate::lsi::scripts::instruction::{Instruction, Io, IoOperation, Signals};
+use crate::lsi::scripts::instruction::{Io, IoOperation, Signals};
 
 impl Lsi {
     pub(super) fn io(&mut self, gate: &Gate, i: Io) -> Outcome {
         let target_role = self.registers.is_target();
         match i.operation {
-            IoOperation::Select if self.link.unanswered => {
-                self.selecting()?;
-                Ok(Step::Blocked(Pending::Fetched(Instruction::Io(i), 0)))
-            }
+            IoOperation::Select if self.link.unanswered => self.time_out(),
             IoOperation::Select => self.select(gate, i),
             IoOperation::WaitDisconnect if target_role => Ok(Step::Done),
             IoOperation::WaitDisconnect => self.wait_disconnect(),
@@ -82,9 +79,6 @@ impl Lsi {
         }
         if self.link.connected() {
             self.connected();
-        } else {
-            let time = self.period(self.registers.byte(at::STIME0), false);
-            self.timers.start_selection(time);
         }
     }
 
@@ -160,8 +154,7 @@ impl Lsi {
 
     pub(super) fn wait_reselect(&mut self, alternate: u32) -> Outcome {
         if self.link.unanswered {
-            self.selecting()?;
-            return Ok(Step::Blocked(Pending::Reselect(alternate)));
+            return self.time_out();
         }
         self.release_ack()?;
         if self.link.connected() || self.reselects() {
@@ -173,8 +166,7 @@ impl Lsi {
     /// A reselection ends it at the alternate address.
     pub(super) fn wait_select(&mut self, alternate: u32) -> Outcome {
         if self.link.unanswered {
-            self.selecting()?;
-            return Ok(Step::Blocked(Pending::Select(alternate)));
+            return self.time_out();
         }
         if !self.link.connected() && self.reselects() {
             self.registers.set_dword(at::DSP, alternate);

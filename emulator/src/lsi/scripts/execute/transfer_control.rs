@@ -20,8 +20,7 @@ impl Lsi {
             }
         } else if c.phase.is_some() {
             if self.link.unanswered {
-                self.selecting()?;
-                return Ok(Step::Blocked(Pending::Transfer(t)));
+                return self.time_out();
             }
             // IF looks at the phase of the last REQ.
             self.link.line(&self.bus, c.phase);
