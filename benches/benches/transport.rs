@@ -1,6 +1,6 @@
 //! A crossing and posted writes over the ring, both ends spinning on two CPUs, beside a bare cache line.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use outrigger_benches::bench::{Bound, Series};
 
 fn transport(criterion: &mut Criterion) {
@@ -10,6 +10,7 @@ fn transport(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("transport");
     for series in Series::ALL {
+        group.throughput(Throughput::Elements(series.messages()));
         group.bench_function(series.name(), |bencher| {
             bencher.iter_custom(|count| bound.repeat(series, count).expect("both ends work"));
         });

@@ -23,6 +23,7 @@ use clap::ValueEnum;
 
 use crate::plot;
 use crate::report::Report;
+pub(crate) use clock::median;
 use cpus::Cpus;
 pub use series::{Bound, Series};
 

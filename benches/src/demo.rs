@@ -7,8 +7,9 @@ mod present;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use outrigger_proxy::vmm::VcpuKind;
 
-use crate::front::{Attached, Front, Source};
+use crate::front::{Attached, Front, Pinning, Source};
 use crate::image::Image;
 use crate::report::Report;
 use measure::Samples;
@@ -59,7 +60,8 @@ pub fn run(options: &Options) -> Result<bool> {
                 Source::file(&image.path, true),
                 Source::file(&scratch, false),
             ];
-            Attached::new(front, &disks).with_context(|| format!("cannot attach over {front}"))
+            Attached::new(front, VcpuKind::best(), Pinning::Apart, &disks)
+                .with_context(|| format!("cannot attach over {front}"))
         })
         .collect::<Result<Vec<_>>>()?;
     narrator.machines(&attached);

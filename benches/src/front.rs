@@ -16,7 +16,7 @@ use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_emulator::statistics::Page;
 use outrigger_proxy::port::Port;
 use outrigger_proxy::vmm::{
-    DeviceAttachment, Machine, MachineConfig, Ram, Report as Run, VcpuKind,
+    DeviceAttachment, Machine, MachineConfig, Ram, Report as Run, VcpuKind, Workload,
 };
 use outrigger_proxy::{
     Emulator, EmulatorCommand, Endpoint, Intx, Proxy, ProxyOptions, Transport, VcpuPort, in_process,
@@ -25,7 +25,7 @@ use outrigger_tests::in_process::InProcess;
 use rustix::fs::OFlags;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::context_switches;
+use crate::{context_switches, cpu_time};
 
 /// Where a disk's bytes are. Disks get the SCSI IDs from 0 on.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ impl Source {
 }
 
 const RAM_BYTES: u64 = 64 << 20;
-const VCPUS: u32 = 2;
+const VCPUS: u32 = 4;
 
 /// A way to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +129,15 @@ impl fmt::Display for Front {
     }
 }
 
+/// Where the parts of a guest run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinning {
+    /// The first vCPU has a CPU to itself where there are two; the device's process gets the rest.
+    Apart,
+    /// Wherever the kernel likes.
+    None,
+}
+
 /// The device over one front, and its guest.
 #[derive(Debug)]
 pub(crate) struct Attached {
@@ -147,12 +156,12 @@ pub(crate) enum Device {
     Local(InProcess),
 }
 
-/// What has been spent so far.
+/// What the device's process has spent so far, or this one's thread that serves the device beside the vCPUs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) crossings: u64,
-    /// Of the device's process, or of this one's thread that serves the device beside the vCPUs.
     pub(crate) context_switches: u64,
+    /// Nanoseconds on a CPU.
+    pub(crate) nanoseconds: u64,
     /// The time that the device's process polled its rings with nothing to do, as of its worker's last sleep.
     pub(crate) spin_nanoseconds: u64,
 }
@@ -160,23 +169,27 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) const fn since(self, earlier: Self) -> Self {
         Self {
-            crossings: self.crossings.wrapping_sub(earlier.crossings),
             context_switches: self.context_switches.wrapping_sub(earlier.context_switches),
+            nanoseconds: self.nanoseconds.wrapping_sub(earlier.nanoseconds),
             spin_nanoseconds: self.spin_nanoseconds.wrapping_sub(earlier.spin_nanoseconds),
         }
     }
 }
 
 impl Attached {
-    /// Starts the device, attaches it to a new guest.
-    pub(crate) fn new(front: Front, disks: &[Source]) -> Result<Self> {
-        let vcpu = VcpuKind::best();
+    /// Starts the device, attaches it to a new guest whose vCPUs are of this kind.
+    pub(crate) fn new(
+        front: Front,
+        vcpu: VcpuKind,
+        pinning: Pinning,
+        disks: &[Source],
+    ) -> Result<Self> {
         let config = MachineConfig {
-            pins: vcpu_pins(),
+            pins: pinning.vcpus(),
             ..MachineConfig::new(vcpu)
         };
         let ram = Ram::new(RAM_BYTES)?;
-        let (device, ports) = connect(front, disks, &ram)?;
+        let (device, ports) = connect(front, pinning, disks, &ram)?;
         let interrupt = match &device {
             Device::Remote(_, _, interrupt, _) => interrupt,
             Device::Local(device) => device.interrupt(),
@@ -211,20 +224,29 @@ impl Attached {
         }
     }
 
-    /// What the accesses and the device have cost so far.
-    pub(crate) fn counts(&self) -> Counts {
+    /// What the device has spent so far.
+    fn counts(&self) -> Counts {
         match &self.device {
             Device::Remote(_, emulator, _, page) => Counts {
-                crossings: self.machine.counters().crossings,
                 context_switches: context_switches::of_process(emulator.id()),
+                nanoseconds: cpu_time::of_process(emulator.id()),
                 spin_nanoseconds: page.read().get("spin_nanoseconds"),
             },
             Device::Local(device) => Counts {
-                crossings: 0,
                 context_switches: context_switches::of_thread(device.thread_id()),
+                nanoseconds: cpu_time::of_thread(device.thread_id()),
                 spin_nanoseconds: 0,
             },
         }
+    }
+
+    /// Runs a workload all of whose requests must succeed; the run, and what the device spent on it.
+    pub(crate) fn run(&mut self, workload: &Workload) -> Result<(Run, Counts)> {
+        let before = self.counts();
+        let run = self.machine.run(workload)?;
+        let spent = self.counts().since(before);
+        self.expect_good(&run)?;
+        Ok((run, spent))
     }
 
     /// An error if the run did not end well: the demo's requests are all ones that must succeed.
@@ -257,29 +279,47 @@ impl Attached {
     }
 }
 
-/// Starts the device and attaches it, with a port for each of two vCPUs.
+/// Starts the device and attaches it, with a port for each vCPU.
 pub(crate) fn connect(
     front: Front,
+    pinning: Pinning,
     disks: &[Source],
     ram: &Ram,
 ) -> Result<(Device, Vec<VcpuPort>)> {
     match front {
-        Front::Ring => remote(Transport::Ring, disks, ram),
-        Front::VfioUser => remote(Transport::Socket, disks, ram),
+        Front::Ring => remote(Transport::Ring, pinning, disks, ram),
+        Front::VfioUser => remote(Transport::Socket, pinning, disks, ram),
         Front::InProcess => local(disks, ram),
     }
 }
 
-/// The first vCPU has a CPU to itself where there are two; the device's process gets the rest.
-fn vcpu_pins() -> Vec<usize> {
-    if cpus() > 1 { vec![0] } else { Vec::new() }
+impl Pinning {
+    /// The CPU of each vCPU; those beyond the list are not pinned.
+    fn vcpus(self) -> Vec<usize> {
+        match self {
+            Self::Apart if cpus() > 1 => vec![0],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The CPUs of the device's process; `None`: all.
+    fn device(self) -> Option<CpuSet> {
+        let mut others = CpuSet::new();
+        (1..cpus()).for_each(|cpu| others.set(cpu));
+        (self == Self::Apart && cpus() > 1).then_some(others)
+    }
 }
 
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn remote(transport: Transport, disks: &[Source], ram: &Ram) -> Result<(Device, Vec<VcpuPort>)> {
+fn remote(
+    transport: Transport,
+    pinning: Pinning,
+    disks: &[Source],
+    ram: &Ram,
+) -> Result<(Device, Vec<VcpuPort>)> {
     let directory = tempfile::tempdir()?;
     let stats = directory.path().join("stats");
     let command = EmulatorCommand::new(emulator_binary()?, "lsi0")
@@ -290,7 +330,7 @@ fn remote(transport: Transport, disks: &[Source], ram: &Ram) -> Result<(Device, 
         transport,
         ..ProxyOptions::default()
     };
-    let (emulator, socket) = spawn_beside_the_vcpu(command)?;
+    let (emulator, socket) = spawn(command, pinning)?;
     let (mut proxy, ports) = Proxy::connect(Endpoint::Socket(socket), options)?;
     proxy.attach_memory(ram.memory())?;
     let intx = Intx::new()?;
@@ -315,13 +355,11 @@ pub(crate) fn device_arguments(disks: &[Source]) -> Vec<String> {
 }
 
 /// A process inherits the CPUs of the thread that starts it.
-fn spawn_beside_the_vcpu(command: EmulatorCommand) -> Result<(Emulator, OwnedFd)> {
+fn spawn(command: EmulatorCommand, pinning: Pinning) -> Result<(Emulator, OwnedFd)> {
     std::thread::scope(|scope| {
         let starter = scope.spawn(|| {
-            if cpus() > 1 {
-                let mut others = CpuSet::new();
-                (1..cpus()).for_each(|cpu| others.set(cpu));
-                sched_setaffinity(None, &others)?;
+            if let Some(cpus) = pinning.device() {
+                sched_setaffinity(None, &cpus)?;
             }
             anyhow::Ok(command.spawn()?)
         });

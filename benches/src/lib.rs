@@ -3,9 +3,11 @@
 pub mod bench;
 pub mod chip;
 pub mod context_switches;
+pub mod cpu_time;
 pub mod demo;
 mod front;
 pub mod guest;
 pub mod image;
 pub mod plot;
+mod reads;
 pub mod report;

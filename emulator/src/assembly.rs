@@ -17,6 +17,7 @@ use crate::front::{self, Endpoint};
 use crate::pci::Function;
 use crate::scsi::Bus;
 use image::Image;
+pub use socket::close_inherited;
 
 /// A configuration with its images and sockets open.
 #[derive(Debug)]

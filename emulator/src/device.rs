@@ -5,12 +5,15 @@
 //! it says [`Progress::Idle`]; all three are bounded.
 
 mod access_map;
+mod bar_memory;
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::dma::Gate;
-pub use access_map::{Mirror, Mirrored, MirroredRegister};
+pub use access_map::{MemoryRange, Mirror, Mirrored, MirroredRegister};
+pub use bar_memory::BarMemory;
 pub use outrigger_ring::Width;
 
 /// What identifies a device in PCI config space (PCI 3.0, section 6.2.1).
@@ -127,6 +130,18 @@ pub trait Device: Send + std::fmt::Debug {
         None
     }
 
+    /// Ranges of its BARs that are memory and nothing else, for the client to map into its guest: whole pages, at most 16. The guest's accesses
+    /// to them do not come through [`Device::read`] and [`Device::write`] from then on, and are not ordered behind posted ones.
+    ///
+    /// # Errors
+    /// Out of descriptors or memory; nothing has changed.
+    fn share_memory(&mut self) -> io::Result<Vec<MemoryRange>> {
+        Ok(Vec::new())
+    }
+
+    /// The client that [`Device::share_memory`] was for has gone: what is in the memory from now on is not for it.
+    fn unshare_memory(&mut self) {}
+
     /// Tells where BAR `bar` decodes now; `None` while its decode is off. A chip that compares
     /// addresses with its own windows needs it.
     fn bar_moved(&mut self, bar: u8, base: Option<u64>);
@@ -152,6 +167,9 @@ pub trait Device: Send + std::fmt::Debug {
 
     /// PCI reset: everything to its power-on state. No DMA happens after it returns.
     fn reset(&mut self, context: &mut Context<'_>);
+
+    /// What is behind the device may have changed (an image's size, the space that it has): it looks again.
+    fn refresh(&mut self) {}
 
     /// Waits until no transfer to or from guest RAM is in flight; requests are kept. Called before
     /// a region of guest RAM is taken away.

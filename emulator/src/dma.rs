@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mapping::GuestMemory;
+pub(crate) use mapping::{read_words, write_words};
 pub use segment::Segment;
 
 /// The most regions that a gate holds. Each keeps its file's descriptor open.

@@ -56,10 +56,11 @@ pub struct Worker {
     readers: Option<Readers>,
 }
 
-/// Asks a worker to stop, from another thread.
+/// Asks a worker to stop, or to look at its device's outside, from another thread.
 #[derive(Debug)]
 pub struct Stop {
     asked: AtomicBool,
+    refresh: AtomicBool,
     waker: mio::Waker,
 }
 
@@ -73,8 +74,17 @@ impl Stop {
         self.waker.wake()
     }
 
+    /// The worker calls [`Function::refresh`] soon.
+    ///
+    /// # Errors
+    /// If the worker could not be woken.
+    pub fn ask_to_refresh(&self) -> io::Result<()> {
+        self.refresh.store(true, Ordering::Release);
+        self.waker.wake()
+    }
+
     /// The worker shows its counts anew, awake or not.
-    fn refresh(&self) {
+    fn ask_to_show(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::debug!(%error, "cannot wake a worker");
         }
@@ -102,6 +112,7 @@ impl Worker {
         export.register(poll.registry())?;
         let stop = Arc::new(Stop {
             asked: AtomicBool::new(false),
+            refresh: AtomicBool::new(false),
             waker,
         });
         Ok(Self {
@@ -162,9 +173,12 @@ impl Worker {
             }
             let ready_to_sleep = self.export.prepare_sleep();
             let slept = if ready_to_sleep {
-                let deadline = self.function.deadline();
-                let timeout =
-                    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let deadlines = [self.function.deadline(), self.export.deadline()];
+                let timeout = deadlines
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 self.activity.sleeps += 1;
                 self.look(&mut events, timeout)
             } else {
@@ -217,7 +231,7 @@ impl Worker {
             });
             now = Instant::now().max(now);
             let progress = self.export.run(&mut self.function, now);
-            self.export.settle(&mut self.function);
+            self.export.settle(&mut self.function, now);
 
             if took
                 || progress == Progress::More
@@ -262,7 +276,10 @@ impl Worker {
             .filter(|event| event.token().0 >= FIRST_FRONT_TOKEN)
         {
             self.export
-                .ready(self.poll.registry(), event.token(), &mut self.function);
+                .ready(self.poll.registry(), event, &mut self.function);
+        }
+        if self.stop.refresh.swap(false, Ordering::AcqRel) {
+            self.function.refresh();
         }
         // The device's own events need no more than the turn that follows, and the flag tells of the other.
         Ok(())

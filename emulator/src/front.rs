@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::net::SocketFlags;
@@ -100,11 +101,16 @@ impl Export {
         Ok(())
     }
 
-    /// An event came for `token`. Serves everything that is there, in bounded portions.
-    pub fn ready(&mut self, registry: &Registry, token: Token, function: &mut Function) {
-        match token {
+    /// An event came. Serves everything that is there, in bounded portions.
+    pub fn ready(&mut self, registry: &Registry, event: &Event, function: &mut Function) {
+        match event.token() {
             LISTENER => self.accept(registry),
-            CLIENT => self.serve(registry, function),
+            CLIENT => {
+                if let Some(session) = &mut self.session {
+                    session.announced(event.is_read_closed());
+                }
+                self.serve(registry, function);
+            }
             MASK => {
                 if let Some(session) = &mut self.session {
                     session.intx().mask_signalled();
@@ -147,6 +153,9 @@ impl Export {
 
     /// Runs the function for a bounded slice; a client with rings sees its mirrored registers change.
     pub fn run(&mut self, function: &mut Function, now: Instant) -> Ran {
+        if let Some(session) = &mut self.session {
+            session.intx().follow(function.interrupt());
+        }
         match self.ring().and_then(RingFront::mirror) {
             Some(mirror) => function.run_mirrored(now, mirror),
             None => function.run(now),
@@ -154,10 +163,15 @@ impl Export {
     }
 
     /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`].
-    pub fn settle(&mut self, function: &mut Function) {
+    pub fn settle(&mut self, function: &mut Function, now: Instant) {
         if let Some(session) = &mut self.session {
-            session.intx().settle(function.interrupt());
+            session.intx().settle(function.interrupt(), now);
         }
+    }
+
+    /// When [`Export::settle`] must be called although nothing happens.
+    pub fn deadline(&mut self) -> Option<Instant> {
+        self.session.as_mut()?.intx().deadline()
     }
 
     /// Announces to the rings' clients that the worker is about to sleep. `false`: something has come meanwhile, do
@@ -243,6 +257,7 @@ impl Export {
         // The order matters: no DMA is on its way once the device has been reset.
         function.reset();
         function.unmap_all();
+        function.unshare_memory();
         match end {
             End::Closed => info!(export = self.label, "client disconnected"),
             reason => match self.complaints.allow() {

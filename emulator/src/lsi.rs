@@ -4,8 +4,10 @@
 //! the SCSI bus (step 8) and lets the timers expire. Everything that one call does is bounded.
 
 mod connection;
+mod first_byte;
 mod interrupt;
 mod link;
+mod low_level;
 mod message;
 mod mirror;
 mod phase;
@@ -19,16 +21,18 @@ mod tests;
 
 pub use phase::Phase;
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::device::{
-    Bar, BarKind, Context, Device, Identity, Mirror, Mirrored, MirroredRegister, Progress, Width,
-    Work,
+    Bar, BarKind, BarMemory, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
+    MirroredRegister, Progress, Width, Work,
 };
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
+use low_level::LowLevel;
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
 use scripts::{Processor, State};
@@ -57,6 +61,8 @@ impl Model {
 
 /// Bytes of SCRIPTS RAM (895A).
 const RAM_SIZE: usize = 0x2000;
+/// The BAR that it is behind.
+const RAM_BAR: u8 = 2;
 
 const BARS_895A: [Bar; 3] = [
     Bar {
@@ -93,6 +99,7 @@ pub struct Lsi {
     interrupts: Interrupts,
     processor: Processor,
     link: Link,
+    low: LowLevel,
     timers: Timers,
     /// Where the BARs decode.
     windows: [Option<u64>; 3],
@@ -100,7 +107,8 @@ pub struct Lsi {
     line_held: bool,
     /// INTFLYs so far, modulo 2^32; no reset sets it back.
     flies: u32,
-    ram: Vec<u8>,
+    /// SCRIPTS RAM; none in a 53C810.
+    ram: BarMemory,
     bus: Bus,
 }
 
@@ -109,8 +117,8 @@ impl Lsi {
     #[must_use]
     pub fn new(model: Model, bus: Bus) -> Self {
         let ram = match model {
-            Model::Lsi53c895a => vec![0; RAM_SIZE],
-            Model::Lsi53c810 => Vec::new(),
+            Model::Lsi53c895a => BarMemory::new(RAM_SIZE),
+            Model::Lsi53c810 => BarMemory::new(0),
         };
         Self {
             model,
@@ -118,6 +126,7 @@ impl Lsi {
             interrupts: Interrupts::default(),
             processor: Processor::default(),
             link: Link::new(model.is_wide()),
+            low: LowLevel::default(),
             timers: Timers::new(),
             windows: [None; 3],
             line_held: false,
@@ -149,7 +158,7 @@ impl Lsi {
     fn post_scsi(&mut self, condition: Scsi) {
         let enables = self.enables();
         self.interrupts.raise_scsi(condition, enables);
-        if condition.is_fatal() {
+        if condition.is_fatal(enables.scsi) {
             self.processor.state = State::Halted;
         }
     }
@@ -162,7 +171,8 @@ impl Lsi {
     /// SCNTL1.RST rises: the RST signal. The chip sees its own.
     fn reset_bus(&mut self) {
         self.link.free();
-        self.link.unanswered = false;
+        self.low = LowLevel::default();
+        self.give_up_selection();
         self.processor.held = None;
         self.registers
             .set_scntl2(Scntl2::SDU | Scntl2::WSR | Scntl2::WSS, false);
@@ -200,6 +210,7 @@ impl Lsi {
             interrupts,
             processor,
             link,
+            low,
             timers,
             windows: _,
             line_held,
@@ -211,12 +222,16 @@ impl Lsi {
         *interrupts = Interrupts::default();
         *processor = Processor::default();
         *link = Link::new(model.is_wide());
+        *low = LowLevel::default();
         *timers = Timers::new();
         *line_held = false;
     }
 
     fn expire(&mut self, now: Instant) {
         let expired = self.timers.expire(now);
+        if expired.contains(Scsi::STO) {
+            self.give_up_selection();
+        }
         if !expired.is_empty() {
             self.post_scsi(expired);
         }
@@ -252,29 +267,30 @@ impl Device for Lsi {
     fn read(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width) -> u64 {
         self.timers.now(context.now);
         let mut bytes = [0; 8];
-        for (at, byte) in (offset..).zip(&mut bytes).take(usize::from(width.bytes())) {
-            *byte = match bar {
-                2 => self.ram_index(at).map_or(0, |i| self.ram[i]),
-                _ => self.read_register(at.to_le_bytes()[0]),
-            };
+        let accessed = &mut bytes[..usize::from(width.bytes())];
+        if bar == RAM_BAR {
+            self.ram.read(ram_index(offset), accessed);
+        } else {
+            for (at, byte) in (offset..).zip(accessed) {
+                *byte = match at.to_le_bytes()[0] {
+                    at::SFBR => self.read_sfbr(context.dma),
+                    register => self.read_register(register),
+                };
+            }
         }
         u64::from_le_bytes(bytes)
     }
 
     fn write(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width, value: u64) {
         self.timers.now(context.now);
-        for (at, byte) in (offset..)
-            .zip(value.to_le_bytes())
-            .take(usize::from(width.bytes()))
-        {
-            match bar {
-                2 => {
-                    if let Some(i) = self.ram_index(at) {
-                        self.ram[i] = byte;
-                    }
-                }
-                _ => self.write_register(at.to_le_bytes()[0], byte, Origin::Host),
-            }
+        let bytes = value.to_le_bytes();
+        let accessed = &bytes[..usize::from(width.bytes())];
+        if bar == RAM_BAR {
+            self.ram.write(ram_index(offset), accessed);
+            return;
+        }
+        for (at, &byte) in (offset..).zip(accessed) {
+            self.write_register(at.to_le_bytes()[0], byte, Origin::Host);
         }
     }
 
@@ -297,11 +313,30 @@ impl Device for Lsi {
         (register == mirror::ISTAT0).then(|| self.shown())
     }
 
+    fn share_memory(&mut self) -> io::Result<Vec<MemoryRange>> {
+        if self.ram.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![MemoryRange {
+            bar: RAM_BAR,
+            offset: 0,
+            size: self.ram.len() as u64,
+            memory: self.ram.share()?.try_clone_to_owned()?,
+        }])
+    }
+
+    fn unshare_memory(&mut self) {
+        self.ram.unshare();
+    }
+
     fn run(&mut self, context: &mut Context<'_>, mirror: &mut dyn Mirror) -> Progress {
         self.timers.now(context.now);
         let mut shown = self.shown();
         self.bus.poll(context.now);
         let progress = self.run_scripts(context.dma, &mut shown, mirror);
+        if matches!(self.processor.state, State::Halted) {
+            self.watch_bus();
+        }
         self.expire(context.now);
         self.bus.kick();
         self.show_istat(&mut shown, mirror);
@@ -323,7 +358,11 @@ impl Device for Lsi {
     fn reset(&mut self, _context: &mut Context<'_>) {
         self.bus.reset();
         self.power_on();
-        self.ram.fill(0);
+        self.ram.clear();
+    }
+
+    fn refresh(&mut self) {
+        self.bus.refresh();
     }
 
     fn work(&self) -> Work {
@@ -339,12 +378,12 @@ impl Device for Lsi {
     }
 }
 
-impl Lsi {
-    /// The place in SCRIPTS RAM of an offset in its BAR.
-    fn ram_index(&self, offset: u64) -> Option<usize> {
-        usize::try_from(offset).ok().filter(|&i| i < self.ram.len())
-    }
+/// The place in SCRIPTS RAM of an offset in its BAR.
+fn ram_index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
 
+impl Lsi {
     fn connected_bit(&self) -> u8 {
         if self.link.connected() {
             Scntl1::CON.bits()

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use outrigger_emulator::assembly::Opened;
+use outrigger_emulator::assembly::{Opened, close_inherited};
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
 use outrigger_emulator::event_loop::serve;
 use outrigger_emulator::sandbox;
@@ -41,6 +41,10 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
         .map(|export| export.socket.to_string())
         .collect();
 
+    // What a parent has left open by mistake is out of a guest's reach too.
+    if let Err(error) = close_inherited(&config) {
+        tracing::warn!(%error, "descriptors that were inherited stay open");
+    }
     // With paths in reach.
     let wake_cost = outrigger_ring::wake_cost();
     let opened = Opened::open(config)?;

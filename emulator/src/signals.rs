@@ -1,21 +1,53 @@
-//! SIGTERM and SIGINT as something to wait for, instead of something that interrupts.
+//! Signals as something to wait for, instead of something that interrupts or kills.
 
 mod sys;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The signals that ask the process to end.
+use rustix::io::Errno;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// SIGTERM, SIGINT: the process is to end.
+    End,
+    /// SIGHUP: images may have grown or got space.
+    Refresh,
+}
+
+/// The signals that ask the process for something.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Blocks the signals in this thread and those that it starts from now on, and catches them here.
+    /// Blocks the signals in this thread and those that it starts from now on, and catches them here. SIGXFSZ is blocked too: a
+    /// write beyond a limit of file sizes then only fails.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn catch() -> io::Result<Self> {
-        sys::catch(&[libc::SIGTERM, libc::SIGINT]).map(Self)
+        sys::block(&[libc::SIGXFSZ])?;
+        sys::catch(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map(Self)
+    }
+
+    /// The next order that has come.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take(&self) -> io::Result<Option<Order>> {
+        // struct signalfd_siginfo: 128 bytes, of which the first four are the signal's number.
+        let mut record = [0; 128];
+        match rustix::io::read(&self.0, &mut record) {
+            Ok(_) => {}
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let [a, b, c, d, ..] = record;
+        Ok(Some(match i32::from_ne_bytes([a, b, c, d]) {
+            libc::SIGHUP => Order::Refresh,
+            _ => Order::End,
+        }))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Images that the process refuses, each with one line and exit code 2, and those that it takes.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -155,4 +156,129 @@ fn bad_images_are_one_line() {
         "cannot use the server at '@/none': No such file or directory (os error 2); see whether the server runs",
     );
     drop(folder.serves("null-co,node-name=d,size=1G"));
+}
+
+/// Writes `bytes` into the file.
+fn patch(path: &Path, at: u64, bytes: &[u8]) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(bytes, at).unwrap();
+}
+
+#[test]
+fn each_refusal_says_what_helps() {
+    let Some(folder) = Folder::new() else { return };
+    let disk = folder.path("disk.qcow2");
+    let cannot = "cannot use '@/disk.qcow2': ";
+    let (repair, convert) = (
+        "repair it with qemu-img check -r all",
+        "convert it with qemu-img convert",
+    );
+    for (at, byte, said, mend) in [
+        (
+            7,
+            9,
+            "it is qcow2 version 9, and only 2 and 3 are known",
+            convert,
+        ),
+        (35, 1, "it is encrypted", convert),
+        (79, 1, "it was not closed cleanly", repair),
+        (79, 2, "it is marked as corrupt", repair),
+        (
+            72,
+            0x80,
+            "it has unknown features (0x8000000000000000)",
+            convert,
+        ),
+        (
+            23,
+            60,
+            "the image is corrupt: clusters of 2^60 bytes",
+            "look at it with qemu-img check",
+        ),
+        (
+            31,
+            1,
+            "the disk in the image, 1048577 bytes, is not a multiple of 512",
+            "make another image",
+        ),
+        (
+            29,
+            0,
+            "the disk in the image is empty",
+            "make another image",
+        ),
+    ] {
+        assert!(folder.img("create -f qcow2 disk.qcow2 1M"));
+        patch(&disk, at, &[byte]);
+        folder.refused(QCOW2, &format!("{cannot}{said}; {mend}"));
+    }
+    assert!(folder.img("create -f qcow2 -o compression_type=zstd disk.qcow2 1M"));
+    folder.refused(
+        QCOW2,
+        &format!("{cannot}it is compressed by zstd; {convert}"),
+    );
+
+    let unnamed = "create -u -f qcow2 -b nbd:host:1 -F raw disk.qcow2 1M";
+    assert!(folder.img(unnamed));
+    folder.refused(
+        QCOW2,
+        &format!("{cannot}the backing file 'nbd:host:1' is not a file; name a node by backing"),
+    );
+    std::fs::write(folder.path("base.raw"), [0; 512]).unwrap();
+    assert!(folder.img("create -u -f qcow2 -b base.raw -F raw disk.qcow2 1M"));
+    // The header extension that names the format becomes one that means nothing.
+    let bytes = std::fs::read(&disk).unwrap();
+    let extension = [0xe2, 0x79, 0x2a, 0xca];
+    let at = bytes.windows(4).position(|it| it == extension).unwrap();
+    patch(&disk, at as u64, &[1, 2, 3, 4]);
+    folder.refused(
+        QCOW2,
+        &format!(
+            "{cannot}the backing file 'base.raw' has no format; \
+             name it with qemu-img rebase -u -F, or by backing.driver"
+        ),
+    );
+    let as_raw = "backing.driver=file,backing.filename=@/base.raw";
+    drop(folder.serves(&format!("{QCOW2},{as_raw}")));
+
+    folder.refused(
+        &format!("{QCOW2},file.aio=io_uring"),
+        "io_uring is for raw images; leave out aio",
+    );
+    folder.refused(
+        "qcow2,node-name=d,file.driver=memory,file.size=1M",
+        "an image in a format stands on a file; let its file be a node with driver=file",
+    );
+    assert!(folder.img("create -f vmdk sparse.vmdk 1M"));
+    let vmdk = "vmdk,node-name=d,file.driver=file,file.filename=@/sparse.vmdk";
+    folder.refused(vmdk, "vmdk images can only be read; add read-only=on");
+    folder.refused(
+        &format!("{vmdk},read-only=on"),
+        &format!("cannot use '@/sparse.vmdk': it is a sparse VMDK image; {convert}"),
+    );
+}
+
+#[test]
+fn nested_and_json_nodes_are_the_same() {
+    let Some(folder) = Folder::new() else { return };
+    assert!(folder.img("create -f qcow2 disk.qcow2 8M"));
+    assert!(folder.img("create -f raw disk.raw 8M"));
+    let nested = "raw,node-name=d,file.driver=file,file.filename=@/disk.raw,file.locking=on";
+    drop(folder.serves(nested));
+    for json in [
+        r#"{"driver":"qcow2","node-name":"d","file":{"driver":"file","filename":"@/disk.qcow2"}}"#,
+        r#"{"driver":"qcow2","node-name":"d","file.driver":"file","file.filename":"@/disk.qcow2","backing":null}"#,
+        r#"{"driver":"file","node-name":"d","filename":"@/disk.raw","read-only":true,"cache":{"direct":false}}"#,
+    ] {
+        drop(folder.serves(json));
+    }
+    folder.refused(
+        r#"{"driver":"qcow2","node-name":"d","file":{"driver":"file","filename":"@/none"}}"#,
+        "cannot open '@/none': there is no such file; check filename",
+    );
+    folder.refused(
+        r#"{"driver":"qcow2","node-name":"d","file":{"driver":"file"}}"#,
+        "in 'file': no 'filename'; add filename=disk.img",
+    );
+    folder.refused(r#"{"driver":"qcow2","node-name":"d""#, "bad JSON: EOF while parsing an object at line 1 column 33; give one object of strings, numbers, true and false");
 }

@@ -1,17 +1,23 @@
 //! Step 2, decode: what the proxy does with an access itself, as the emulator declares it for its device.
 //!
 //! The emulator says it once, at attach; it is checked here, and what does not hold is refused. Nothing in it can make the
-//! proxy reach beyond the device's regions: it only says which reads may be answered from the register mirror, which holds
-//! nothing but values.
+//! proxy reach beyond the device's regions: it says which reads may be answered from the register mirror, which holds
+//! nothing but values, and which ranges are memory, in memfds that are sealed to the range's size.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use outrigger_ring::{Access, Effect, MAX_MIRRORED, Width};
 use outrigger_vfio_user::{AccessEntry, Treatment};
 
-use crate::bars::ROM;
+use crate::bar_memory::BarMemory;
+use crate::bars::{BarSet, ROM, Space};
 use crate::description::{REGIONS, Region};
 
 /// More entries than this are not believed.
-const MAX_ENTRIES: usize = 64;
+pub(crate) const MAX_ENTRIES: usize = 64;
+/// More memories than this are not believed: each holds a descriptor here, and a memory slot of the VMM's.
+pub(crate) const MAX_MEMORIES: usize = 16;
 
 /// Why an access map is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +52,19 @@ pub enum MapError {
         /// The offset.
         offset: u64,
     },
+    /// A range of memory is none that a VMM could map.
+    #[error("the memory at {offset:#x} of region {region}: {reason}")]
+    Memory {
+        /// The region.
+        region: u8,
+        /// The offset.
+        offset: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// There are more descriptors than ranges of memory.
+    #[error("it comes with {0} descriptors that no entry names")]
+    Descriptors(usize),
 }
 
 /// A mirrored register.
@@ -61,29 +80,37 @@ struct Mirrored {
 #[derive(Debug, Default)]
 pub struct AccessMap {
     mirrored: Vec<Mirrored>,
+    /// Region, start and end.
+    memories: Vec<(u8, u64, u64)>,
+    /// The guest may reach the memories without an exit.
+    mapped: AtomicBool,
 }
 
 impl AccessMap {
-    /// The map of these entries, for a device with these regions.
+    /// The map of these entries, for a device with these regions and BARs, and the memories that it names.
     ///
     /// # Errors
     /// Any [`MapError`]: the emulator cannot be believed.
     pub fn new(
-        entries: impl Iterator<Item = AccessEntry>,
+        entries: impl IntoIterator<Item = AccessEntry>,
+        descriptors: Vec<OwnedFd>,
         regions: &[Region; REGIONS],
-    ) -> Result<Self, MapError> {
+        bars: &BarSet,
+    ) -> Result<(Self, Vec<BarMemory>), MapError> {
         let mut ranges: Vec<(u8, u64, u64)> = Vec::new();
+        let mut descriptors: Vec<_> = descriptors.into_iter().map(Some).collect();
+        let mut memories = Vec::new();
         let mut map = Self::default();
         for entry in entries {
             if ranges.len() == MAX_ENTRIES {
                 return Err(MapError::Entries);
             }
+            let AccessEntry { offset, size, .. } = entry;
             let (region, end) = within(entry, regions).ok_or(MapError::Range {
                 region: entry.region,
-                offset: entry.offset,
-                size: entry.size,
+                offset,
+                size,
             })?;
-            let offset = entry.offset;
             if ranges
                 .iter()
                 .any(|&(other, from, to)| other == region && from < end && offset < to)
@@ -91,34 +118,70 @@ impl AccessMap {
                 return Err(MapError::Overlap { region, offset });
             }
             ranges.push((region, offset, end));
-            if let Treatment::Mirrored {
-                register,
-                through,
-                clears,
-                opaque,
-            } = entry.treatment
-            {
-                let sound = entry.size == 1
-                    && register < MAX_MIRRORED
-                    && clears.count_ones() <= 1
-                    && clears & (through | opaque) == 0;
-                if !sound {
-                    return Err(MapError::Register { region, offset });
-                }
-                let effect = Effect {
+            match entry.treatment {
+                Treatment::Mirrored {
                     register,
                     through,
                     clears,
-                };
-                map.mirrored.push(Mirrored {
-                    region,
-                    offset,
-                    effect,
                     opaque,
-                });
+                } => {
+                    let sound = size == 1
+                        && register < MAX_MIRRORED
+                        && clears.count_ones() <= 1
+                        && clears & (through | opaque) == 0;
+                    if !sound {
+                        return Err(MapError::Register { region, offset });
+                    }
+                    let effect = Effect {
+                        register,
+                        through,
+                        clears,
+                    };
+                    map.mirrored.push(Mirrored {
+                        region,
+                        offset,
+                        effect,
+                        opaque,
+                    });
+                }
+                Treatment::Memory { descriptor } => {
+                    let refused = |reason| MapError::Memory {
+                        region,
+                        offset,
+                        reason,
+                    };
+                    let bar = bars.iter().nth(region.into()).flatten();
+                    if bar.is_none_or(|bar| bar.space() != Space::Memory) {
+                        return Err(refused("its region is no memory BAR"));
+                    }
+                    let file = usize::try_from(descriptor)
+                        .ok()
+                        .and_then(|index| descriptors.get_mut(index)?.take())
+                        .ok_or_else(|| refused("its descriptor is missing or another's"))?;
+                    memories.push(BarMemory::adopt(region, offset, size, file)?);
+                    map.memories.push((region, offset, end));
+                }
+                // A kind that is not known: the plain way is always right.
+                _ => {}
             }
         }
-        Ok(map)
+        match descriptors.iter().flatten().count() {
+            0 => Ok((map, memories)),
+            foreign => Err(MapError::Descriptors(foreign)),
+        }
+    }
+
+    /// The guest may reach the memories without an exit from now on, or not.
+    pub(crate) fn set_mapped(&self, mapped: bool) {
+        self.mapped.store(mapped, Ordering::Release);
+    }
+
+    /// Whether a write must not be on its way when it returns: it goes to memory that the guest may read without an exit.
+    pub(crate) fn waits(&self, access: Access) -> bool {
+        let inside = |&(region, start, end): &(u8, u64, u64)| {
+            region == access.region && (start..end).contains(&access.offset)
+        };
+        self.memories.iter().any(inside) && self.mapped.load(Ordering::Acquire)
     }
 
     fn find(&self, access: Access) -> Option<&Mirrored> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use outrigger_ring::Width;
 
+use crate::bar_memory::{BarMemory, MapMemory, Placement};
 use crate::bars::{BarError, BarSet, ROM, SLOTS, Space};
 use crate::decode::Windows;
 
@@ -49,6 +50,7 @@ pub struct ConfigSpace {
     /// Those of them that the device has BARs for; the others read 0.
     command_mask: u8,
     windows: Arc<Windows>,
+    placement: Placement,
 }
 
 impl ConfigSpace {
@@ -84,11 +86,12 @@ impl ConfigSpace {
             };
         let windows = Arc::new(Windows::new(&bars));
         let command = snapshot[usize::from(COMMAND)] & command_mask;
-        let shadow = Self {
+        let mut shadow = Self {
             bars,
             command,
             command_mask,
             windows,
+            placement: Placement::default(),
         };
         shadow.publish();
         Ok(shadow)
@@ -159,19 +162,39 @@ impl ConfigSpace {
             command,
             command_mask: _,
             windows: _,
+            placement: _,
         } = self;
         bars.reset();
         *command = 0;
         self.publish();
     }
 
-    fn publish(&self) {
+    /// Which of its memory BARs are backed by memory that can be mapped, from now on.
+    pub(crate) fn share(&mut self, memories: Vec<BarMemory>) {
+        self.placement = Placement::new(memories);
+    }
+
+    /// The memories that can be mapped.
+    pub(crate) fn memories(&self) -> impl Iterator<Item = &BarMemory> {
+        self.placement.memories()
+    }
+
+    /// Who maps them from now on.
+    pub(crate) fn set_mapper(&mut self, mapper: Option<Box<dyn MapMemory>>) {
+        self.placement.set_mapper(mapper);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
         let memory = self.command & COMMAND_MEMORY != 0;
         let io = self.command & COMMAND_IO != 0;
         for slot in 0..SLOTS {
             self.windows
                 .set(slot, self.bars.decodes_at(slot, memory, io));
         }
+        let bars = &self.bars;
+        self.placement
+            .follow(|region| bars.decodes_at(region.into(), memory, io));
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 
 use outrigger_vfio_user::{
-    Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo, IrqInfoFlags, IrqSetFlags,
-    Message, Received, Receiver, RegionData, RegionFlags, RegionInfo, RegionRange, Reply, Request,
-    RingCapability, Version, Wait, send,
+    AccessEntry, AccessMap, Capabilities, DeviceFlags, DeviceInfo, DmaMap, HeaderFlags, IrqInfo,
+    IrqInfoFlags, IrqSetFlags, Message, Received, Receiver, RegionData, RegionFlags, RegionInfo,
+    RegionRange, Reply, Request, RingCapability, Version, Wait, send,
 };
 
 mod ring;
@@ -61,6 +61,8 @@ pub(crate) struct Script {
     pub(crate) minor: u16,
     /// It offers rings; with a number, it serves so many accesses over them and then none.
     pub(crate) ring: Option<Option<usize>>,
+    /// The access map that it sends with a memory for region 2, instead of one that says just that.
+    pub(crate) access_map: Option<Vec<AccessEntry>>,
 }
 
 impl Default for Script {
@@ -80,6 +82,7 @@ impl Default for Script {
             irqs: 5,
             minor: 1,
             ring: None,
+            access_map: None,
         }
     }
 }
@@ -297,6 +300,11 @@ impl Fake {
                 self.rings
                     .add_doorbells(*doorbells, fds, &self.device, serves);
                 Reply::Done(request.command())
+            }
+            Request::AccessMap if self.script.ring.is_some() => {
+                let entries = self.script.access_map.as_deref();
+                (data, reply_fds) = ring::access_map(self.script.sizes[2], entries);
+                Reply::AccessMap(AccessMap::new(&data).unwrap())
             }
             other => Reply::Error {
                 command: other.command(),

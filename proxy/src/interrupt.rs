@@ -6,7 +6,7 @@
 //! level, and there is no crossing.
 //!
 //! - With KVM, register both at once, as an irqfd with a resample descriptor: interrupts and their
-//!   acknowledgements never enter the VMM.
+//!   acknowledgements never enter the VMM. KVM refuses that where it does not have the I/O APIC itself (a split irqchip): use the next way.
 //! - Without KVM's interrupt controller, wait for `trigger`, raise the pin, and call [`Intx::end_of_interrupt`] at
 //!   the guest's EOI.
 

@@ -4,19 +4,23 @@
 //! vCPUs that start in 32-bit flat protected mode.
 
 mod signal;
+mod slots;
 mod sys;
 mod vcpu;
+mod wiring;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Kvm, VmFd};
-use vmm_sys_util::eventfd::EventFd;
 
+use crate::interrupt::Intx;
 use crate::vmm::{Ram, VmmError};
 
 pub(crate) use signal::{install_kick, kick};
+pub(crate) use slots::Slots;
 pub(crate) use vcpu::{End, Vcpu};
+use wiring::{Register, Wiring};
 
 /// Where KVM may put its task state segment and identity map: below the firmware area, outside of RAM and BARs.
 const TSS: usize = 0xfffb_d000;
@@ -27,14 +31,15 @@ pub(crate) fn available() -> bool {
     Kvm::new().is_ok()
 }
 
-/// A virtual machine. Its irqfd works as long as it lives, so each vCPU keeps it.
+/// A virtual machine. Its interrupt works as long as it lives, so each vCPU keeps it.
 #[derive(Debug)]
 pub(crate) struct Vm {
-    fd: VmFd,
-    trigger: EventFd,
-    line: u32,
+    // Before the descriptor: it has a copy.
+    wiring: Wiring,
+    fd: Arc<VmFd>,
     cpuid: CpuId,
-    // Declared after the descriptor: the mapping goes last.
+    // Declared after the descriptor: the mappings go last.
+    slots: Mutex<Vec<slots::Slot>>,
     _ram: Ram,
 }
 
@@ -58,14 +63,13 @@ fn uninterrupted<T>(
 }
 
 impl Vm {
-    /// A machine with this RAM, whose interrupt `line` goes up when `trigger` is signalled and goes down at the end
-    /// of interrupt, which signals `resample`.
-    pub(crate) fn new(
-        ram: &Ram,
-        line: u8,
-        trigger: &EventFd,
-        resample: &EventFd,
-    ) -> Result<Self, VmmError> {
+    /// A machine with this RAM, whose interrupt `line` goes up when `intx` is triggered and goes down at the end
+    /// of interrupt, of which `intx` hears. Where KVM does not do that, this process does.
+    pub(crate) fn new(ram: &Ram, line: u8, intx: &Intx) -> Result<Self, VmmError> {
+        Self::wired(ram, line, intx, wiring::irqfd)
+    }
+
+    fn wired(ram: &Ram, line: u8, intx: &Intx, register: Register) -> Result<Self, VmmError> {
         let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
         let fd =
             uninterrupted(|| kvm.create_vm()).map_err(failed("creating the virtual machine"))?;
@@ -79,19 +83,21 @@ impl Vm {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(failed("reading CPUID"))?;
-        let line = u32::from(line);
-        let kept = trigger
-            .try_clone()
+        let fd = Arc::new(fd);
+        let wiring = Wiring::new(&fd, intx, line.into(), register)
             .map_err(|error| VmmError::Host(error.to_string()))?;
-        fd.register_irqfd_with_resample(trigger, resample, line)
-            .map_err(failed("registering the irqfd"))?;
         Ok(Self {
+            wiring,
             fd,
-            trigger: kept,
-            line,
             cpuid,
+            slots: Mutex::default(),
             _ram: ram.clone(),
         })
+    }
+
+    /// What maps a device's memories into this machine, as long as it is there.
+    pub(crate) fn slots(self: &Arc<Self>) -> Slots {
+        Slots::new(Arc::downgrade(self))
     }
 
     /// vCPU `id`, which starts at `entry` with its number in EAX and its stack below `stack`.
@@ -102,15 +108,6 @@ impl Vm {
         stack: u32,
     ) -> Result<Vcpu, VmmError> {
         Vcpu::new(Arc::clone(self), id, entry, stack)
-    }
-}
-
-impl Drop for Vm {
-    /// The irqfd goes at once, also where a child that has just been forked still has the machine's descriptor: an
-    /// eventfd can be the interrupt of one machine at a time.
-    fn drop(&mut self) {
-        // A machine that is going has no use for the error.
-        let _ = self.fd.unregister_irqfd(&self.trigger, self.line);
     }
 }
 

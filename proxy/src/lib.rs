@@ -24,6 +24,11 @@
 //! let intx = Intx::new()?;
 //! proxy.enable_interrupt(&intx)?;
 //!
+//! // With KVM: proxy.map_memory(Some(Box::new(what_makes_memory_slots)))
+//! for memory in proxy.memories() {
+//!     println!("{:#x} bytes behind BAR {}", memory.size(), memory.region());
+//! }
+//!
 //! // In each vCPU's thread, at its exits:
 //! let port = &mut ports[0];
 //! let vendor = port.config_read(0x00, Width::Word);
@@ -41,6 +46,8 @@
 //! # }
 //! ```
 //!
+//! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory slots and a vCPU's loop.
+//!
 //! # What an emulator can do to the VMM
 //! It can answer wrongly, late or not at all; it can end. All it says about its device is checked at attach, and every
 //! reply when it comes. The guest's addresses are decoded here, from the guest's own writes. Each wait has a
@@ -49,6 +56,7 @@
 //! any time, as a device with DMA can.
 
 pub mod access_map;
+pub mod bar_memory;
 pub mod bars;
 pub mod config_space;
 mod control;
@@ -73,6 +81,7 @@ mod vcpu_port;
 pub mod vmm;
 mod watch;
 
+pub use bar_memory::{BarMemory, MapMemory};
 pub use counters::Counters;
 pub use description::{Description, REGIONS, Region};
 pub use error::Error;

@@ -12,6 +12,8 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use vm_memory::GuestMemoryBackend;
 
+use crate::access_map::AccessMap;
+use crate::bar_memory::{BarMemory, MapMemory};
 use crate::config_space::ConfigSpace;
 use crate::control::{self, IntxAction};
 use crate::description::Description;
@@ -22,7 +24,7 @@ use crate::interrupt::Intx;
 use crate::link::socket::{Connection, SocketPort};
 use crate::peer::{Emulator, EmulatorCommand};
 use crate::port::Port;
-use crate::vcpu_port::VcpuPort;
+use crate::vcpu_port::{VcpuPort, set_mapper};
 use crate::watch::Watch;
 
 /// Where the emulator is.
@@ -82,6 +84,7 @@ pub struct Proxy {
     health: Arc<Health>,
     description: Description,
     config: Arc<Mutex<ConfigSpace>>,
+    map: Arc<AccessMap>,
     transport: Transport,
     /// What has been handed over: guest-physical addresses and sizes.
     mapped: Vec<(u64, u64)>,
@@ -146,11 +149,19 @@ impl Proxy {
             let (config, health) = (Arc::clone(&config), Arc::clone(&health));
             VcpuPort::new(port, counters, config, description.config_size, health)
         };
+        let mut map = Arc::<AccessMap>::default();
         let (transport, ports) = if agreement.ring {
             let rings =
                 control::ring::attach(&connection, agreement, options.vcpus, options.ring_slots)?;
-            let map = control::ring::access_map(&connection, &description.regions)?;
-            let map = Arc::new(map);
+            let (entries, memories) = {
+                let config = config.lock().unwrap_or_else(PoisonError::into_inner);
+                control::ring::access_map(&connection, &description.regions, config.bars())?
+            };
+            config
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .share(memories);
+            map = Arc::new(entries);
             let ports = rings
                 .into_iter()
                 .map(|ring| {
@@ -179,6 +190,7 @@ impl Proxy {
             health,
             description,
             config,
+            map,
             transport,
             mapped: Vec::new(),
             emulator,
@@ -231,6 +243,21 @@ impl Proxy {
             self.mapped.pop();
         }
         Ok(())
+    }
+
+    /// The device's BARs, or parts of them, that are memory and nothing else. None over a socket.
+    #[must_use]
+    pub fn memories(&self) -> Vec<BarMemory> {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.memories().cloned().collect()
+    }
+
+    /// Has `mapper` map the device's [memories](Proxy::memories) into the guest, now and whenever the guest moves them; `None`: nobody, and accesses
+    /// to them exit as others do. Call it while no vCPU runs. The old mapper unmaps what it has mapped, as each does when the proxy is dropped.
+    ///
+    /// If the device dies, the memory stays where it is until then: accesses to it have no effect any more, but do not fail.
+    pub fn map_memory(&self, mapper: Option<Box<dyn MapMemory>>) {
+        set_mapper(&self.config, &self.map, mapper);
     }
 
     /// Wires INTx. The device holds on to the eventfds until [`Proxy::disable_interrupt`] or detach.
@@ -354,6 +381,7 @@ fn dial(path: &Path, deadline: Duration) -> io::Result<OwnedFd> {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.health.close();
+        self.map_memory(None);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use outrigger_ring::{Access, Statistics, Width};
 
 use crate::access_map::AccessMap;
+use crate::bar_memory::MapMemory;
 use crate::bars::{ROM, Space};
 use crate::config_space::ConfigSpace;
 use crate::counters::Counters;
@@ -64,6 +65,12 @@ impl VcpuPort {
     /// The same port, which treats accesses as `map` says.
     pub(crate) fn with_access_map(self, map: Arc<AccessMap>) -> Self {
         Self { map, ..self }
+    }
+
+    /// Has `mapper` map the device's memories, or nobody: for all of its ports.
+    #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+    pub(crate) fn set_mapper(&self, mapper: Option<Box<dyn MapMemory>>) {
+        set_mapper(&self.config, &self.map, mapper);
     }
 
     /// A read of memory space. `data` is filled if the device decodes `address`.
@@ -196,7 +203,8 @@ impl VcpuPort {
                     offset: hit.offset,
                     width,
                 };
-                self.forward_write(access, u64::from_le_bytes(bytes), space == Space::Memory);
+                let posted = space == Space::Memory && !self.map.waits(access);
+                self.forward_write(access, u64::from_le_bytes(bytes), posted);
             }
             decoded = true;
             rest = after;
@@ -260,6 +268,23 @@ impl VcpuPort {
             self.counters.dead_accesses += 1;
             self.health.fail(error.to_event());
         }
+    }
+}
+
+/// Has `mapper` map a device's memories, or nobody.
+pub(crate) fn set_mapper(
+    config: &Mutex<ConfigSpace>,
+    map: &AccessMap,
+    mapper: Option<Box<dyn MapMemory>>,
+) {
+    let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+    // Before the first is mapped, and as long as one may be: writes that take the plain way wait.
+    if mapper.is_some() {
+        map.set_mapped(true);
+        config.set_mapper(mapper);
+    } else {
+        config.set_mapper(None);
+        map.set_mapped(false);
     }
 }
 

@@ -27,4 +27,4 @@ pub use machine::{DeviceAttachment, Machine, MachineConfig, StopHandle, VcpuKind
 pub use ram::Ram;
 pub use report::{Accesses, ChipError, Exits, Failure, Report, VcpuReport};
 pub use run::Observer;
-pub use workload::{Direction, Request, SecondVcpu, Workload};
+pub use workload::{Direction, OtherVcpus, Request, Workload};

@@ -8,6 +8,7 @@
 //! ```
 //! What is fetched comes from the Debian mirror that this machine's apt already uses, and is kept in `target/guest`.
 
+pub mod answers;
 mod cpio;
 pub mod emulator;
 mod initramfs;
@@ -82,6 +83,19 @@ impl Kit {
             Some(path) => std::process::Command::new(path),
             None => self.prefix.qemu(),
         }
+    }
+
+    /// Makes an ISO 9660 image, with Rock Ridge names, of what is in `directory`.
+    ///
+    /// # Errors
+    /// If that cannot be read, or the image not written.
+    pub fn iso(&self, directory: &Path, image: &Path) -> Result<()> {
+        packages::run(
+            self.program("genisoimage")?
+                .args(["-quiet", "-rock", "-volid", "OUTRIGGER", "-output"])
+                .arg(image)
+                .arg(directory),
+        )
     }
 
     /// A command that runs a program of the fetched packages on this machine, such as `qemu-img`.

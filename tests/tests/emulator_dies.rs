@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Failure, Machine, Request, SecondVcpu, VcpuKind, Workload};
+use outrigger_proxy::vmm::{Failure, Machine, OtherVcpus, Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Event, Intx, Proxy, ProxyOptions, Transport, VcpuPort, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command};
@@ -33,7 +33,7 @@ fn endless() -> Workload {
         })
         .collect();
     Workload::new(requests, 8)
-        .with_second(SecondVcpu::Polls)
+        .with_others(OtherVcpus::Poll)
         .with_window(64)
 }
 

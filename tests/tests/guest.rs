@@ -5,7 +5,7 @@ use std::time::Duration;
 use outrigger_emulator::block::{Backend, Hold};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::guest::scripts::code;
-use outrigger_proxy::vmm::{Failure, Machine, Request, SecondVcpu, Workload};
+use outrigger_proxy::vmm::{Failure, Machine, OtherVcpus, Request, Workload};
 use outrigger_tests::front::{Attached, Device, Front, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
@@ -121,11 +121,11 @@ fn errors_are_the_targets_own() {
 fn two_vcpus_share_the_chip() {
     let disk = pattern(1 << 20);
     everywhere(&disk, |at, machine| {
-        for second in [SecondVcpu::Submits, SecondVcpu::Polls] {
+        for second in [OtherVcpus::Submit(1), OtherVcpus::Poll] {
             let requests: Vec<_> = (0..256_u32)
                 .map(|index| Request::read(0, index * 8, 8, BUFFERS + index * 0x1000))
                 .collect();
-            let workload = Workload::new(requests, 16).with_second(second);
+            let workload = Workload::new(requests, 16).with_others(second);
             let report = machine.run(&workload).unwrap();
             assert!(report.is_good(), "{at}, {second:?}: {report:?}");
             let mut read = vec![0; disk.len()];
@@ -154,7 +154,7 @@ fn the_steady_state_is_the_drivers_usual() {
 #[test]
 fn disconnected_tasks_come_back() {
     for kind in vcpu_kinds() {
-        for second in [SecondVcpu::None, SecondVcpu::Submits] {
+        for second in [OtherVcpus::None, OtherVcpus::Submit(1)] {
             let disk = pattern(1 << 20);
             // Only in this process: the emulator's options have no slow disks.
             let memory = Backend::memory(disk.clone(), false);
@@ -166,7 +166,7 @@ fn disconnected_tasks_come_back() {
                 .collect();
             let workload = Workload {
                 segment_shift: 12,
-                ..Workload::new(requests, 64).with_second(second)
+                ..Workload::new(requests, 64).with_others(second)
             };
             let report = machine.run(&workload).unwrap();
             assert!(report.is_good(), "{kind} {second:?}: {report:?}");

@@ -29,7 +29,7 @@ fn linux_uses_a_disk() {
         .run_script(&kit, SCRIPT)
         .unwrap();
     let transcript = running.finish().unwrap();
-    expect_all_ok(&transcript, 15);
+    expect_all_ok(&transcript, 18);
     assert_eq!(transcript.result("depth"), Some("64"), "{transcript}");
     assert_eq!(emulator.log(), "", "the emulator has complained");
 }

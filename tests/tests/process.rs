@@ -33,45 +33,49 @@ fn the_process_has_no_rights_left() {
     }
 }
 
-/// How many sockets and files of guest RAM the process has; panics if it has anything but what it serves with.
-fn peers(id: u32, image: &Image) -> (usize, usize) {
-    let (mut sockets, mut ram, mut images) = (0, 0, 0);
-    let ours = descriptors(std::process::id());
+/// How many sockets, files of guest RAM and memories behind BARs the process has; panics if it has anything but what it
+/// serves with.
+fn peers(id: u32, image: &Image) -> (usize, usize, usize) {
+    let (mut sockets, mut ram, mut bars, mut images) = (0, 0, 0, 0);
     for (number, target) in descriptors(id) {
         match target.as_str() {
             // Standard input, output and error, as they were given.
             _ if number < 3 => {}
-            // What whoever started the tests has left open for all.
-            inherited if ours.get(&number).is_some_and(|ours| ours == inherited) => {}
             "anon_inode:[eventpoll]"
             | "anon_inode:[eventfd]"
             | "anon_inode:[io_uring]"
             | "anon_inode:[signalfd]" => {}
             socket if socket.starts_with("socket:[") => sockets += 1,
             memfd if memfd.contains("outrigger-guest-ram") => ram += 1,
+            memfd if memfd.contains("outrigger-bar") => bars += 1,
             file if file == image.path.to_str().unwrap() => images += 1,
             other => panic!("descriptor {number} is {other}"),
         }
     }
     assert_eq!(images, 1);
-    (sockets, ram)
+    (sockets, ram, bars)
 }
 
 #[test]
 fn the_process_has_only_the_descriptors_that_it_serves_with() {
+    // What this process leaves open for those that it starts.
+    let _leaked = rustix::pipe::pipe().unwrap();
+    let leaked = std::fs::File::open("/dev/null").unwrap();
+    let leaked = rustix::io::fcntl_dupfd_cloexec(&leaked, 300).unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let place = Place::new();
     let image = place.image("disk.img", &[0; 1 << 20]);
     let (emulator, path) = Emulator::listening(&place, std::slice::from_ref(&image));
-    assert_eq!(peers(emulator.id(), &image), (1, 0), "the listener");
+    assert_eq!(peers(emulator.id(), &image), (1, 0, 0), "the listener");
     let attached = Attached::connect(Endpoint::Path(path), options(Transport::Ring));
-    assert_eq!(peers(emulator.id(), &image), (2, 1), "with a client");
+    assert_eq!(peers(emulator.id(), &image), (2, 1, 1), "with a client");
     drop(attached);
     emulator.terminate();
 
     let disks = std::slice::from_ref(&image);
     let mut attached = Attached::spawn(disks, options(Transport::Ring));
     let id = attached.device.proxy().emulator().unwrap().id();
-    assert_eq!(peers(id, &image), (1, 1), "the client");
+    assert_eq!(peers(id, &image), (1, 1, 1), "the client");
 }
 
 /// Ends at once with exit code 2 and one line that names these.

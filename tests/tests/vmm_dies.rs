@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Request, SecondVcpu, VcpuKind, Workload};
+use outrigger_proxy::vmm::{OtherVcpus, Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::Emulator;
 use outrigger_tests::front::{Attached, options, vcpu_kinds};
@@ -47,7 +47,7 @@ fn vmm(socket: PathBuf, like: &str) {
             })
             .collect();
         let workload = Workload::new(requests, 16)
-            .with_second(SecondVcpu::Polls)
+            .with_others(OtherVcpus::Poll)
             .with_window(64);
         let report = machine.run_observed(&workload, &mut |_, _| println!("{PROGRESS}"));
         assert!(report.unwrap().is_good());

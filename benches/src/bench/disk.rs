@@ -2,32 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Request, SecondVcpu, Workload};
+use outrigger_proxy::vmm::{OtherVcpus, Report as Run, Request, VcpuKind, Workload};
 
-use super::clock::median;
 use super::system_calls::Counter;
-use crate::front::{Attached, Front, Source};
+use crate::front::{Attached, Counts, Front, Pinning, Source};
+use crate::reads::{self, Sample};
 
 /// Queue depths.
 pub(crate) const DEPTHS: [u32; 4] = [1, 4, 16, 64];
+/// The queue depth at which devices are added.
+const DEVICES_DEPTH: u32 = 16;
 /// Bytes of the disk.
 const DISK_BYTES: u64 = 64 << 20;
 /// SCSI ID of the disk.
 const DISK: u8 = 0;
-/// Blocks of 512 bytes per request.
-const BLOCKS: u16 = 8;
-/// Requests per run, by queue depth 1 or more.
-const REQUESTS: u64 = 4000;
+/// Requests of one run. Each starts a new virtual machine.
+const REQUESTS: u32 = 1000;
+/// Runs of a cell in one round, unless it takes too long.
+const RUNS: usize = 4;
+/// After this time in a cell no further run of the round begins.
+const ENOUGH: Duration = Duration::from_millis(600);
 /// Requests of the run whose system calls are counted.
-const COUNTED: u64 = 20_000;
-
-/// After this time on a backend no further round begins.
-const ENOUGH: Duration = Duration::from_secs(60);
+const COUNTED: u32 = 20_000;
 
 /// Where the bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,95 +52,72 @@ impl fmt::Display for Backend {
     }
 }
 
-/// One cell of the table.
+/// Guests of one kind: what one table is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Setting {
+    pub(crate) backend: Backend,
+    /// vCPUs that are threads of the host, where nothing slows the driver down: the device is as busy as it gets.
+    pub(crate) software: bool,
+}
+
+impl Setting {
+    /// The vCPUs' kind, as in the reports.
+    pub(crate) fn vcpu(self) -> VcpuKind {
+        if self.software {
+            VcpuKind::Software
+        } else {
+            VcpuKind::Kvm
+        }
+    }
+
+    /// How many vCPUs the guests have, in turn.
+    fn vcpus(self) -> &'static [u32] {
+        // Where the bytes are does not change how vCPUs share a chip.
+        match self.backend {
+            Backend::Memory if !self.software => &[1, 2, 4],
+            _ => &[1],
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} vCPU", self.backend, self.vcpu())
+    }
+}
+
+/// One line of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cell {
-    pub(crate) backend: Backend,
+    pub(crate) setting: Setting,
+    /// Guests that run at once, each with a device (over a socket or a ring: and a process) of its own.
+    pub(crate) devices: u32,
+    /// vCPUs of each.
     pub(crate) vcpus: u32,
     pub(crate) depth: u32,
     pub(crate) front: Front,
-}
-
-/// What was found there, over all rounds.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sample {
-    /// One figure per round.
-    pub(crate) iops: Vec<f64>,
-    requests: u64,
-    crossings: u64,
-    exits: u64,
-    context_switches: u64,
-    spin_nanoseconds: u64,
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of short runs")]
-impl Sample {
-    pub(crate) fn median_iops(&self) -> f64 {
-        median(&mut self.iops.clone())
-    }
-
-    /// MB per second at the median.
-    pub(crate) fn megabytes(&self) -> f64 {
-        self.median_iops() * f64::from(BLOCKS) * 512.0 / 1e6
-    }
-
-    fn per_io(&self, count: u64) -> f64 {
-        count as f64 / self.requests.max(1) as f64
-    }
-
-    pub(crate) fn crossings_per_io(&self) -> f64 {
-        self.per_io(self.crossings)
-    }
-
-    pub(crate) fn exits_per_io(&self) -> f64 {
-        self.per_io(self.exits)
-    }
-
-    pub(crate) fn context_switches_per_io(&self) -> f64 {
-        self.per_io(self.context_switches)
-    }
-
-    /// CPU time that the emulator spent polling with nothing to do, in nanoseconds.
-    pub(crate) fn spin_per_io(&self) -> f64 {
-        self.per_io(self.spin_nanoseconds)
-    }
 }
 
 /// All that was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) cells: BTreeMap<Cell, Sample>,
-    /// The emulator's system calls per request by queue depth: ring, memory, one vCPU.
-    pub(crate) system_calls: Vec<(u32, f64)>,
+    /// The emulator's system calls per request: ring, memory, one vCPU.
+    pub(crate) system_calls: BTreeMap<(Setting, u32), f64>,
     /// Who counted them; `None`: nobody could.
     pub(crate) counter: Option<Counter>,
-    /// Why a backend is missing.
+    /// What is missing, and why.
     pub(crate) missing: Vec<String>,
 }
 
 impl Found {
-    /// The sample of one cell.
-    pub(crate) fn sample(
-        &self,
-        front: Front,
-        backend: Backend,
-        vcpus: u32,
-        depth: u32,
-    ) -> Option<&Sample> {
-        self.cells.get(&Cell {
-            backend,
-            vcpus,
-            depth,
-            front,
-        })
-    }
-
-    /// IOPS over those in the VMM's own process: the median of the rounds' ratios.
+    /// IOPS over those in the VMM's own process.
     pub(crate) fn over_in_process(&self, cell: Cell) -> Option<f64> {
-        let ours = self.cells.get(&cell)?;
-        let theirs = self.sample(Front::InProcess, cell.backend, cell.vcpus, cell.depth)?;
-        let ratios = ours.iops.iter().zip(&theirs.iops).map(|(a, b)| a / b);
-        Some(median(&mut ratios.collect::<Vec<_>>()))
+        let in_process = Cell {
+            front: Front::InProcess,
+            ..cell
+        };
+        Some(self.cells.get(&cell)?.over(self.cells.get(&in_process)?))
     }
 }
 
@@ -156,52 +135,154 @@ pub(crate) fn measure(rounds: usize, mut say: impl FnMut(&str)) -> Result<Found>
         counter: Counter::find(),
         ..Found::default()
     };
-    for backend in [Backend::Memory, Backend::Cached, Backend::Direct] {
-        let mut guests = match attach(backend, &image) {
+    let memory = |software| Setting {
+        backend: Backend::Memory,
+        software,
+    };
+    let file = |backend| Setting {
+        backend,
+        software: false,
+    };
+    let settings = [
+        memory(false),
+        memory(true),
+        file(Backend::Cached),
+        file(Backend::Direct),
+    ];
+    for setting in settings {
+        if !setting.software && VcpuKind::best() == VcpuKind::Software {
+            found.missing.push(format!("{setting}: no /dev/kvm"));
+            continue;
+        }
+        let mut guests = match Guests::attach(setting, &image) {
             Ok(guests) => guests,
             // A file system may know no O_DIRECT.
-            Err(error) if backend == Backend::Direct => {
-                found.missing.push(format!("{backend}: {error:#}"));
+            Err(error) if setting.backend == Backend::Direct => {
+                found.missing.push(format!("{setting}: {error:#}"));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let begin = Instant::now();
         for round in 1..=rounds {
-            if begin.elapsed() > ENOUGH {
-                say(&format!(
-                    "disk, {backend}: the machine is slow, {} rounds must do",
-                    round - 1
-                ));
-                break;
-            }
-            say(&format!("disk, {backend}, round {round} of {rounds}"));
-            for vcpus in [1, 2] {
-                for depth in DEPTHS {
-                    for guest in &mut guests {
-                        let cell = Cell {
-                            backend,
-                            vcpus,
-                            depth,
-                            front: guest.front,
-                        };
-                        found.cells.entry(cell).or_default().run(guest, cell)?;
-                    }
-                }
-            }
+            say(&format!("disk, {setting}, round {round} of {rounds}"));
+            guests.round(&mut found)?;
         }
-        if backend == Backend::Memory {
-            count_system_calls(&mut guests, &mut found)?;
-        }
-        for guest in guests {
-            guest.detach()?;
-        }
+        guests.count_system_calls(&mut found)?;
+        guests.detach()?;
     }
     Ok(found)
 }
 
-fn attach(backend: Backend, image: &Path) -> Result<Vec<Attached>> {
-    let disk = match backend {
+/// The guests of one setting.
+#[derive(Debug)]
+struct Guests {
+    setting: Setting,
+    image: PathBuf,
+    /// One over each front.
+    alone: Vec<Attached>,
+}
+
+impl Guests {
+    fn attach(setting: Setting, image: &Path) -> Result<Self> {
+        let alone = Front::ALL.map(|front| attach(setting, front, Pinning::Apart, image));
+        Ok(Self {
+            setting,
+            image: image.to_owned(),
+            alone: alone.into_iter().collect::<Result<_>>()?,
+        })
+    }
+
+    /// Every cell once.
+    fn round(&mut self, found: &mut Found) -> Result<()> {
+        for &vcpus in self.setting.vcpus() {
+            for depth in DEPTHS {
+                for guest in &mut self.alone {
+                    let cell = Cell {
+                        setting: self.setting,
+                        devices: 1,
+                        vcpus,
+                        depth,
+                        front: guest.front,
+                    };
+                    let runs = read(guest, vcpus, depth)?;
+                    found
+                        .cells
+                        .entry(cell)
+                        .or_default()
+                        .add(cell.front, &[runs]);
+                }
+            }
+        }
+        if self.setting.backend == Backend::Memory {
+            for front in Front::ALL {
+                for devices in [2, 4] {
+                    self.together(front, devices, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Several guests at once, each with a device of its own.
+    fn together(&self, front: Front, devices: u32, found: &mut Found) -> Result<()> {
+        let guests = (0..devices).map(|_| attach(self.setting, front, Pinning::None, &self.image));
+        let mut guests = guests.collect::<Result<Vec<_>>>()?;
+        let runs = std::thread::scope(|scope| {
+            let threads: Vec<_> = guests
+                .iter_mut()
+                .map(|guest| scope.spawn(|| read(guest, 1, DEVICES_DEPTH)))
+                .collect();
+            let join = |thread: ScopedJoinHandle<'_, Result<_>>| {
+                let joined = thread.join();
+                joined.unwrap_or_else(|_| Err(anyhow!("a guest's thread panicked")))
+            };
+            threads.into_iter().map(join).collect::<Result<Vec<_>>>()
+        })?;
+        let cell = Cell {
+            setting: self.setting,
+            devices,
+            vcpus: 1,
+            depth: DEVICES_DEPTH,
+            front,
+        };
+        found.cells.entry(cell).or_default().add(front, &runs);
+        guests.into_iter().try_for_each(|guest| {
+            guest.detach()?;
+            Ok(())
+        })
+    }
+
+    fn count_system_calls(&mut self, found: &mut Found) -> Result<()> {
+        let (Some(counter), Backend::Memory) = (found.counter, self.setting.backend) else {
+            return Ok(());
+        };
+        for guest in &mut self.alone {
+            let (Front::Ring, Some(pid)) = (guest.front, guest.emulator()) else {
+                continue;
+            };
+            for depth in [1, 16] {
+                let requests = reads::random(DISK, DISK_BYTES, COUNTED, depth.into());
+                let workload = Workload::new(requests, depth);
+                let (count, (run, _)) = counter.during(pid, || guest.run(&workload))?;
+                #[expect(clippy::cast_precision_loss, reason = "counts of a short run")]
+                let per_io = count as f64 / run.statuses.len() as f64;
+                found.system_calls.insert((self.setting, depth), per_io);
+            }
+        }
+        Ok(())
+    }
+
+    fn detach(self) -> Result<()> {
+        for guest in self.alone {
+            guest.detach()?;
+        }
+        Ok(())
+    }
+}
+
+/// A guest whose disk is ready.
+fn attach(setting: Setting, front: Front, pinning: Pinning, image: &Path) -> Result<Attached> {
+    let disk = match setting.backend {
         Backend::Memory => Source::Memory { bytes: DISK_BYTES },
         Backend::Cached => Source::file(image, true),
         Backend::Direct => Source::File {
@@ -210,82 +291,28 @@ fn attach(backend: Backend, image: &Path) -> Result<Vec<Attached>> {
             direct: true,
         },
     };
-    Front::ALL
-        .into_iter()
-        .map(|front| {
-            let disks = std::slice::from_ref(&disk);
-            let mut guest = Attached::new(front, disks)
-                .with_context(|| format!("cannot attach over {front}"))?;
-            // The first command is refused with the unit attention after power-on.
-            let first = vec![
-                Request::test_unit_ready(DISK),
-                Request::request_sense(DISK, BUFFERS),
-            ];
-            guest.machine.run(&Workload::new(first, 1))?;
-            Ok(guest)
-        })
-        .collect()
+    let mut guest = Attached::new(front, setting.vcpu(), pinning, &[disk])
+        .with_context(|| format!("cannot attach over {front}"))?;
+    // The first command is refused with the unit attention after power-on.
+    let first = vec![
+        Request::test_unit_ready(DISK),
+        Request::request_sense(DISK, BUFFERS),
+    ];
+    guest.machine.run(&Workload::new(first, 1))?;
+    Ok(guest)
 }
 
-impl Sample {
-    fn run(&mut self, guest: &mut Attached, cell: Cell) -> Result<()> {
-        let mut workload = Workload::new(random(REQUESTS, cell.depth), cell.depth);
-        if cell.vcpus > 1 {
-            workload = workload.with_second(SecondVcpu::Submits);
-        }
-        let before = guest.counts();
-        let run = guest.machine.run(&workload)?;
-        guest.expect_good(&run)?;
-        let spent = guest.counts().since(before);
-        #[expect(clippy::cast_precision_loss, reason = "requests of a short run")]
-        self.iops
-            .push(run.statuses.len() as f64 / run.working.as_secs_f64());
-        self.requests += run.statuses.len() as u64;
-        self.crossings += if cell.front == Front::InProcess {
-            0
-        } else {
-            run.costs().crossings
-        };
-        self.exits += run.exits();
-        let vcpus = run.vcpus.iter().map(|vcpu| vcpu.context_switches);
-        self.spin_nanoseconds += spent.spin_nanoseconds;
-        self.context_switches += spent.context_switches + vcpus.sum::<u64>();
-        Ok(())
+/// A round's runs, at the same places over all fronts.
+fn read(guest: &mut Attached, vcpus: u32, depth: u32) -> Result<Vec<(Run, Counts)>> {
+    let requests = reads::random(DISK, DISK_BYTES, REQUESTS, depth.into());
+    let mut workload = Workload::new(requests, depth);
+    if vcpus > 1 {
+        workload = workload.with_others(OtherVcpus::Submit(vcpus - 1));
     }
-}
-
-/// Requests at random places, the same for all fronts.
-fn random(count: u64, seed: u32) -> Vec<Request> {
-    let places = DISK_BYTES / (512 * u64::from(BLOCKS));
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ u64::from(seed);
-    (0..count)
-        .map(|index| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let lba = u32::try_from(state % places * u64::from(BLOCKS)).unwrap_or(0);
-            let buffer = u32::try_from(index % 64).unwrap_or(0);
-            Request::read(DISK, lba, BLOCKS, BUFFERS + buffer * 4096)
-        })
-        .collect()
-}
-
-fn count_system_calls(guests: &mut [Attached], found: &mut Found) -> Result<()> {
-    let Some(counter) = found.counter else {
-        return Ok(());
-    };
-    for guest in guests {
-        let (Front::Ring, Some(pid)) = (guest.front, guest.emulator()) else {
-            continue;
-        };
-        for depth in [1, 16] {
-            let workload = Workload::new(random(COUNTED, depth), depth);
-            let (count, run) = counter.during(pid, || Ok(guest.machine.run(&workload)?))?;
-            guest.expect_good(&run)?;
-            #[expect(clippy::cast_precision_loss, reason = "counts of a short run")]
-            let per_io = count as f64 / run.statuses.len() as f64;
-            found.system_calls.push((depth, per_io));
-        }
+    let begin = Instant::now();
+    let mut runs = Vec::new();
+    while runs.is_empty() || (runs.len() < RUNS && begin.elapsed() < ENOUGH) {
+        runs.push(guest.run(&workload)?);
     }
-    Ok(())
+    Ok(runs)
 }

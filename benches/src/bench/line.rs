@@ -42,9 +42,7 @@ pub(crate) fn paced<T>(mut ready: impl FnMut() -> Option<T>) -> T {
 
 /// One probe of L, in nanoseconds there and back: the median batch at the better of two ways to poll.
 pub(crate) fn round_trip(cpus: Cpus) -> Result<f64> {
-    let pacing = one_probe(cpus, |ball, value| {
-        paced(|| (ball.load(Ordering::Acquire) == value).then_some(()));
-    })?;
+    let pacing = one_probe(cpus, look_paced)?;
     let tight = one_probe(
         cpus,
         |ball, value| {
@@ -54,34 +52,64 @@ pub(crate) fn round_trip(cpus: Cpus) -> Result<f64> {
     Ok(pacing.min(tight))
 }
 
+/// How long so many trips there and back take, paced.
+pub(crate) fn time_trips(cpus: Cpus, trips: u64) -> Result<Duration> {
+    let mut begin = Instant::now();
+    let mut end = begin;
+    // The first trip waits for the other thread to start.
+    bounce(cpus, trips + 1, look_paced, |trip| {
+        end = Instant::now();
+        if trip == 0 {
+            begin = end;
+        }
+    })?;
+    Ok(end - begin)
+}
+
+fn look_paced(ball: &AtomicU64, value: u64) {
+    paced(|| (ball.load(Ordering::Acquire) == value).then_some(()));
+}
+
 fn one_probe(cpus: Cpus, wait: impl Fn(&AtomicU64, u64) + Copy + Send) -> Result<f64> {
+    let mut means = Vec::new();
+    let mut last = Instant::now();
+    bounce(cpus, TRIPS * (BATCHES + 1), wait, |trip| {
+        if trip % TRIPS == TRIPS - 1 {
+            let now = Instant::now();
+            #[expect(clippy::cast_precision_loss, reason = "a small constant")]
+            means.push((now - last).as_secs_f64() * 1e9 / TRIPS as f64);
+            last = now;
+        }
+    })?;
+    // The first batch warms up.
+    Ok(median(means.get_mut(1..).unwrap_or_default()))
+}
+
+/// Passes a line there and back so often; `after` is told of each trip.
+fn bounce(
+    cpus: Cpus,
+    trips: u64,
+    wait: impl Fn(&AtomicU64, u64) + Copy + Send,
+    mut after: impl FnMut(u64) + Send,
+) -> Result<()> {
     let ball = Pair::default();
     let ball = &ball.0;
-    let rounds = TRIPS * (BATCHES + 1);
     cpus.pair(
         Place::TwoCpus,
         move || {
-            for round in 0..rounds {
-                wait(ball, 2 * round + 1);
-                ball.store(2 * round + 2, Ordering::Release);
+            for trip in 0..trips {
+                wait(ball, 2 * trip + 1);
+                ball.store(2 * trip + 2, Ordering::Release);
             }
             Ok(())
         },
         move || {
-            let mut means = Vec::new();
-            let mut last = Instant::now();
-            for round in 0..rounds {
-                ball.store(2 * round + 1, Ordering::Release);
-                wait(ball, 2 * round + 2);
-                if round % TRIPS == TRIPS - 1 {
-                    let now = Instant::now();
-                    #[expect(clippy::cast_precision_loss, reason = "a small constant")]
-                    means.push((now - last).as_secs_f64() * 1e9 / TRIPS as f64);
-                    last = now;
-                }
+            for trip in 0..trips {
+                ball.store(2 * trip + 1, Ordering::Release);
+                wait(ball, 2 * trip + 2);
+                after(trip);
             }
-            // The first batch warms up.
-            Ok(median(means.get_mut(1..).unwrap_or_default()))
+            Ok(())
         },
     )
 }

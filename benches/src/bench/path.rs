@@ -15,7 +15,7 @@ use outrigger_ring::Width;
 
 use super::clock::{Timed, time};
 use super::cpus::Cpus;
-use crate::front::{Front, Source, connect};
+use crate::front::{Front, Pinning, Source, connect};
 
 /// Where the guest's code is.
 const CODE: u64 = 0x1000;
@@ -107,7 +107,12 @@ fn one(cpus: Cpus, act: Act, front: Option<Front>) -> Result<Timed> {
         });
     };
     let ram = Ram::new(RAM_BYTES)?;
-    let (_device, ports) = connect(front, &[Source::Memory { bytes: 1 << 20 }], &ram)?;
+    let (_device, ports) = connect(
+        front,
+        Pinning::Apart,
+        &[Source::Memory { bytes: 1 << 20 }],
+        &ram,
+    )?;
     let mut port = ports.into_iter().next().ok_or_else(|| anyhow!("no port"))?;
     place(&mut port);
     cpus.alone(|| {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::clock::median;
 use super::device;
-use super::disk::{Backend, Cell, DEPTHS, Found as Disk};
+use super::disk::{Backend, Cell, DEPTHS, Found as Disk, Setting};
 use super::path;
 use super::transport::{Found as Transport, Stream};
 use super::verdict::Verdict;
@@ -17,7 +17,7 @@ use crate::report::{Measure, Report};
 /// A table whose columns after the first `words` are numbers.
 fn table(head: &[&str], words: usize) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
     table.set_header(head);
     for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -216,118 +216,132 @@ pub(super) fn path(found: &[path::Found], report: &mut Report) -> Vec<Table> {
     vec![table]
 }
 
-/// The disk: IOPS by front, and what they cost over the ring.
+/// The disk: IOPS by front, and what they cost.
 pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
-    let mut tables = Vec::new();
-    for backend in [Backend::Memory, Backend::Cached, Backend::Direct] {
-        let title = format!("4 KiB reads, {backend}");
-        let mut table = table(
-            &[
-                &title,
-                "vCPUs",
-                "QD",
-                "IOPS",
-                "MB/s",
-                "vs in-process",
-                "crossings/IO",
-                "exits/IO",
-                "switches/IO",
-                "ns spun/IO",
-            ],
-            1,
-        );
-        for (&cell, sample) in found
-            .cells
-            .iter()
-            .filter(|(cell, _)| cell.backend == backend)
-        {
-            let Cell {
-                vcpus,
-                depth,
-                front,
-                ..
-            } = cell;
-            let over = found.over_in_process(cell).unwrap_or(f64::NAN);
-            table.add_row([
-                front.to_string(),
-                vcpus.to_string(),
-                depth.to_string(),
-                format!("{:.0}", sample.median_iops()),
-                format!("{:.1}", sample.megabytes()),
-                format!("{over:.2}"),
-                format!("{:.3}", sample.crossings_per_io()),
-                format!("{:.2}", sample.exits_per_io()),
-                format!("{:.3}", sample.context_switches_per_io()),
-                format!("{:.0}", sample.spin_per_io()),
-            ]);
-            let context = [
-                ("front", json!(front.to_string())),
-                ("backend", json!(backend.to_string())),
-                ("vcpus", json!(vcpus)),
-                ("qd", json!(depth)),
-                ("over_in_process", json!(over)),
-                ("crossings_per_io", json!(sample.crossings_per_io())),
-                ("exits_per_io", json!(sample.exits_per_io())),
-                (
-                    "context_switches_per_io",
-                    json!(sample.context_switches_per_io()),
-                ),
-                ("spin_ns_per_io", json!(sample.spin_per_io())),
-                ("rounds", json!(sample.iops)),
-            ];
-            add(report, "iops", sample.median_iops(), "1/s", &context);
-        }
-        if table.row_count() > 0 {
-            tables.push(table);
-        }
+    let mut tables: BTreeMap<Setting, Table> = BTreeMap::new();
+    for (&cell, sample) in &found.cells {
+        let Cell {
+            setting,
+            devices,
+            vcpus,
+            depth,
+            front,
+        } = cell;
+        let over = found.over_in_process(cell).unwrap_or(f64::NAN);
+        let table = tables.entry(setting).or_insert_with(|| {
+            let title = format!("4 KiB reads, {setting}");
+            table(
+                &[
+                    "devices",
+                    "vCPUs",
+                    "QD",
+                    &title,
+                    "IOPS",
+                    "MB/s",
+                    "÷ in-process",
+                    "crossings/IO",
+                    "exits/IO",
+                    "CSW/IO",
+                    "device µs/IO",
+                    "spun µs/IO",
+                ],
+                4,
+            )
+        });
+        table.add_row([
+            devices.to_string(),
+            vcpus.to_string(),
+            depth.to_string(),
+            front.to_string(),
+            format!("{:.0}", sample.median_iops()),
+            format!("{:.1}", sample.megabytes()),
+            format!("{over:.2}"),
+            format!("{:.2}", sample.crossings_per_io()),
+            format!("{:.2}", sample.exits_per_io()),
+            format!("{:.2}", sample.context_switches_per_io()),
+            format!("{:.1}", sample.device_microseconds_per_io()),
+            format!("{:.1}", sample.spin_microseconds_per_io()),
+        ]);
+        let context = [
+            ("front", json!(front.to_string())),
+            ("backend", json!(setting.backend.to_string())),
+            ("vcpu", json!(setting.vcpu().to_string())),
+            ("devices", json!(devices)),
+            ("vcpus", json!(vcpus)),
+            ("qd", json!(depth)),
+            ("over_in_process", json!(over)),
+            ("crossings_per_io", json!(sample.crossings_per_io())),
+            ("exits_per_io", json!(sample.exits_per_io())),
+            (
+                "context_switches_per_io",
+                json!(sample.context_switches_per_io()),
+            ),
+            (
+                "device_microseconds_per_io",
+                json!(sample.device_microseconds_per_io()),
+            ),
+            (
+                "spin_microseconds_per_io",
+                json!(sample.spin_microseconds_per_io()),
+            ),
+            ("rounds", json!(sample.iops)),
+        ];
+        add(report, "iops", sample.median_iops(), "1/s", &context);
     }
-    for (depth, count) in &found.system_calls {
-        let by = found.counter.map_or("", super::system_calls::Counter::name);
-        let context = [("qd", json!(depth)), ("counted_by", json!(by))];
+    let by = found.counter.map_or("", super::system_calls::Counter::name);
+    for ((setting, depth), count) in &found.system_calls {
+        let context = [
+            ("vcpu", json!(setting.vcpu().to_string())),
+            ("qd", json!(depth)),
+            ("counted_by", json!(by)),
+        ];
         add(report, "emulator_syscalls_per_io", *count, "1", &context);
     }
-    tables
+    tables.into_values().collect()
 }
 
-/// IOPS by queue depth on the memory backend, for the plot.
+/// IOPS by queue depth on the memory backend, for the plot: under KVM, or what there is.
 pub(super) fn iops_lines(found: &Disk) -> Vec<(String, Vec<(f64, f64)>)> {
-    Front::ALL
-        .into_iter()
-        .map(|front| {
-            let points = DEPTHS.into_iter().filter_map(|depth| {
-                let sample = found.sample(front, Backend::Memory, 1, depth)?;
-                Some((f64::from(depth), sample.median_iops()))
-            });
-            (front.to_string(), points.collect())
-        })
-        .collect()
+    let of = |software, front| {
+        let points = DEPTHS.into_iter().filter_map(move |depth| {
+            let cell = Cell {
+                setting: Setting {
+                    backend: Backend::Memory,
+                    software,
+                },
+                devices: 1,
+                vcpus: 1,
+                depth,
+                front,
+            };
+            let sample = found.cells.get(&cell)?;
+            Some((f64::from(depth), sample.median_iops()))
+        });
+        (front.to_string(), points.collect())
+    };
+    let kvm = found.cells.keys().any(|cell| !cell.setting.software);
+    Front::ALL.map(|front| of(!kvm, front)).into()
 }
 
-/// The aims.
-pub(super) fn verdicts(verdicts: &[Verdict], report: &mut Report) -> Table {
-    let mut table = table(
-        &[
-            "measure",
-            "circumstances",
-            "verdict",
-            "where it is lost",
-            "value",
-            "aim",
-        ],
-        4,
-    );
+/// The aims, and below them where those that are missed are lost.
+pub(super) fn verdicts(verdicts: &[Verdict], report: &mut Report) -> String {
+    let mut table = table(&["measure", "circumstances", "verdict", "value", "aim"], 3);
+    let mut lost = String::new();
     for verdict in verdicts {
         let value = verdict.value.unwrap_or(f64::NAN);
         table.add_row([
             verdict.name.to_owned(),
             verdict.circumstances.clone(),
             verdict.word().to_owned(),
-            verdict.why().to_owned(),
             verdict
                 .value
                 .map_or_else(|| "-".to_owned(), |value| format!("{value:.3}")),
             verdict.aim.to_string(),
         ]);
+        if !verdict.why().is_empty() {
+            let line = [verdict.name, verdict.circumstances.as_str(), verdict.word()].join(", ");
+            lost = format!("{lost}\n{line}: {}", verdict.why());
+        }
         let context = [
             ("circumstances", json!(verdict.circumstances)),
             ("aim", json!(verdict.aim.to_string())),
@@ -336,5 +350,5 @@ pub(super) fn verdicts(verdicts: &[Verdict], report: &mut Report) -> Table {
         ];
         add(report, verdict.name, value, "ratio or count", &context);
     }
-    table
+    format!("{table}{lost}")
 }

@@ -44,6 +44,15 @@ impl Series {
             Self::Posted(_) => "posted write, batch 16",
         }
     }
+
+    /// Messages in each repetition.
+    #[must_use]
+    pub const fn messages(self) -> u64 {
+        match self {
+            Self::Line | Self::Read => 1,
+            Self::Posted(batch) => batch as u64,
+        }
+    }
 }
 
 impl Bound {
@@ -67,11 +76,7 @@ impl Bound {
     /// If threads, memory or descriptors run out.
     pub fn repeat(&self, series: Series, count: u64) -> Result<Duration> {
         match series {
-            Series::Line => {
-                let nanoseconds = line::round_trip(self.0)?;
-                #[expect(clippy::cast_precision_loss, reason = "criterion's counts are small")]
-                Ok(Duration::from_secs_f64(nanoseconds * 1e-9 * count as f64))
-            }
+            Series::Line => line::time_trips(self.0, count),
             Series::Read => ring::time_reads(self.0, count),
             Series::Posted(batch) => ring::time_posts(self.0, batch, count),
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Ram, Request, SecondVcpu, Workload};
+use outrigger_proxy::vmm::{OtherVcpus, Ram, Request, Workload};
 use sha2::{Digest as _, Sha256};
 
 use super::present::Narrator;
@@ -157,7 +157,7 @@ pub(super) fn two_vcpus(
         .collect();
     let run = guest
         .machine
-        .run(&Workload::new(requests, 8).with_second(SecondVcpu::Submits))?;
+        .run(&Workload::new(requests, 8).with_others(OtherVcpus::Submit(1)))?;
     let interrupts: u64 = run.vcpus.iter().map(|vcpu| vcpu.interrupts).sum();
     let held = run.is_good() && interrupts > 0;
     narrator.checked(

@@ -283,13 +283,10 @@ fn not_a_format(filename: &Path, read_only: bool, error: &FormatError) -> Proble
         }
         FormatError::Locked(_) => "leave out locking=on",
         FormatError::NotThisFormat(_) => "choose another driver",
-        FormatError::Unsupported(_) | FormatError::PartialBlock(_) | FormatError::Empty => {
-            "make another image"
-        }
+        FormatError::Unsupported { mend, .. } | FormatError::BackingName { mend, .. } => mend,
+        FormatError::PartialBlock(_) | FormatError::Empty => "make another image",
         FormatError::Corrupt(_) | FormatError::Truncated(_) => "look at it with qemu-img check",
-        FormatError::BackingName { .. } | FormatError::Loop | FormatError::TooDeep => {
-            "look at it with qemu-img info"
-        }
+        FormatError::Loop | FormatError::TooDeep => "look at it with qemu-img info",
         FormatError::Backing { .. } => "look at qemu-img info --backing-chain",
     };
     Problem::refused(format!("cannot use '{name}': {error}"), mend)

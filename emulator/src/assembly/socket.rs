@@ -16,8 +16,33 @@ use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::config::export::{Export, Socket};
-use crate::config::{OptionError, Problem};
+use crate::config::{Config, OptionError, Problem};
 use crate::front::Endpoint;
+
+/// Closes every inherited descriptor but the standard ones and those that exports name. To be called once, before the process
+/// has opened anything itself.
+///
+/// # Errors
+/// What the kernel says; before Linux 5.9 it cannot do so.
+pub fn close_inherited(config: &Config) -> io::Result<()> {
+    let mut kept: Vec<_> = config
+        .exports
+        .iter()
+        .filter_map(|export| match export.socket {
+            Socket::Descriptor(number) => u32::try_from(number).ok(),
+            Socket::Path(_) => None,
+        })
+        .collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept {
+        if first < number {
+            sys::close(first..=number - 1)?;
+        }
+        first = first.max(number.saturating_add(1));
+    }
+    Ok(sys::close(first..=u32::MAX)?)
+}
 
 /// For each export its inherited socket, if it has one. Nothing else may be open yet but the standard descriptors.
 pub(super) fn adopt_all(exports: &[Export]) -> Result<Vec<Option<Endpoint>>, OptionError> {

@@ -68,6 +68,8 @@ fn errors(unit: &Unit) -> ErrorPolicy {
     let policy = |on_error| match on_error {
         OnError::Report => scsi::OnError::Report,
         OnError::Ignore => scsi::OnError::Ignore,
+        OnError::Enospc => scsi::OnError::HoldNoSpace,
+        OnError::Stop => scsi::OnError::Hold,
     };
     ErrorPolicy {
         read: policy(unit.read_error),

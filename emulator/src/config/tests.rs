@@ -148,6 +148,27 @@ fn drives_for_discs() {
 }
 
 #[test]
+fn errors_of_the_medium() {
+    use device::OnError::{Enospc, Ignore, Report, Stop};
+    for (more, expected) in [
+        ("", (Report, Enospc)),
+        (",rerror=auto,werror=auto", (Report, Enospc)),
+        (",rerror=stop,werror=stop", (Stop, Stop)),
+        (",rerror=report,werror=enospc", (Report, Enospc)),
+        (",rerror=ignore,werror=ignore", (Ignore, Ignore)),
+        (",werror=report", (Report, Report)),
+    ] {
+        let config = config(
+            &["memory,node-name=disk0,size=64M"],
+            &["lsi53c895a,id=lsi0", &format!("scsi-hd,drive=disk0{more}")],
+            &["vfio-user,device=lsi0,fd=3"],
+        );
+        let unit = &config.unwrap().units[0];
+        assert_eq!((unit.read_error, unit.write_error), expected, "{more}");
+    }
+}
+
+#[test]
 fn a_lone_bus_and_the_lowest_free_id_are_the_default() {
     let config = config(
         &[

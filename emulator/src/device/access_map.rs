@@ -1,6 +1,21 @@
 //! Step 6, access map: what a proxy may do with accesses itself, so that the guest does not wait for this process.
 
+use std::os::fd::OwnedFd;
+
 pub use outrigger_ring::Mirrored;
+
+/// A range of a BAR that is memory.
+#[derive(Debug)]
+pub struct MemoryRange {
+    /// The BAR.
+    pub bar: u8,
+    /// Where it starts there: a multiple of 4096.
+    pub offset: u64,
+    /// Bytes: a multiple of 4096.
+    pub size: u64,
+    /// The memfd that holds it from the start on; exactly `size` bytes, and sealed to that.
+    pub memory: OwnedFd,
+}
 
 /// A register of one byte that is mirrored.
 ///

@@ -122,7 +122,7 @@ const MAX_WORDS: usize = 64;
 
 /// Reads whole words, so that one that a CPU updates meanwhile is not seen in halves. `false`, and nothing is read: not
 /// aligned to words, or too long to be a structure of them. `bytes` is as long as `slice`.
-fn read_words(slice: &VolatileSlice<'_>, bytes: &mut [u8]) -> bool {
+pub(crate) fn read_words(slice: &VolatileSlice<'_>, bytes: &mut [u8]) -> bool {
     if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *bytes)
         && let Ok(value) = slice.load::<u64>(0, Ordering::Acquire)
     {
@@ -145,7 +145,7 @@ fn read_words(slice: &VolatileSlice<'_>, bytes: &mut [u8]) -> bool {
 }
 
 /// Writes whole words; see [`read_words`].
-fn write_words(slice: &VolatileSlice<'_>, bytes: &[u8]) -> bool {
+pub(crate) fn write_words(slice: &VolatileSlice<'_>, bytes: &[u8]) -> bool {
     if let Ok(word) = <[u8; 8]>::try_from(bytes)
         && slice
             .store(u64::from_ne_bytes(word), 0, Ordering::Release)

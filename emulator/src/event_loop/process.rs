@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Worker;
 use super::readers::Readers;
-use crate::signals::Signals;
+use crate::signals::{Order, Signals};
 
 /// Why the process could not serve on.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,11 @@ pub fn serve<E: From<Failure>>(
     start.wait();
     ready();
 
-    let outcome = wait(signals, &ended, threads.len(), &readers);
+    let refresh = || {
+        let mut stops = threads.iter().map(|(_, stop, _)| stop);
+        stops.try_for_each(|stop| stop.ask_to_refresh())
+    };
+    let outcome = wait(signals, &ended, threads.len(), refresh, &readers);
     let mut failure = outcome.err().map(Failure::from);
     for (_, stop, _) in &threads {
         if let Err(error) = stop.ask() {
@@ -102,11 +106,13 @@ pub fn serve<E: From<Failure>>(
 /// Readers of statistics are served one at a time, this far apart: each wakes a worker.
 const READERS_APART: Duration = Duration::from_millis(10);
 
-/// Waits for a signal, or until `running` workers have ended. Meanwhile hands out pages of statistics.
+/// Waits for a signal that asks for the end, or until `running` workers have ended. Meanwhile has `refresh` called at the other
+/// signal, and hands out pages of statistics.
 fn wait(
     signals: &Signals,
     ended: &OwnedFd,
     mut running: usize,
+    refresh: impl Fn() -> io::Result<()>,
     readers: &[Readers],
 ) -> io::Result<()> {
     let mut not_before = Instant::now();
@@ -129,7 +135,11 @@ fn wait(
         }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         if ready.next() == Some(true) {
-            return Ok(());
+            match signals.take()? {
+                Some(Order::End) => return Ok(()),
+                Some(Order::Refresh) => refresh()?,
+                None => {}
+            }
         }
         if ready.next() == Some(true) {
             let mut count = [0; 8];

@@ -52,7 +52,7 @@ impl Readers {
         };
         // The reader waits for a writing after this one: the worker may sleep, and have shown older counts.
         let (updates, _) = self.view.read();
-        self.worker.refresh();
+        self.worker.ask_to_show();
         let fds = [self.page.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);

@@ -13,7 +13,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 use outrigger_vfio_user::{
     Message, Received, Receiver, RegionData, RegionRange, Reply, Request, Version, Wait, send,
 };
@@ -27,6 +27,8 @@ struct Worker {
     events: Events,
     export: Export,
     function: Function,
+    /// The loop's clock: it stands still unless the test moves it.
+    now: Instant,
 }
 
 impl Worker {
@@ -40,6 +42,7 @@ impl Worker {
             events: Events::with_capacity(16),
             export,
             function,
+            now: Instant::now(),
         }
     }
 
@@ -52,15 +55,14 @@ impl Worker {
             self.poll.poll(&mut self.events, Some(wait)).unwrap();
             self.export.awake();
             timeout = Duration::ZERO;
-            let tokens: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
-            for token in &tokens {
+            for event in &self.events {
                 self.export
-                    .ready(self.poll.registry(), *token, &mut self.function);
+                    .ready(self.poll.registry(), event, &mut self.function);
             }
             let more = self.export.intake(&mut self.function);
-            self.export.run(&mut self.function, Instant::now());
-            self.export.settle(&mut self.function);
-            if tokens.is_empty() && !more && idle {
+            self.export.run(&mut self.function, self.now);
+            self.export.settle(&mut self.function, self.now);
+            if self.events.is_empty() && !more && idle {
                 return;
             }
         }
@@ -91,6 +93,12 @@ impl Server {
 
     fn turn(&mut self) {
         self.worker.turn(Duration::ZERO);
+    }
+
+    /// Time passes, and what was due by then happens.
+    fn pass(&mut self, time: Duration) {
+        self.worker.now += time;
+        self.turn();
     }
 
     /// A client that has not said anything yet.

@@ -17,6 +17,8 @@ mod regions;
 mod ring_setup;
 mod session;
 
+#[cfg(test)]
+pub(super) use intx::GRACE;
 pub(super) use session::{End, Progress, Session};
 
 /// Data bytes of one region access: what a client that reads a whole config space needs, and much more.

@@ -47,6 +47,8 @@ pub(in crate::lsi) struct Connection {
     pub(super) task: Option<TaskId>,
     /// Data have moved since the last SAVE DATA POINTERS.
     pub(super) moved: bool,
+    /// The byte of DATA IN that is on the bus: somebody has looked at it, nobody has taken it.
+    pub(super) offered: Option<u8>,
     /// Half of the current bus word has been used (wide DATA IN).
     pub(super) odd_in: bool,
     /// The same for DATA OUT.
@@ -70,6 +72,7 @@ impl Connection {
             cdb: Vec::new(),
             task: None,
             moved: false,
+            offered: None,
             odd_in: false,
             odd_out: false,
         }
@@ -99,6 +102,12 @@ impl Connection {
     /// Says that the last byte of the DATA IN phase was padding.
     pub(super) fn announce_residue(&mut self) {
         self.say(vec![message::IGNORE_WIDE_RESIDUE, 1], Then::GoOn);
+    }
+
+    /// What MESSAGE IN has on the bus.
+    pub(super) fn next_message_byte(&self) -> Option<u8> {
+        let message = self.outgoing.front()?;
+        message.bytes.get(message.sent).copied()
     }
 
     /// Notes that data moved.
@@ -136,10 +145,12 @@ impl Connection {
             });
         };
         match bus.want(task) {
+            _ if self.offered.is_some() => Line::Request(Phase::DataIn),
             Want::DataIn(_) => Line::Request(Phase::DataIn),
             Want::DataOut(_) => Line::Request(Phase::DataOut),
             Want::Status(_) => Line::Request(Phase::Status),
-            Want::Wait if self.may_disconnect => {
+            // Not in the middle of a word: the chip has its second byte, or awaits it.
+            Want::Wait if self.may_disconnect && !self.odd_in && !self.odd_out => {
                 if std::mem::take(&mut self.moved) {
                     self.say(vec![message::SAVE_POINTERS], Then::GoOn);
                 }

@@ -1,6 +1,7 @@
-//! Step 11, interrupt: DSTAT, SIST0/1 and their stack (manual, sections 2.2.17 and 4.2).
+//! Step 11, interrupt: DSTAT, SIST0/1 and their stack (manual, sections 2.2.16 and 4.2).
 //!
-//! Fatal conditions stop SCRIPTS and show in ISTAT even when masked; a masked non-fatal one is only posted.
+//! Fatal conditions stop SCRIPTS and show in ISTAT even when masked. A masked non-fatal one is only posted; an
+//! enabled one is fatal.
 //! While something shows in ISTAT, new conditions collect in a second level behind the registers and
 //! come forward when the first level has been read away. More than two levels merge into the second.
 
@@ -57,16 +58,16 @@ bitflags! {
 }
 
 impl Scsi {
-    /// What does not stop SCRIPTS in the initiator role.
+    /// What does not stop SCRIPTS, unless it is enabled.
     const NON_FATAL: Self = Self::CMP
         .union(Self::SEL)
         .union(Self::RSL)
         .union(Self::GEN)
         .union(Self::HTH);
 
-    /// Whether SCRIPTS stop.
-    pub(super) const fn is_fatal(self) -> bool {
-        !Self::NON_FATAL.contains(self)
+    /// Whether SCRIPTS stop: section 2.2.16.3, an enabled condition is always fatal.
+    pub(super) const fn is_fatal(self, enabled: Self) -> bool {
+        !Self::NON_FATAL.difference(enabled).contains(self)
     }
 }
 
@@ -204,10 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn only_five_conditions_leave_scripts_running() {
+    fn only_five_masked_conditions_leave_scripts_running() {
         for c in Scsi::all() {
             let non_fatal = matches!(c, Scsi::CMP | Scsi::SEL | Scsi::RSL | Scsi::GEN | Scsi::HTH);
-            assert_eq!(c.is_fatal(), !non_fatal, "{c:?}");
+            assert_eq!(c.is_fatal(Scsi::empty()), !non_fatal, "{c:?}");
+            assert!(c.is_fatal(c), "{c:?}");
         }
     }
 }

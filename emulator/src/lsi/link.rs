@@ -47,6 +47,7 @@ impl Link {
 
     /// SELECT. Whether somebody answers is decided by the bus; nobody shows as `unanswered`.
     pub(super) fn select(&mut self, bus: &Bus, target: u8, atn: bool) {
+        self.atn = atn;
         if !bus.responds(target) {
             self.unanswered = true;
             return;
@@ -55,7 +56,6 @@ impl Link {
         connection.wants_message = atn;
         connection.undecided = !atn;
         self.connection = Some(connection);
-        self.atn = atn;
     }
 
     /// The oldest task that waits to reselect does so. Returns its target's ID.

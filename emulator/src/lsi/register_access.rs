@@ -5,13 +5,12 @@
 //! chip's own registers cannot re-enter it.
 
 use super::interrupt::{Dma, Scsi};
-use super::phase::Line;
 use super::registers::{
-    Ctest2, DSTAT_DFE, Dcntl, Dmode, Istat0, Istat1, SSTAT0_RST, STEST1_QEN, STEST4_LOCK,
-    STEST4_LVD, Scntl1, Scntl2, at,
+    Ctest2, DSTAT_DFE, Dcntl, Dmode, Istat0, Istat1, STEST1_QEN, STEST4_LOCK, STEST4_LVD,
+    STIME1_GENSF, Scntl0, Scntl1, Scntl2, at,
 };
 use super::scripts::State;
-use super::{Lsi, Model, timers};
+use super::{Lsi, Model};
 
 /// Who writes a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,8 @@ impl Lsi {
         match offset {
             at::SCNTL1 => stored & !Scntl1::CON.bits() | self.connected_bit(),
             // Pins that are inputs are pulled up.
-            at::GPREG => stored | self.registers.byte(at::GPCNTL) & 0x1f,
+            at::GPREG => stored | self.registers.byte(at::GPCNTL) & self.pins(),
+            at::SOCL => self.socl().bits(),
             at::SBCL => self.control_lines(),
             at::DSTAT => {
                 let enables = self.enables();
@@ -40,13 +40,7 @@ impl Lsi {
                 self.serviced();
                 taken
             }
-            at::SSTAT0 => {
-                if self.registers.byte(at::SCNTL1) & Scntl1::RST.bits() != 0 {
-                    SSTAT0_RST
-                } else {
-                    0
-                }
-            }
+            at::SSTAT0 => self.sstat0(),
             at::SSTAT1 => self.link.latched.bits(),
             at::ISTAT0 => self.istat0().bits(),
             at::ISTAT1 if self.model == Model::Lsi53c895a => {
@@ -81,6 +75,8 @@ impl Lsi {
                 let locked = self.registers.byte(at::STEST1) & STEST1_QEN != 0;
                 STEST4_LVD | if locked { STEST4_LOCK } else { 0 }
             }
+            at::SIDL => self.read_sidl(),
+            at::SBDL => self.read_data_lines(),
             at::SCRATCHA..=0x37 if self.shows_bars() => self.bar_byte(1, offset - at::SCRATCHA),
             at::SCRATCHB..=0x5f if self.shows_bars() => self.bar_byte(2, offset - at::SCRATCHB),
             at::MMRS..=0xa3 if self.shows_bars() => self.bar_byte(1, offset - at::MMRS + 4),
@@ -92,12 +88,25 @@ impl Lsi {
     /// Writes one register byte.
     pub(super) fn write_register(&mut self, offset: u8, value: u8, origin: Origin) {
         match offset {
-            at::SCNTL1 => {
-                let was = self.registers.byte(offset);
+            at::SCNTL0 => {
+                let was = self.registers.scntl0();
                 self.registers.write_byte(offset, value);
-                if value & !was & Scntl1::RST.bits() != 0 {
+                if (self.registers.scntl0() - was).contains(Scntl0::START) {
+                    self.start_sequence();
+                }
+            }
+            at::SCNTL1 => {
+                let was = self.registers.scntl1();
+                self.registers.write_byte(offset, value);
+                if (self.registers.scntl1() - was).contains(Scntl1::RST) {
                     self.reset_bus();
                 }
+                self.select_by_hand();
+            }
+            at::SOCL => self.write_socl(value),
+            at::SODL..=0x55 => {
+                self.registers.write_byte(offset, value);
+                self.select_by_hand();
             }
             at::SCNTL2 => {
                 self.registers.write_byte(offset, value);
@@ -109,6 +118,7 @@ impl Lsi {
             }
             // Section 4.2, SFBR: only SCRIPTS can write it.
             at::SFBR if origin == Origin::Host => {}
+            at::SFBR => self.set_sfbr(value),
             at::ISTAT0 => self.write_istat0(Istat0::from_bits_retain(value)),
             at::ISTAT1 => {
                 let asks = self.asks();
@@ -124,13 +134,13 @@ impl Lsi {
             }
             at::STIME1 => {
                 self.registers.write_byte(offset, value);
-                let scntl3 = self.registers.byte(at::SCNTL3);
-                let period = timers::period(value, value & 0x20 != 0, scntl3);
+                let kept = self.registers.byte(offset);
+                let period = self.period(kept, kept & STIME1_GENSF != 0);
                 self.timers.start_general(period);
             }
             0x2f if origin == Origin::Host => {
                 self.registers.write_byte(offset, value);
-                if self.registers.byte(at::DMODE) & Dmode::MAN.bits() == 0 {
+                if !self.registers.dmode().contains(Dmode::MAN) {
                     self.processor.state = State::Running;
                 }
             }
@@ -178,16 +188,12 @@ impl Lsi {
         value.bits()
     }
 
-    fn control_lines(&mut self) -> u8 {
-        let line = self.link.line(&self.bus, None);
-        let request = match line {
-            Line::Free => return 0,
-            Line::Quiet => 0x20,
-            Line::Request(phase) => 0xa0 | phase.bits(),
-        };
-        let acknowledge = if self.link.acknowledging() { 0x40 } else { 0 };
-        let attention = if self.link.atn { 0x08 } else { 0 };
-        request | acknowledge | attention
+    /// The general purpose pins.
+    fn pins(&self) -> u8 {
+        match self.model {
+            Model::Lsi53c895a => 0x1f,
+            Model::Lsi53c810 => 0x03,
+        }
     }
 
     fn shows_bars(&self) -> bool {

@@ -3,9 +3,14 @@
 mod asm;
 mod disconnect;
 mod drivers;
+mod first_byte;
 mod hostile;
 mod instructions;
 mod interrupts;
+mod low_level;
+mod register_map;
+mod selection;
+mod target_role;
 mod wide;
 
 use std::time::{Duration, Instant};
@@ -98,6 +103,13 @@ impl Rig {
         }
     }
 
+    /// Bytes of SCRIPTS RAM.
+    fn scripts_ram<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.lsi.ram.read(at, &mut bytes);
+        bytes
+    }
+
     fn read(&mut self, offset: u8, width: Width) -> u32 {
         let mut context = Context {
             dma: &self.gate,
@@ -182,6 +194,34 @@ impl Rig {
         self.run();
     }
 
+    /// Lets target 0 have messages and a CDB, both at [`TABLE`]; the fourth instruction is the first of `then`.
+    fn nexus(&mut self, messages: &[u8], cdb: &[u8], then: &[[u32; 2]]) {
+        use super::Phase::{Command, MessageOut};
+        self.poke(TABLE, messages);
+        self.poke(TABLE + 0x10, cdb);
+        let mut words = vec![
+            asm::select_atn(0, 0),
+            asm::mov(MessageOut, length(messages), TABLE),
+            asm::mov(Command, length(cdb), TABLE + 0x10),
+        ];
+        words.extend(then);
+        self.script(&words);
+    }
+
+    /// Starts the script again at the instruction behind the one that stopped it.
+    fn resume(&mut self) {
+        let dsp = self.r32(at::DSP);
+        self.w32(at::DSP, dsp);
+        self.run();
+    }
+
+    /// Resets the bus, and takes the interrupt.
+    fn reset_bus(&mut self) {
+        self.w8(at::SCNTL1, 0x08);
+        self.w8(at::SCNTL1, 0x00);
+        assert_eq!(self.interrupts().2 & 0x0002, 0x0002);
+    }
+
     /// ISTAT0's interrupt bits, then DSTAT and SIST: read in that order, as drivers do.
     fn interrupts(&mut self) -> (u8, u8, u16) {
         let istat = self.r8(at::ISTAT0) & 7;
@@ -198,14 +238,8 @@ impl Rig {
 
     /// A command from selection to COMMAND COMPLETE; data at [`DATA`]. Returns the status.
     fn command(&mut self, cdb: &[u8], data: Option<(super::Phase, u32)>) -> u8 {
-        use super::Phase::{Command, MessageIn, MessageOut, Status};
-        self.poke(TABLE, &[0x80]);
-        self.poke(TABLE + 0x10, cdb);
-        let mut words = vec![
-            asm::select_atn(0, 0),
-            asm::mov(MessageOut, 1, TABLE),
-            asm::mov(Command, length(cdb), TABLE + 0x10),
-        ];
+        use super::Phase::{MessageIn, Status};
+        let mut words = Vec::new();
         if let Some((phase, count)) = data {
             words.push(asm::jump_unless(phase, SCRIPT + 5 * 8));
             words.push(asm::mov(phase, count, DATA));
@@ -217,7 +251,7 @@ impl Rig {
             asm::wait_disconnect(),
             asm::int(0x99),
         ]);
-        self.script(&words);
+        self.nexus(&[0x80], cdb, &words);
         self.assert_int(0x99);
         self.peek(TABLE + 0x20, 1)[0]
     }

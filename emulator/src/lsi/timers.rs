@@ -1,36 +1,44 @@
-//! Step 7, timers: general purpose (GEN) and handshake-to-handshake (HTH), STIME0 and STIME1 (manual, section 4.2).
+//! Step 7, timers: general purpose (GEN), handshake-to-handshake (HTH) and selection, by STIME0 and STIME1
+//! (manual, section 4.2).
 
 use std::time::{Duration, Instant};
 
+use super::Lsi;
 use super::interrupt::Scsi;
+use super::registers::{STEST1_QSEL, at};
 
 /// The pre-scaler's divisors by SCNTL3.CCF, doubled (section 4.2, SCNTL3).
 const DIVISORS: [u32; 8] = [6, 2, 3, 4, 6, 8, 12, 16];
 
-/// The period that a 4-bit field selects: 125 µs doubled with each step, at the pre-scaler's divisor of 2.
-/// `None` is off. `scale` is the scale factor bit: 16 times as long.
-pub(super) fn period(field: u8, scale: bool, scntl3: u8) -> Option<Duration> {
+/// What the chip adds to the selection time-out (section 4.2, STIME0).
+const SELECTION_ABORT: Duration = Duration::from_micros(200);
+
+/// The period that a 4-bit field selects: 125 µs doubled with each step, at the pre-scaler's divisor of 2 and
+/// 40 MHz. `None` is off. `scale` is the scale factor bit: 16 times as long; `clock` multiplies the 40 MHz.
+fn period(field: u8, scale: bool, scntl3: u8, clock: u32) -> Option<Duration> {
     let step = u32::from(field & 15).checked_sub(1)?;
     let divisor = DIVISORS[usize::from(scntl3 & 7)];
-    let unit = Duration::from_micros(125) * divisor / 4;
+    let unit = Duration::from_micros(125) * divisor / (4 * clock);
     Some(unit * (1 << step) * if scale { 16 } else { 1 })
 }
 
-/// Both timers and the clock as last read.
+/// The timers and the clock as last read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
     now: Option<Instant>,
     general: Option<Instant>,
     handshake: Option<Instant>,
+    selection: Option<Instant>,
 }
 
 impl Timers {
-    /// Both off.
+    /// All off.
     pub(super) const fn new() -> Self {
         Self {
             now: None,
             general: None,
             handshake: None,
+            selection: None,
         }
     }
 
@@ -56,6 +64,21 @@ impl Timers {
         self.handshake = None;
     }
 
+    /// A selection has begun that nobody answers.
+    pub(super) fn start_selection(&mut self, period: Option<Duration>) {
+        self.selection = self.after(period.map(|period| period + SELECTION_ABORT));
+    }
+
+    /// Its time runs.
+    pub(super) fn selecting(&self) -> bool {
+        self.selection.is_some()
+    }
+
+    /// It is given up.
+    pub(super) fn stop_selection(&mut self) {
+        self.selection = None;
+    }
+
     fn after(&self, period: Option<Duration>) -> Option<Instant> {
         self.now?.checked_add(period?)
     }
@@ -69,12 +92,27 @@ impl Timers {
         if self.handshake.take_if(|at| *at <= now).is_some() {
             expired |= Scsi::HTH;
         }
+        if self.selection.take_if(|at| *at <= now).is_some() {
+            expired |= Scsi::STO;
+        }
         expired
     }
 
     /// The next expiry.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.general, self.handshake].into_iter().flatten().min()
+        [self.general, self.handshake, self.selection]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl Lsi {
+    /// The period of a field of STIME0 or STIME1 now.
+    pub(super) fn period(&self, field: u8, scale: bool) -> Option<Duration> {
+        let quadrupled = self.registers.byte(at::STEST1) & STEST1_QSEL != 0;
+        let clock = if quadrupled { 4 } else { 1 };
+        period(field, scale, self.registers.byte(at::SCNTL3), clock)
     }
 }
 
@@ -85,10 +123,12 @@ mod tests {
     #[test]
     fn periods_double_and_scale() {
         // CCF 3 divides by 2: the manual's table holds as it stands.
-        assert_eq!(period(0, false, 3), None);
-        assert_eq!(period(1, false, 3), Some(Duration::from_micros(125)));
-        assert_eq!(period(11, false, 3), Some(Duration::from_millis(128)));
-        assert_eq!(period(1, true, 3), Some(Duration::from_millis(2)));
+        assert_eq!(period(0, false, 3, 1), None);
+        assert_eq!(period(1, false, 3, 1), Some(Duration::from_micros(125)));
+        assert_eq!(period(11, false, 3, 1), Some(Duration::from_millis(128)));
+        assert_eq!(period(1, true, 3, 1), Some(Duration::from_millis(2)));
+        // 160 MHz by 8.
+        assert_eq!(period(1, false, 7, 4), Some(Duration::from_micros(125)));
     }
 
     #[test]

@@ -7,13 +7,16 @@
 //! BAR writes on), and an access that reached this process has been decoded by somebody already.
 //! The registers still matter here: the device hears through [`Device::bar_moved`] where its windows are.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use outrigger_ring::{Access, Width};
 
 use super::config_space::{self, Command, ConfigSpace};
-use crate::device::{BarKind, Context, Device, Mirror, Mirrored, MirroredRegister, Progress, Work};
+use crate::device::{
+    BarKind, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Progress, Work,
+};
 use crate::dma::{Gate, MapError, Mapping};
 
 /// The region number of config space (vfio-user's).
@@ -160,6 +163,19 @@ impl Function {
         self.device.mirrored(register)
     }
 
+    /// The device's memory, for the client to map.
+    ///
+    /// # Errors
+    /// Out of descriptors or memory; nothing has changed.
+    pub fn share_memory(&mut self) -> io::Result<Vec<MemoryRange>> {
+        self.device.share_memory()
+    }
+
+    /// The client has gone, and may keep the memory that it has mapped: the device has another one from now on.
+    pub fn unshare_memory(&mut self) {
+        self.device.unshare_memory();
+    }
+
     fn contains(&self, access: Access) -> bool {
         access
             .offset
@@ -267,6 +283,11 @@ impl Function {
         // The device stopped its DMA itself, and it may want to be told nothing more of a past life.
         self.bus_master = false;
         self.follow_config();
+    }
+
+    /// See [`Device::refresh`].
+    pub fn refresh(&mut self) {
+        self.device.refresh();
     }
 
     /// The device's wake descriptors.

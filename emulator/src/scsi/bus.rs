@@ -214,12 +214,24 @@ impl Bus {
             };
             let mut completions = std::mem::take(&mut self.completions);
             if let Some(unit) = self.unit(target, lun) {
-                unit.medium_mut().reap(&mut completions);
+                unit.medium_mut().reap(now, &mut completions);
             }
             self.complete(target, lun, completions);
         }
         for task in std::mem::take(&mut self.unfinished) {
             self.proceed(task);
+        }
+    }
+
+    /// Looks again how large the units' media are, and makes requests that are held back again at the next [`Bus::poll`].
+    /// Initiators learn of a new size by a unit attention condition.
+    pub fn refresh(&mut self) {
+        for place in 0..self.units.len() {
+            if let Some(&(target, lun)) = self.units.get(place)
+                && let Some(unit) = self.unit(target, lun)
+            {
+                unit.medium_mut().refresh();
+            }
         }
     }
 

@@ -58,7 +58,8 @@ impl Cdrom {
         options.identity.check()?;
         let disc = backend.is_some();
         let backend = backend.unwrap_or_else(|| Backend::memory(Vec::new(), true));
-        let medium = Medium::new(backend, BLOCK, options.errors);
+        let name = options.identity.device_id.clone();
+        let medium = Medium::new(backend, BLOCK, options.errors, name);
         if disc && medium.blocks() == 0 {
             return Err(UnitError::Size {
                 bytes: medium.geometry().bytes,

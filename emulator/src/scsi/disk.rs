@@ -39,7 +39,8 @@ impl Disk {
     /// An option's text or number is out of its range, or the backend is empty or not a whole number of blocks.
     pub fn new(backend: Backend, options: DiskOptions) -> Result<Self, UnitError> {
         options.check(backend.geometry().bytes)?;
-        let medium = Medium::new(backend, options.logical_block_size, options.errors);
+        let name = options.identity.device_id.clone();
+        let medium = Medium::new(backend, options.logical_block_size, options.errors, name);
         let mode = Mode::disk(options.write_cache, options.rotation_rate);
         let identity = options.identity.clone();
         Ok(Self {

@@ -1,15 +1,18 @@
 //! Step 8, SCSI: a unit's medium: the block backend and the block size, and the tasks' way to them.
 
+mod held;
+
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::TaskId;
 use super::cdb::Range;
 use super::sense::Sense;
-use super::task::Phase;
+use super::task::{InFlight, Phase};
 use super::work::sweep::Extent;
 use crate::block::{Backend, BlockError, Completion, Geometry, Op, Request};
 use crate::dma::Segment;
+use held::Held;
 
 /// Block requests of one task that are made in one go, if each is done at once.
 const STEPS: u32 = 16;
@@ -22,6 +25,23 @@ pub enum OnError {
     Report,
     /// Nobody is told: the command goes on as if the request had succeeded.
     Ignore,
+    /// Nobody is told if it was for lack of space: the request is held back, and made again each second until it succeeds. Of
+    /// other errors the initiator is told.
+    HoldNoSpace,
+    /// The same whatever the error. A failed flush is told all the same: what was to be flushed may be lost, and the next
+    /// flush would succeed without it.
+    Hold,
+}
+
+impl OnError {
+    fn holds(self, error: &BlockError, op: Op) -> bool {
+        op != Op::Flush
+            && match self {
+                Self::Report | Self::Ignore => false,
+                Self::HoldNoSpace => matches!(error, BlockError::NoSpace),
+                Self::Hold => true,
+            }
+    }
 }
 
 /// What becomes of the medium's errors. It is about the medium alone: what the initiator has asked for wrongly is
@@ -58,12 +78,21 @@ pub(crate) struct Medium {
     block_size: u32,
     errors: ErrorPolicy,
     counters: Counters,
+    held: Held,
+    /// Requests may be held back. Not while guest RAM is being taken away, as they use it.
+    may_hold: bool,
     /// Room for the next list of segments.
     pub(crate) spare: Vec<Segment>,
 }
 
 impl Medium {
-    pub(crate) fn new(backend: Backend, block_size: u32, errors: ErrorPolicy) -> Self {
+    /// `name` is for the log.
+    pub(crate) fn new(
+        backend: Backend,
+        block_size: u32,
+        errors: ErrorPolicy,
+        name: String,
+    ) -> Self {
         let geometry = backend.geometry();
         Self {
             backend,
@@ -71,6 +100,8 @@ impl Medium {
             block_size,
             errors,
             counters: Counters::default(),
+            held: Held::new(name),
+            may_hold: true,
             spare: Vec::new(),
         }
     }
@@ -143,7 +174,12 @@ impl Medium {
                 }
                 return false;
             };
-            *in_flight = Some(step.op);
+            *in_flight = Some(InFlight {
+                op: step.op,
+                offset: step.offset,
+                length: step.length,
+                again: false,
+            });
             let request = Request {
                 cookie: task.cookie(),
                 op: step.op,
@@ -164,28 +200,85 @@ impl Medium {
         let Phase::Work { work, in_flight } = phase else {
             return;
         };
-        let Some(op) = in_flight.take() else { return };
-        let failed = matches!(
-            completion.result,
-            Err(BlockError::NoSpace | BlockError::Io { .. })
-        );
+        let Some(InFlight {
+            op,
+            offset,
+            length,
+            again,
+        }) = in_flight.take()
+        else {
+            return;
+        };
         let (counter, policy) = match op {
             Op::Read => (&mut self.counters.read, self.errors.read),
             _ => (&mut self.counters.write, self.errors.write),
         };
+        let Completion {
+            cookie,
+            data,
+            result,
+        } = completion;
+        // What is wrong with the medium, and not with the request.
+        let failed = matches!(result, Err(BlockError::NoSpace | BlockError::Io { .. }));
         if failed {
             counter.errors = counter.errors.saturating_add(1);
         } else if matches!(op, Op::Read | Op::Write { .. }) {
-            counter.bytes = counter.bytes.saturating_add(completion.data.len());
+            counter.bytes = counter.bytes.saturating_add(data.len());
         }
-        let result = match completion.result {
+        let result = match result {
+            Err(error) if failed && self.may_hold && policy.holds(&error, op) => {
+                *in_flight = Some(InFlight {
+                    op,
+                    offset,
+                    length,
+                    again: true,
+                });
+                let request = Request {
+                    cookie,
+                    op,
+                    offset,
+                    length,
+                    data,
+                };
+                self.held.keep(request, error);
+                return;
+            }
             Err(error) if !(failed && policy == OnError::Ignore) => {
                 Err(Sense::of_block_error(&error, op, self.block_size))
             }
-            _ => work.done(completion.data, &mut self.spare),
+            _ => work.done(data, &mut self.spare),
         };
+        if again {
+            self.held.succeeded();
+        }
         if let Err(sense) = result {
             *phase = Phase::check(sense);
+        }
+    }
+
+    /// Whether failed requests may be held back from now on; if not, those that are end with their errors.
+    pub(crate) fn set_may_hold(&mut self, may: bool, into: &mut Vec<Completion>) {
+        self.may_hold = may;
+        if !may {
+            self.held.give_up(into);
+        }
+    }
+
+    /// The task with this cookie has ended: its request is not made again.
+    pub(crate) fn forget(&mut self, cookie: u64) {
+        self.held.forget(cookie);
+    }
+
+    /// The outside of the medium may have changed: its size, or what its requests have failed for.
+    pub(crate) fn refresh(&mut self) {
+        self.held.hurry();
+        let before = self.backend.geometry().bytes;
+        let result = self.backend.refresh();
+        let (disk, bytes) = (self.held.name(), self.backend.geometry().bytes);
+        match result {
+            Ok(()) if bytes == before => {}
+            Ok(()) => tracing::info!(disk, bytes, before, "the image's size has changed"),
+            Err(error) => tracing::warn!(disk, %error, "the image's size cannot be told"),
         }
     }
 
@@ -193,10 +286,17 @@ impl Medium {
         self.backend.kick();
     }
 
-    pub(crate) fn reap(&mut self, into: &mut Vec<Completion>) {
+    /// Takes what has completed, and makes what is held back again if it is time.
+    pub(crate) fn reap(&mut self, now: Instant, into: &mut Vec<Completion>) {
         self.backend.reap(into);
+        if self.held.is_due(now) {
+            for request in self.held.take() {
+                into.extend(self.backend.submit(request));
+            }
+        }
     }
 
+    /// Waits for what the backend has; what is held back stays so.
     pub(crate) fn drain(&mut self, cancel: bool, into: &mut Vec<Completion>) {
         self.backend.drain(cancel, into);
     }
@@ -206,6 +306,9 @@ impl Medium {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.backend.deadline()
+        [self.backend.deadline(), self.held.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

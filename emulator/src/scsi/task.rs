@@ -21,6 +21,16 @@ pub(crate) const TASK_SET_FULL: u8 = 0x28;
 /// Tasks in all: every task set full, and some that were refused.
 const CAPACITY: usize = 16 * 8 * super::task_set::CAPACITY + 1024;
 
+/// A block request that the backend has, or that is held back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) op: Op,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    /// It has failed before.
+    pub(crate) again: bool,
+}
+
 /// How far a task is.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -30,10 +40,10 @@ pub(crate) enum Phase {
     Answer { bytes: Vec<u8>, at: usize },
     /// A parameter list of `length` bytes comes from the initiator.
     Parameters { bytes: Vec<u8>, length: usize },
-    /// The medium is involved; `in_flight` is the block request that the backend has.
+    /// The medium is involved; `in_flight` is its block request, if it has made one.
     Work {
         work: Box<Work>,
-        in_flight: Option<Op>,
+        in_flight: Option<InFlight>,
     },
     /// Status.
     Ended { status: u8, sense: Option<Sense> },

@@ -5,8 +5,15 @@ fn regions() -> [Region; REGIONS] {
     regions[0].size = 0x100;
     regions[1].size = 0x400;
     regions[ROM].size = 0x1000;
+    regions[2].size = 0x4000;
     regions[7].size = 0x100;
     regions
+}
+
+/// An I/O BAR and two memory BARs.
+fn bars() -> BarSet {
+    let sizes = [0x100, 0x400, 0x4000, 0, 0, 0, 0x1000];
+    BarSet::describe([1, 0, 0, 0, 0, 0, 0], sizes).unwrap()
 }
 
 fn entry(region: u32, offset: u64, size: u64) -> AccessEntry {
@@ -25,7 +32,9 @@ fn entry(region: u32, offset: u64, size: u64) -> AccessEntry {
 }
 
 fn map(entries: &[AccessEntry]) -> Result<AccessMap, MapError> {
-    AccessMap::new(entries.iter().copied(), &regions())
+    let (map, memories) = AccessMap::new(entries.iter().copied(), Vec::new(), &regions(), &bars())?;
+    assert!(memories.is_empty());
+    Ok(map)
 }
 
 fn byte(region: u8, offset: u64) -> Access {
@@ -71,7 +80,7 @@ fn ranges_lie_in_a_bar() {
         (1, 0, 0),
         (1, u64::MAX, 1),
         (1, u64::MAX, 2),
-        (2, 0, 1),
+        (3, 0, 1),
         (6, 0, 1),
         (7, 0, 1),
         (9, 0, 1),
@@ -134,6 +143,8 @@ fn registers_make_sense() {
 #[test]
 fn a_map_has_an_end() {
     let entries = (0..=64).map(|offset| entry(1, offset, 1));
-    let refused = AccessMap::new(entries, &regions());
+    let refused = map(&entries.collect::<Vec<_>>());
     assert!(matches!(refused, Err(MapError::Entries)));
 }
+
+mod memory;

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use outrigger_vfio_user::{Reply, Request, RingDoorbells, RingSetup};
 
 use super::{Agreement, RING_VERSION, done, unexpected};
-use crate::access_map::AccessMap;
+use crate::access_map::{AccessMap, MAX_ENTRIES, MAX_MEMORIES};
+use crate::bar_memory::BarMemory;
+use crate::bars::BarSet;
 use crate::description::{REGIONS, Region};
 use crate::error::{Error, Step};
 use crate::link::ring::{RingPort, RingSetup as Rings};
@@ -61,15 +63,18 @@ pub(crate) fn attach(
 pub(crate) fn access_map(
     connection: &Connection,
     regions: &[Region; REGIONS],
-) -> Result<AccessMap, Error> {
+    bars: &BarSet,
+) -> Result<(AccessMap, Vec<BarMemory>), Error> {
     const STEP: &str = "asking for the access map";
-    let answer = match connection.request(&Request::AccessMap, &[], 0) {
+    let answer = match connection.request(&Request::AccessMap, &[], MAX_MEMORIES) {
         Ok(answer) => answer,
-        Err(RequestError::Refused { .. }) => return Ok(AccessMap::default()),
+        Err(RequestError::Refused { .. }) => return Ok((AccessMap::default(), Vec::new())),
         Err(error) => return Err(error).step(STEP),
     };
-    match answer.reply().step(STEP)? {
-        Reply::AccessMap(map) => Ok(AccessMap::new(map.entries(), regions)?),
-        _ => unexpected(connection, STEP),
-    }
+    let map = match answer.reply().step(STEP)? {
+        Reply::AccessMap(map) => map,
+        _ => return unexpected(connection, STEP),
+    };
+    let entries: Vec<_> = map.entries().take(MAX_ENTRIES + 1).collect();
+    Ok(AccessMap::new(entries, answer.fds, regions, bars)?)
 }

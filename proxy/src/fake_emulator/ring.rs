@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn, yield_now};
 
 use outrigger_ring::{Geometry, Request, Server, ServerSetup};
-use outrigger_vfio_user::{RingDoorbells, RingReady, RingSetup};
+use outrigger_vfio_user::{AccessEntry, AccessMap, RingDoorbells, RingReady, RingSetup, Treatment};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
 use super::Device;
 
@@ -61,6 +62,21 @@ impl Rings {
             self.setup = Some(setup);
         }
     }
+}
+
+/// Region 2 is memory, or what `entries` say; and a memory for it, which is not what the fake answers accesses from.
+pub(super) fn access_map(size: u64, entries: Option<&[AccessEntry]>) -> (Vec<u8>, Vec<OwnedFd>) {
+    let entry = AccessEntry {
+        region: 2,
+        offset: 0,
+        size,
+        treatment: Treatment::Memory { descriptor: 0 },
+    };
+    let file = memfd_create("fake", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&file, size).unwrap();
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals).unwrap();
+    (AccessMap::encode(entries.unwrap_or(&[entry])), vec![file])
 }
 
 /// Serves so many accesses, then none.

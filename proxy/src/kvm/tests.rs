@@ -4,8 +4,45 @@ use std::os::fd::AsRawFd;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
+use outrigger_ring::Access;
+
 use super::*;
+use crate::bars::SLOTS;
+use crate::in_process;
 use crate::interrupt::Intx;
+use crate::port::{Port, PortError};
+use crate::vmm::Board;
+use crate::vmm::board::HostBridge;
+
+mod assembly;
+mod interrupts;
+mod signals;
+mod slots;
+
+/// A device with nothing but its config space.
+#[derive(Debug)]
+struct Nothing;
+
+impl Port for Nothing {
+    fn read(&mut self, _: Access) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    fn post(&mut self, _: Access, _: u64) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: Access, _: u64) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+/// Surroundings with nothing in them.
+fn empty_board() -> Board {
+    let ports = in_process::attach(vec![Box::new(Nothing)], [0; SLOTS]).unwrap();
+    let port = ports.into_iter().next().unwrap();
+    Board::new(port, Arc::<HostBridge>::default())
+}
 
 /// A copy of the descriptor, as a child has it between fork and exec, keeps the machine, but not the interrupt.
 #[test]
@@ -16,12 +53,13 @@ fn the_interrupt_is_free_for_the_next_machine() {
     }
     let ram = Ram::new(0x10_0000).unwrap();
     let interrupt = Intx::new().unwrap();
-    let new = || Vm::new(&ram, 11, interrupt.trigger(), interrupt.resample());
+    let new = || Vm::new(&ram, 11, &interrupt);
     let first = new().unwrap();
+    assert!(matches!(first.wiring, Wiring::Irqfd { .. }));
     let this_process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     let copy = pidfd_getfd(this_process, first.fd.as_raw_fd(), PidfdGetfdFlags::empty()).unwrap();
     drop(first);
-    assert!(new().is_ok());
+    assert!(matches!(new().unwrap().wiring, Wiring::Irqfd { .. }));
     drop(copy);
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum End {
 pub(crate) struct Vcpu {
     fd: VcpuFd,
     // Declared after the descriptor: the machine, with the guest's memory, must not go before it.
-    _vm: Arc<Vm>,
+    vm: Arc<Vm>,
 }
 
 impl Vcpu {
@@ -89,7 +89,7 @@ impl Vcpu {
             mp_state: KVM_MP_STATE_RUNNABLE,
         })
         .map_err(failed("making a vCPU runnable"))?;
-        Ok(Self { fd, _vm: vm })
+        Ok(Self { fd, vm })
     }
 
     /// Runs until the guest reports, `stop` is set and the thread kicked, or KVM cannot go on.
@@ -103,6 +103,7 @@ impl Vcpu {
                 }
                 Err(error) => return End::Broken(error.to_string()),
             };
+            let accesses = board.accesses();
             match exit {
                 VcpuExit::MmioRead(address, data) => {
                     board.exits().memory_reads += 1;
@@ -125,6 +126,9 @@ impl Vcpu {
                 }
                 VcpuExit::Intr => board.exits().interrupted += 1,
                 other => return End::Broken(format!("{other:?}")),
+            }
+            if board.accesses() != accesses {
+                self.vm.wiring.accessed();
             }
         }
         End::Stopped

@@ -121,6 +121,9 @@ impl Connection {
             match answer.reply() {
                 Ok(_) => {}
                 Err(RequestError::Dead(error)) => return Err(self.dead(error)),
+                Err(_) if !answer.fds.is_empty() => {
+                    return Err(self.corrupt("descriptors with an error".into()));
+                }
                 Err(refused) => return Err(refused),
             }
             Ok(answer)

@@ -13,7 +13,7 @@ use crate::vcpu_port::VcpuPort;
 
 mod host_bridge;
 
-pub(super) use host_bridge::HostBridge;
+pub(crate) use host_bridge::HostBridge;
 
 /// One vCPU's surroundings.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Board {
 const MESSAGE_LIMIT: usize = 4096;
 
 impl Board {
-    pub(super) fn new(device: VcpuPort, bridge: Arc<HostBridge>) -> Self {
+    pub(crate) fn new(device: VcpuPort, bridge: Arc<HostBridge>) -> Self {
         Self {
             device,
             bridge,
@@ -61,13 +61,18 @@ impl Board {
     }
 
     /// The device, what was counted, and when the work began.
-    pub(super) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
+    pub(crate) fn into_parts(self) -> (VcpuPort, VcpuReport, Option<Instant>) {
         (self.device, self.counters, self.began_work)
     }
 
     /// Counts an exit to user space.
     pub(crate) fn exits(&mut self) -> &mut Exits {
         &mut self.counters.exits
+    }
+
+    /// How often the device was read and written so far, config space apart.
+    pub(crate) const fn accesses(&self) -> (u64, u64) {
+        (self.counters.accesses.reads, self.counters.accesses.writes)
     }
 
     /// An IN instruction.

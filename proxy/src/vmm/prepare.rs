@@ -1,9 +1,9 @@
 //! What the host puts into guest RAM before a run.
 
 use super::guest::layout::{
-    CONTROL, DONE_QUEUE, FREE_RING, GDT, IDT, MAX_REQUESTS, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE,
-    SEGMENTS, SETUP_TABLE, START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS, control, done_slot, request,
-    second, start_slot, task,
+    CONTROL, DONE_QUEUE, FREE_RING, GDT, IDT, MAX_REQUESTS, MAX_VCPUS, QUEUE_SLOTS, REQUESTS,
+    SCRIPTS_IMAGE, SEGMENTS, SETUP_TABLE, START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS, control,
+    done_slot, others, request, start_slot, task,
 };
 use super::guest::program::GuestProgram;
 use super::guest::registers::{
@@ -13,7 +13,7 @@ use super::guest::scripts::Scripts;
 use super::guest::{self};
 use super::machine::VmmError;
 use super::ram::Ram;
-use super::workload::{Direction, SecondVcpu, Workload};
+use super::workload::{Direction, OtherVcpus, Workload};
 
 /// Where the guest puts the I/O BAR.
 pub(super) const BAR_IO: u32 = 0xc000;
@@ -101,10 +101,10 @@ pub(super) fn prepare(
         words.put(at, u32::from(*register) << 8 | u32::from(*value))?;
     }
     let count = length(workload.requests.len());
-    let second = match workload.second {
-        SecondVcpu::None => second::NONE,
-        SecondVcpu::Submits => second::SUBMITS,
-        SecondVcpu::Polls => second::POLLS,
+    let others = match workload.others {
+        OtherVcpus::None => others::NONE,
+        OtherVcpus::Submit(_) => others::SUBMIT,
+        OtherVcpus::Poll => others::POLL,
     };
     words.clear(CONTROL, control::BYTES)?;
     for (offset, value) in [
@@ -123,7 +123,7 @@ pub(super) fn prepare(
         (control::SELECTION_FAILED, scripts.selection_failed),
         (control::COUNT, count),
         (control::SEGMENT_SHIFT, workload.segment_shift),
-        (control::SECOND, second),
+        (control::OTHERS, others),
         (
             control::LIMIT,
             if workload.window == 0 {
@@ -161,6 +161,12 @@ fn check(ram: &Ram, workload: &Workload) -> Result<(), VmmError> {
             workload.depth
         ));
     }
+    if length(workload.vcpus()) > MAX_VCPUS {
+        return refuse(format!(
+            "{} vCPUs: there are stacks for {MAX_VCPUS}",
+            workload.vcpus()
+        ));
+    }
     if !(2..=23).contains(&workload.segment_shift) {
         return refuse(format!(
             "segments of 2^{} bytes: 2^2 to 2^23 are possible",
@@ -187,7 +193,7 @@ fn check(ram: &Ram, workload: &Workload) -> Result<(), VmmError> {
 }
 
 /// Flat segments, and gates for exceptions, the device's interrupt and all others.
-fn descriptor_tables(ram: &Ram, program: &GuestProgram) -> Result<(), VmmError> {
+pub(crate) fn descriptor_tables(ram: &Ram, program: &GuestProgram) -> Result<(), VmmError> {
     let segments: [u64; 3] = [0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
     for (at, segment) in (u64::from(GDT)..).step_by(8).zip(segments) {
         ram.write(at, &segment.to_le_bytes())?;

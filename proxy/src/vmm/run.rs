@@ -1,9 +1,9 @@
 //! One run: vCPU threads, their supervision and their reports.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -132,6 +132,10 @@ pub(super) fn run(
         vcpus.push(report);
     }
     machine.device.ports.extend(rest);
+    if let Some(port) = machine.device.ports.first() {
+        // The virtual machine has gone with its vCPUs.
+        port.set_mapper(None);
+    }
     report(
         &machine.ram,
         workload,
@@ -158,28 +162,29 @@ fn bodies(
     match machine.config.kind {
         VcpuKind::Kvm => {
             kvm::install_kick()?;
-            let vm = Arc::new(Vm::new(
-                &machine.ram,
-                INTERRUPT_LINE,
-                device.interrupt.trigger(),
-                device.interrupt.resample(),
-            )?);
+            let vm = Arc::new(Vm::new(&machine.ram, INTERRUPT_LINE, &device.interrupt)?);
+            if let Some(port) = device.ports.first() {
+                port.set_mapper(Some(Box::new(vm.slots())));
+            }
             (0..workload.vcpus())
                 .zip((STACK_TOP..).step_by(usize::try_from(STACK_BYTES).unwrap_or(1)))
                 .map(|(id, stack)| vm.vcpu(id, CODE + program.start, stack).map(Body::Kvm))
                 .collect()
         }
-        VcpuKind::Software => (0..workload.vcpus())
-            .map(|id| {
+        VcpuKind::Software => {
+            let submit = Arc::new(Mutex::new(()));
+            let software = |id| {
                 Ok(Body::Software(SoftwareVcpu::new(
                     id,
                     machine.ram.clone(),
                     scripts.clone(),
                     copy(device.interrupt.trigger())?,
                     copy(device.interrupt.resample())?,
+                    Arc::clone(&submit),
                 )))
-            })
-            .collect(),
+            };
+            (0..workload.vcpus()).map(software).collect()
+        }
     }
 }
 

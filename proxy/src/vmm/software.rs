@@ -5,13 +5,14 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::board::Board;
-use super::guest::layout::{CONTROL, control, fatal, port, second};
+use super::guest::layout::{CONTROL, control, fatal, others, port};
 use super::guest::scripts::Scripts;
 use super::machine::VmmError;
 use super::ram::Ram;
@@ -34,6 +35,8 @@ pub(super) struct SoftwareVcpu {
     scripts: Scripts,
     trigger: EventFd,
     resample: EventFd,
+    /// Held while requests are submitted by one of several vCPUs that do.
+    submit: Arc<Mutex<()>>,
 }
 
 impl SoftwareVcpu {
@@ -43,6 +46,7 @@ impl SoftwareVcpu {
         scripts: Scripts,
         trigger: EventFd,
         resample: EventFd,
+        submit: Arc<Mutex<()>>,
     ) -> Self {
         Self {
             id,
@@ -50,6 +54,7 @@ impl SoftwareVcpu {
             scripts,
             trigger,
             resample,
+            submit,
         }
     }
 
@@ -58,7 +63,7 @@ impl SoftwareVcpu {
         let done = if self.id == 0 {
             self.first(board, stop)
         } else {
-            self.second(board, stop)
+            self.other(board, stop)
         };
         match done {
             Ok(None) => End::Stopped,
@@ -85,7 +90,7 @@ impl SoftwareVcpu {
         }
         driver.start_chip()?;
         let waiter = self.waiter(stop)?;
-        let submits = self.word(control::SECOND)? != second::SUBMITS;
+        let submits = self.word(control::OTHERS)? != others::SUBMIT;
         while !stop.flag.load(Ordering::Acquire) {
             if self.word(control::FATAL)? != 0 {
                 return Ok(Some(port::REPORT_FAILED));
@@ -140,14 +145,14 @@ impl SoftwareVcpu {
     }
 
     /// Submits or polls, as the workload says.
-    fn second(&self, board: &mut Board, stop: &Stop) -> Result<Option<u32>, VmmError> {
+    fn other(&self, board: &mut Board, stop: &Stop) -> Result<Option<u32>, VmmError> {
         while self.word(control::READY)? == 0 {
             if stop.flag.load(Ordering::Acquire) {
                 return Ok(None);
             }
             thread::yield_now();
         }
-        let submits = self.word(control::SECOND)? == second::SUBMITS;
+        let submits = self.word(control::OTHERS)? == others::SUBMIT;
         let mut driver = Driver::new(&self.ram, &self.scripts, board)?;
         while !stop.flag.load(Ordering::Acquire) {
             if self.word(control::FATAL)? != 0 {
@@ -162,7 +167,9 @@ impl SoftwareVcpu {
                 return Ok(Some(port::REPORT_DONE));
             }
             if submits {
+                let submitting = self.submit.lock();
                 driver.submit()?;
+                drop(submitting);
                 thread::yield_now();
             } else {
                 driver.poll_status()?;

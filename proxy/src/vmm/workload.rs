@@ -132,16 +132,17 @@ impl Request {
     }
 }
 
-/// What the second vCPU does, if there is one.
+/// What the vCPUs after the first one do, if there are any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SecondVcpu {
-    /// There is none.
+pub enum OtherVcpus {
+    /// There are none.
     #[default]
     None,
-    /// It submits every request through its own port; the first one, which gets the interrupt, completes them.
-    Submits,
-    /// It reads ISTAT0 through its own port until the first one is done.
-    Polls,
+    /// So many, at least 1: each submits requests through its own port, under a lock that they share; the first vCPU, which
+    /// gets the interrupt, completes them.
+    Submit(u32),
+    /// There is one, which reads ISTAT0 through its own port until the first one is done.
+    Poll,
 }
 
 /// A list of requests and how to work through it.
@@ -153,8 +154,8 @@ pub struct Workload {
     pub depth: u32,
     /// Data are handed to the chip in segments of 2 to this power bytes; a request has at most 16 of them.
     pub segment_shift: u32,
-    /// What the second vCPU does.
-    pub second: SecondVcpu,
+    /// What the vCPUs after the first one do. With it there are at most [`MAX_VCPUS`](super::guest::layout::MAX_VCPUS).
+    pub others: OtherVcpus,
     /// How many requests the guest may be ahead of the observer, which sees them in order; 0: no limit. With a
     /// ring of buffers, the number of buffers.
     pub window: u32,
@@ -168,15 +169,15 @@ impl Workload {
             requests,
             depth,
             segment_shift: 16,
-            second: SecondVcpu::None,
+            others: OtherVcpus::None,
             window: 0,
         }
     }
 
-    /// The same with a second vCPU.
+    /// The same with further vCPUs.
     #[must_use]
-    pub const fn with_second(mut self, second: SecondVcpu) -> Self {
-        self.second = second;
+    pub const fn with_others(mut self, others: OtherVcpus) -> Self {
+        self.others = others;
         self
     }
 
@@ -190,9 +191,10 @@ impl Workload {
     /// How many vCPUs it needs.
     #[must_use]
     pub const fn vcpus(&self) -> usize {
-        match self.second {
-            SecondVcpu::None => 1,
-            SecondVcpu::Submits | SecondVcpu::Polls => 2,
+        match self.others {
+            OtherVcpus::None => 1,
+            OtherVcpus::Submit(submitters) => 1_usize.saturating_add(submitters as usize),
+            OtherVcpus::Poll => 2,
         }
     }
 }

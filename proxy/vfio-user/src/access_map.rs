@@ -20,6 +20,11 @@ pub enum Treatment {
         /// Bits that do more if written as 1.
         opaque: u8,
     },
+    /// Memory: an access has no effect but on it, and the client may map it into its guest.
+    Memory {
+        /// The reply's descriptor of that number is a memfd that holds the range from its start on.
+        descriptor: u32,
+    },
     /// What this crate does not know: not to be relied upon.
     Other {
         /// Its number.
@@ -30,6 +35,7 @@ pub enum Treatment {
 }
 
 const MIRRORED: u32 = 1;
+const MEMORY: u32 = 2;
 
 /// A range of a region and its treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,7 @@ impl AccessEntry {
                 clears,
                 opaque,
             },
+            (MEMORY, [descriptor, 0], _) => Treatment::Memory { descriptor },
             (kind, words, _) => Treatment::Other { kind, words },
         };
         Self {
@@ -75,6 +82,7 @@ impl AccessEntry {
                 let bits = u32::from_le_bytes([through, clears, opaque, 0]);
                 (MIRRORED, [register, bits])
             }
+            Treatment::Memory { descriptor } => (MEMORY, [descriptor, 0]),
             Treatment::Other { kind, words } => (kind, words),
         };
         AccessEntryBytes {
@@ -88,7 +96,7 @@ impl AccessEntry {
     }
 }
 
-/// ACCESS_MAP's reply. No descriptors.
+/// ACCESS_MAP's reply; descriptors: one for each range of memory, in the entries' order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessMap<'a> {
     /// The entries as they travel, 32 bytes each.

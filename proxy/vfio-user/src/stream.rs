@@ -1,8 +1,9 @@
 //! Messages and their descriptors on a UNIX stream socket.
 //!
 //! A stream has no message boundaries, and the kernel hands descriptors over with the bytes that they were
-//! sent with. So the receiver never reads across a boundary: first a header, then what is
-//! left of that message. What a call hands over belongs to that message.
+//! sent with: they are a barrier, so the last byte of the call that brings them is one of those (unix(7), SCM_RIGHTS). The receiver
+//! takes all that is there in one call, and gives descriptors to the message which that byte is a part of. So a peer that has
+//! descriptors to send sends one message at a time.
 
 mod receiver;
 mod sender;

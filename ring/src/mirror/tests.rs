@@ -35,8 +35,14 @@ const EFFECT: Effect = Effect {
 
 /// A session of one client with one mirrored register.
 fn session() -> (Client, Server, UnixStream) {
+    let (mut clients, server, peer) = session_of(1);
+    (clients.remove(0), server, peer)
+}
+
+/// A session of so many clients with one mirrored register.
+fn session_of(clients: u32) -> (Vec<Client>, Server, UnixStream) {
     let own = |fd: BorrowedFd<'_>| -> OwnedFd { fd.try_clone_to_owned().unwrap() };
-    let geometry = Geometry::new(1, 32).unwrap();
+    let geometry = Geometry::new(clients, 32).unwrap();
     let (socket, peer) = UnixStream::pair().unwrap();
     let ours = ClientSetup::new(geometry).unwrap();
     let mut theirs =
@@ -48,7 +54,7 @@ fn session() -> (Client, Server, UnixStream) {
     let watch = PeerWatch::Socket(Arc::new(socket.into()));
     let clients = ours.finish(device, doorbell, 64, &watch, Duration::from_secs(5));
     let server = theirs.finish().unwrap();
-    (clients.unwrap().remove(0), server, peer)
+    (clients.unwrap(), server, peer)
 }
 
 /// The register: any write sets it.
@@ -120,4 +126,80 @@ fn a_word_that_contains_more_than_was_published_is_a_violation() {
     let corrupt = Err(Error::Corrupt(Violation::Mirror(100)));
     assert_eq!(client.mirrored(0), corrupt);
     assert_eq!(client.mirrored(0), corrupt, "for good");
+}
+
+#[test]
+fn a_count_is_news_though_the_value_is_none() {
+    let (client, mut server, _peer) = session();
+    let now = Mirrored {
+        value: 0x20,
+        events: 1,
+    };
+    for applied in [0, 1, 1, 7] {
+        server.mirror.show(0, now, applied);
+        assert_eq!(
+            client.mirror.look(0),
+            Some((now, u32::try_from(applied).unwrap()))
+        );
+    }
+}
+
+#[test]
+fn a_write_of_another_client_that_changes_nothing_counts() {
+    let (mut clients, mut server, _peer) = session_of(2);
+    let (mut other, mut client) = (clients.pop().unwrap(), clients.pop().unwrap());
+    let mut byte = Byte(Mirrored::default());
+    server.show_all(&byte);
+    let access = Access {
+        region: 1,
+        offset: 0x20,
+        width: Width::Byte,
+    };
+    other.post(access, 0).unwrap();
+    assert_eq!(server.turn_with(&mut byte), Ok(true));
+    client.post_effect(1, 0x14, 0x20, EFFECT).unwrap();
+    assert_eq!(client.mirrored(0), Ok(Some(0x20)));
+}
+
+/// A worker that shows anything at any time: what a client reads is a value or a violation.
+#[test]
+fn a_mirror_that_changes_under_a_read_gives_a_value() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    for round in 1..20_u64 {
+        let (mut client, server, _peer) = session();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let over = &over;
+            scope.spawn(move || {
+                let mut word = round;
+                while !over.load(Ordering::Relaxed) {
+                    word ^= word << 13;
+                    word ^= word >> 7;
+                    word ^= word << 17;
+                    let shown = server.mirror.lines.as_ref().unwrap();
+                    // Sometimes with a count that can be.
+                    let mask = if word & 1 == 0 {
+                        u64::MAX
+                    } else {
+                        u64::MAX >> 31
+                    };
+                    shown.at(0).release(word & mask);
+                }
+            });
+            for _ in 0..500 {
+                // Nothing is missing, so the count is not looked at.
+                client.mirrored(0).unwrap();
+            }
+            let mut violated = false;
+            for _ in 0..16 {
+                // Tagged with whatever is seen.
+                let posted = client.post_effect(1, 0x14, 0x24, EFFECT);
+                assert_eq!(posted.is_err(), violated);
+                let read = client.mirrored(0);
+                assert!(!violated || read.is_err(), "for good");
+                violated = read.is_err();
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
 }

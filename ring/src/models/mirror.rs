@@ -250,6 +250,28 @@ fn writes_of_two_vcpus_and_a_read_have_one_order() {
     });
 }
 
+/// A write that changes nothing is one of those that the word counts: a client that reads meanwhile must not take it for its own.
+#[test]
+fn a_write_that_changes_nothing_is_counted() {
+    model(2, || {
+        let (mut clients, mut server) = session(2, 2);
+        let (mut one, mut other) = (clients.pop().unwrap(), clients.pop().unwrap());
+        let mut chip = Chip::default();
+        server.show_all(&chip);
+        let one = thread::spawn(move || {
+            plain(&mut one, 0x20);
+            one.mirrored(0).unwrap()
+        });
+        let other = thread::spawn(move || opaque(&mut other, 0));
+        while chip.requests < 2 {
+            turn(&mut server, &mut chip);
+        }
+        other.join().unwrap();
+        let read = one.join().unwrap();
+        assert!(read.is_none_or(|value| value == 0x20), "{read:x?}");
+    });
+}
+
 /// The read of a client whose writes are being consumed while it looks, by way of a crossing where it must.
 #[test]
 fn a_read_and_a_crossing_agree() {

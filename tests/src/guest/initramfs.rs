@@ -33,8 +33,9 @@ const MODULES: [&str; 15] = [
     "sym53c8xx",
 ];
 
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "usr/bin/busybox",
+    "usr/bin/eject",
     "usr/bin/fio",
     "usr/sbin/badblocks",
     "usr/sbin/e2fsck",

@@ -247,6 +247,17 @@ impl Running {
         Ok(std::mem::take(&mut self.transcript))
     }
 
+    /// Ends the machine as a power cut does. What it said until then.
+    ///
+    /// # Errors
+    /// If QEMU does not end.
+    pub fn cut_power(mut self) -> Result<Transcript> {
+        self.child.kill()?;
+        self.child.wait()?;
+        while self.next_line()?.is_some() {}
+        Ok(std::mem::take(&mut self.transcript))
+    }
+
     /// What QEMU itself has complained about.
     #[must_use]
     pub fn complaints(&self) -> String {

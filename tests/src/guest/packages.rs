@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 const SUITE: &str = "trixie";
 /// The suite that has a QEMU with `vfio-user-pci`.
 const BACKPORTS: &str = "trixie-backports";
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 12] = [
     "qemu-system-common/trixie-backports",
     "qemu-system-data/trixie-backports",
     "qemu-system-x86/trixie-backports",
@@ -24,7 +24,9 @@ const PACKAGES: [&str; 10] = [
     "linux-image-amd64",
     "busybox-static",
     "e2fsprogs",
+    "eject",
     "fio",
+    "genisoimage",
     "sg3-utils",
 ];
 

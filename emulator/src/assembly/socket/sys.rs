@@ -1,9 +1,26 @@
-//! Taking over a descriptor that is known by its number only.
-#![expect(unsafe_code, reason = "a number becomes an owned descriptor")]
+//! Descriptors that are known by their numbers only: taken over, or closed.
+#![expect(
+    unsafe_code,
+    reason = "a number becomes an owned descriptor, or a closed one"
+)]
 
+use std::ops::RangeInclusive;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
+
+/// Closes all descriptors with these numbers, before the process has opened anything itself.
+pub(super) fn close(numbers: RangeInclusive<u32>) -> Result<(), Errno> {
+    // SAFETY: the call takes three numbers, and no memory. What it closes was inherited: nothing in this process owns it, as the
+    // process has opened nothing itself.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, *numbers.start(), *numbers.end(), 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+}
 
 /// Takes over an inherited descriptor. Called at most once for a number, and before the process has
 /// opened anything itself.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::FormatError;
+use super::open::{CONVERT, convert};
 
 /// What the header says, as far as opening needs it.
 #[derive(Debug)]
@@ -34,28 +35,15 @@ const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const MAX_L1_BYTES: u64 = 32 << 20;
 const MAX_REFCOUNT_BYTES: u64 = 8 << 20;
 
-/// Incompatible features, by bit: what they mean for a user.
-const FEATURES: [(u32, &str); 5] = [
-    (
-        0,
-        "it was not closed cleanly; repair it with qemu-img check -r all",
-    ),
-    (
-        1,
-        "it is marked as corrupt; repair it with qemu-img check -r all",
-    ),
-    (
-        2,
-        "its data are in another file; convert it with qemu-img convert",
-    ),
-    (
-        3,
-        "it is compressed by zstd; convert it with qemu-img convert",
-    ),
-    (
-        4,
-        "it has extended L2 entries; convert it with qemu-img convert",
-    ),
+const REPAIR: &str = "repair it with qemu-img check -r all";
+
+/// Incompatible features, by bit: what they mean for a user, and what helps.
+const FEATURES: [(u32, &str, &str); 5] = [
+    (0, "it was not closed cleanly", REPAIR),
+    (1, "it is marked as corrupt", REPAIR),
+    (2, "its data are in another file", CONVERT),
+    (3, "it is compressed by zstd", CONVERT),
+    (4, "it has extended L2 entries", CONVERT),
 ];
 
 fn corrupt(what: impl Into<String>) -> FormatError {
@@ -120,28 +108,27 @@ fn parse(file: &File) -> Result<Header, FormatError> {
     let version = u32_at(&bytes, 4);
     let cluster_bits = u32_at(&bytes, 20);
     if !matches!(version, 2 | 3) {
-        return Err(FormatError::Unsupported(format!(
-            "it is qcow2 version {version}; versions 2 and 3 are known"
+        return Err(convert(format!(
+            "it is qcow2 version {version}, and only 2 and 3 are known"
         )));
     }
     if !(9..=21).contains(&cluster_bits) {
         return Err(corrupt(format!("clusters of 2^{cluster_bits} bytes")));
     }
     if u32_at(&bytes, 32) != 0 {
-        return Err(FormatError::Unsupported("it is encrypted".to_owned()));
+        return Err(convert("it is encrypted"));
     }
     let mut refcount_order = 4;
     if version == 3 {
         let features = u64_at(&bytes, V2_LENGTH);
-        for (bit, meaning) in FEATURES {
+        for (bit, meaning, mend) in FEATURES {
             if features & (1 << bit) != 0 {
-                return Err(FormatError::Unsupported(meaning.to_owned()));
+                let what = meaning.to_owned();
+                return Err(FormatError::Unsupported { what, mend });
             }
         }
         if features != 0 {
-            return Err(FormatError::Unsupported(format!(
-                "it has unknown features ({features:#x})"
-            )));
+            return Err(convert(format!("it has unknown features ({features:#x})")));
         }
         refcount_order = u32_at(&bytes, 96);
         let header_length = u32_at(&bytes, 100);

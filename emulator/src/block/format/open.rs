@@ -17,6 +17,9 @@ use super::{Access, header};
 use crate::block::Geometry;
 use crate::block::lock::{LockError, Locking, lock};
 
+/// What helps against an image of a kind that is not known here, and is to QEMU's tools.
+pub(super) const CONVERT: &str = "convert it with qemu-img convert";
+
 /// Images in a chain, the disk's own included.
 const MAX_CHAIN: usize = 64;
 
@@ -53,8 +56,13 @@ pub enum FormatError {
     #[error("it is not a {0} image")]
     NotThisFormat(&'static str),
     /// It has something that is not known here.
-    #[error("{0}")]
-    Unsupported(String),
+    #[error("{what}")]
+    Unsupported {
+        /// What.
+        what: String,
+        /// What helps.
+        mend: &'static str,
+    },
     /// It contradicts itself.
     #[error("the image is corrupt: {0}")]
     Corrupt(String),
@@ -74,6 +82,8 @@ pub enum FormatError {
         name: String,
         /// What is wrong with it.
         why: &'static str,
+        /// What helps.
+        mend: &'static str,
     },
     /// The backing file is the image itself, or stands on it.
     #[error("the backing files form a loop")]
@@ -181,9 +191,7 @@ pub fn vmdk(file: ImageFile, options: FormatOptions) -> Result<OpenedFormat, For
     let mut start = [0; 4];
     let length = File::open(&file.path)?.read(&mut start)?;
     if start == *b"KDMV" || start == *b"COWD" {
-        return Err(FormatError::Unsupported(
-            "it is a sparse VMDK image; convert it with qemu-img convert".to_owned(),
-        ));
+        return Err(convert("it is a sparse VMDK image"));
     }
     if length < start.len() || file.file.metadata()?.len() > MAX_DESCRIPTOR {
         return Err(FormatError::NotThisFormat("vmdk"));
@@ -258,9 +266,10 @@ fn below(
     options: FormatOptions,
     above: &mut Vec<(u64, u64)>,
 ) -> Result<Access, FormatError> {
-    let bad = |why| FormatError::BackingName {
+    let bad = |why, mend| FormatError::BackingName {
         name: name.to_owned(),
         why,
+        mend,
     };
     if above.len() >= MAX_CHAIN {
         return Err(FormatError::TooDeep);
@@ -268,11 +277,12 @@ fn below(
     let name_only = name.strip_prefix("file:").unwrap_or(name);
     // `protocol:…` before any slash, as QEMU takes it.
     if (name_only.split('/').next()).is_some_and(|first| first.contains(':')) {
-        return Err(bad("is not a file"));
+        return Err(bad("is not a file", "name a node by backing"));
     }
     // A guest that had the backing image as a raw disk could have written another format's header there.
     let format = format.ok_or_else(|| {
-        bad("has no format; name it with qemu-img rebase -u -F, or with backing.driver")
+        let mend = "name it with qemu-img rebase -u -F, or by backing.driver";
+        bad("has no format", mend)
     })?;
     let path = directory.join(name_only);
     let options = FormatOptions {
@@ -289,9 +299,7 @@ fn below(
         match format {
             "raw" | "file" => raw(file, options),
             "qcow2" => chained(file, Backing::AsNamed, options, above),
-            _ => Err(FormatError::Unsupported(format!(
-                "the format '{format}' is not known"
-            ))),
+            _ => Err(convert(format!("the format '{format}' is not known"))),
         }
     };
     match open() {
@@ -303,6 +311,14 @@ fn below(
             path: path.display().to_string(),
             source: Box::new(source),
         }),
+    }
+}
+
+/// It is of a kind that is not known here.
+pub(super) fn convert(what: impl Into<String>) -> FormatError {
+    FormatError::Unsupported {
+        what: what.into(),
+        mend: CONVERT,
     }
 }
 
@@ -331,7 +347,7 @@ fn parsed<T>(open: impl FnOnce() -> io::Result<T>) -> Result<T, FormatError> {
     let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("its metadata make no sense")));
     outcome.map_err(|error| match error.kind() {
         ErrorKind::InvalidData | ErrorKind::Other => FormatError::Corrupt(error.to_string()),
-        ErrorKind::Unsupported => FormatError::Unsupported(error.to_string()),
+        ErrorKind::Unsupported => convert(error.to_string()),
         _ => FormatError::Io(error),
     })
 }

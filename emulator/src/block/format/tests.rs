@@ -379,7 +379,7 @@ fn a_vmdk_descriptor_with_flat_extents() {
     let file = ImageFile::open(&folder.path("sparse.vmdk"), READ_ONLY).unwrap();
     assert!(matches!(
         vmdk(file, READ_ONLY),
-        Err(FormatError::Unsupported(_))
+        Err(FormatError::Unsupported { .. })
     ));
     // An extent elsewhere is not opened.
     let text = std::fs::read_to_string(folder.path("disk.vmdk")).unwrap();

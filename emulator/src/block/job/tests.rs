@@ -158,3 +158,15 @@ fn zeroes_are_written_where_the_file_system_cannot() {
     let mut job = job(Op::Discard, 512, Route::Straight, 1);
     assert!(matches!(job.answer(error(libc::EOPNOTSUPP)), Some(Ok(()))));
 }
+
+#[test]
+fn what_must_be_stable_is_asked_of_the_kernel() {
+    for fua in [false, true] {
+        let mut job = job(Op::Write { fua }, 512, Route::Straight, 1);
+        assert!(matches!(job.next_call(), Call::Write { durable, .. } if durable == fua));
+        // What is tried without a wait goes through the page cache alone.
+        assert_eq!(job.moves_data(), !fua);
+    }
+    let mut flush = job(Op::Flush, 0, Route::Straight, 1);
+    assert!(matches!(flush.next_call(), Call::Sync));
+}

@@ -1,6 +1,6 @@
 //! Disks and CD-ROM drives, as `--device` asks for them.
 
-use crate::config::options::{OptionError, Options, Place, Problem};
+use crate::config::options::{OptionError, Options, Place};
 
 /// What a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub enum OnError {
     Report,
     /// Nobody is told.
     Ignore,
+    /// The request waits until there is space; the guest is told of other errors.
+    Enospc,
+    /// The request waits until it succeeds.
+    Stop,
 }
 
 /// One disk or CD-ROM drive.
@@ -137,15 +141,26 @@ impl Unit {
     }
 }
 
-/// What becomes of errors; QEMU can also stop the machine, which takes somebody to resume it.
+/// What becomes of errors. Where QEMU stops the machine, here the request waits; `auto` is as in QEMU.
 fn on_error(options: &Options, key: &'static str) -> Result<OnError, OptionError> {
-    if let Some(value @ ("stop" | "enospc")) = options.get(key) {
-        let what = format!("{key}={value} stops the machine, which cannot be resumed here");
-        let mend = "give report or ignore";
-        return Err(options.place().error(Problem::refused(what, mend)));
-    }
-    let known = [("report", OnError::Report), ("ignore", OnError::Ignore)];
-    Ok(options.choice(key, &known)?.unwrap_or(OnError::Report))
+    const WRITE: [(&str, OnError); 5] = [
+        ("report", OnError::Report),
+        ("ignore", OnError::Ignore),
+        ("enospc", OnError::Enospc),
+        ("stop", OnError::Stop),
+        ("auto", OnError::Enospc),
+    ];
+    const READ: [(&str, OnError); 4] = [
+        ("report", OnError::Report),
+        ("ignore", OnError::Ignore),
+        ("stop", OnError::Stop),
+        ("auto", OnError::Report),
+    ];
+    let (known, default) = match key {
+        "werror" => (&WRITE[..], OnError::Enospc),
+        _ => (&READ[..], OnError::Report),
+    };
+    Ok(options.choice(key, known)?.unwrap_or(default))
 }
 
 /// A text that fits a field of INQUIRY data (SPC-3, section 4.4.1: printable ASCII).

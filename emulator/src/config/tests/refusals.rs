@@ -189,12 +189,12 @@ fn bad_devices() {
             "rotation_rate cannot be '65536'; give a number from 0 to 65535",
         ),
         (
-            &[LSI, "scsi-hd,drive=disk0,werror=enospc"],
-            "werror=enospc stops the machine, which cannot be resumed here; give report or ignore",
+            &[LSI, "scsi-hd,drive=disk0,werror=full"],
+            "no werror 'full'; known: report, ignore, enospc, stop, auto",
         ),
         (
-            &[LSI, "scsi-cd,drive=disk0,rerror=stop"],
-            "rerror=stop stops the machine, which cannot be resumed here; give report or ignore",
+            &[LSI, "scsi-cd,drive=disk0,rerror=enospc"],
+            "no rerror 'enospc'; known: report, ignore, stop, auto",
         ),
         (
             &[LSI, "scsi-hd,drive=disk0,rerror=ignored"],

@@ -146,8 +146,14 @@ fn a_portion_is_bounded_and_the_rest_is_not_forgotten() {
     (&client.socket).write_all(&burst).unwrap();
     let worker = &mut server.worker;
     worker
-        .export
-        .ready(worker.poll.registry(), CLIENT, &mut worker.function);
+        .poll
+        .poll(&mut worker.events, Some(Duration::from_secs(10)))
+        .unwrap();
+    for event in &worker.events {
+        worker
+            .export
+            .ready(worker.poll.registry(), event, &mut worker.function);
+    }
     assert!(!worker.export.prepare_sleep());
     assert!(worker.export.intake(&mut worker.function));
     assert_eq!(client.read(&mut server, 1, 0x80, 1), [199]);

@@ -372,6 +372,18 @@ fn the_next_client_finds_a_fresh_device() {
     assert_eq!(count(&trigger), 0);
 }
 
+/// The stream's end is announced together with what came before it, and only once.
+#[test]
+fn a_client_that_leaves_with_its_last_word_is_gone() {
+    let mut server = Server::new();
+    let mut client = server.attach();
+    client.send(&Request::DeviceReset, &[], true);
+    drop(client);
+    server.turn();
+    let mut next = server.attach();
+    assert_eq!(next.read(&mut server, 1, 0x40, 1), [0]);
+}
+
 #[test]
 fn an_inherited_client_is_the_only_one() {
     let (ours, theirs) = UnixStream::pair().unwrap();

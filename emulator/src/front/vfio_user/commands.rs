@@ -117,9 +117,10 @@ impl Session {
                 Reply::Done(Command::RING_DOORBELLS)
             }
             Request::AccessMap if self.ring_agreed => {
-                let entries = ring_setup::access_map(function);
+                let (entries, fds) = ring_setup::access_map(function)?;
                 let map = AccessMap::new(&entries).map_err(|_| Errno::INVAL)?;
-                return Ok(Answer::new(&Reply::AccessMap(map), id));
+                let bytes = Reply::AccessMap(map).emit(id);
+                return Ok(Answer { bytes, fds });
             }
             // GET_REGION_IO_FDS, DMA_READ and DMA_WRITE (the server's to send), REGION_WRITE_MULTI (not offered),
             // rings without an agreement, migration, and what nobody knows.

@@ -7,12 +7,20 @@
 //!      └────────────────────────────────────────┘
 //!        UNMASK, by message or by eventfd: the guest has seen it
 //! ```
-//! Unmasked with the line still up goes straight back: [`Intx::settle`] signals again. An eventfd carries edges,
+//! Unmasked with the line still up goes back: [`Intx::settle`] signals again. An eventfd carries edges,
 //! so a server that signals only when the line rises loses an interrupt whenever the guest's handler leaves with
 //! another cause pending; that is why the level is looked at after every unmask. The client's own
 //! MASK is a second bit beside it, and UNMASK clears both.
+//!
+//! # When it goes back
+//! - Unmasked by the eventfd: at once. That is KVM's resample descriptor, signalled at the guest's end of interrupt.
+//! - Unmasked by a message: after [`GRACE`], unless the line goes down before. QEMU without KVM's interrupt controller
+//!   cannot see the end of an interrupt. It unmasks at the handler's first access to the device, which reads the cause;
+//!   the write that takes the cause away is the next message. A signal between the two would be a second interrupt
+//!   with nothing to find. A line that falls and rises again is a new interrupt, and is signalled at once.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -33,6 +41,20 @@ pub(super) const ERROR_INDEX: u32 = 3;
 /// Interrupt indices are below this: INTx, MSI, MSI-X, ERR, REQ.
 pub(super) const IRQ_INDICES: u32 = 5;
 
+/// How long a handler that has been seen to begin may take to lower the line before it is interrupted again: long against
+/// the way from one of its accesses to the next, also where its host is busy; short against what a driver waits for.
+pub(in crate::front) const GRACE: Duration = Duration::from_micros(500);
+
+/// What keeps a line that is up from being signalled again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    #[default]
+    None,
+    /// A message has unmasked it: the grace begins with the next look.
+    Asked,
+    Until(Instant),
+}
+
 /// The client's side of the function's interrupt line.
 #[derive(Debug, Default)]
 pub(in crate::front) struct Intx {
@@ -46,6 +68,8 @@ pub(in crate::front) struct Intx {
     masked: bool,
     /// By a trigger that the client has not answered with an unmask yet.
     automasked: bool,
+    /// Ends with the line's fall.
+    hold: Hold,
     /// How often `trigger` was signalled for the line; how often the client unmasked.
     counts: (u64, u64),
 }
@@ -92,7 +116,12 @@ impl Intx {
         };
         match action {
             IrqSetFlags::ACTION_MASK => self.masked |= chosen,
-            IrqSetFlags::ACTION_UNMASK if chosen => self.unmask(),
+            IrqSetFlags::ACTION_UNMASK if chosen => {
+                if self.automasked {
+                    self.hold = Hold::Asked;
+                }
+                self.unmask();
+            }
             IrqSetFlags::ACTION_UNMASK => {}
             IrqSetFlags::ACTION_TRIGGER => {
                 // A loopback test: as if the device had triggered, without a change of the line.
@@ -118,8 +147,7 @@ impl Intx {
         match action {
             IrqSetFlags::ACTION_TRIGGER => {
                 if self.trigger.is_none() {
-                    self.masked = false;
-                    self.automasked = false;
+                    self.unmask();
                 }
                 self.trigger = fd;
                 Ok(())
@@ -146,17 +174,43 @@ impl Intx {
     /// The device was reset, and with it went what the guest had not acknowledged.
     pub(super) fn device_was_reset(&mut self) {
         self.automasked = false;
+        self.hold = Hold::None;
     }
 
-    /// Signals the client if the line is up and it does not know yet.
-    pub(in crate::front) fn settle(&mut self, level: bool) {
+    /// Notes a line that accesses have lowered: to be called before the device runs, which may raise it again.
+    pub(in crate::front) fn follow(&mut self, level: bool) {
+        if !level {
+            self.hold = Hold::None;
+        }
+    }
+
+    /// Signals the client if the line is up, it does not know yet, and nothing speaks for a handler that is on its way.
+    pub(in crate::front) fn settle(&mut self, level: bool, now: Instant) {
+        self.follow(level);
+        if self.hold == Hold::Asked {
+            self.hold = Hold::Until(now + GRACE);
+        }
         if !level || self.masked || self.automasked {
             return;
         }
+        if let Hold::Until(end) = self.hold
+            && now < end
+        {
+            return;
+        }
+        self.hold = Hold::None;
         if let Some(trigger) = &self.trigger {
             self.automasked = true;
             self.counts.0 += 1;
             signal(trigger);
+        }
+    }
+
+    /// When [`Intx::settle`] must be called although nothing happens.
+    pub(in crate::front) fn deadline(&self) -> Option<Instant> {
+        match self.hold {
+            Hold::Until(end) if !self.masked => Some(end),
+            _ => None,
         }
     }
 
@@ -170,6 +224,7 @@ impl Intx {
     /// The unmask eventfd may have been signalled.
     pub(in crate::front) fn unmask_signalled(&mut self) {
         if self.unmask.as_ref().is_some_and(drain) {
+            self.hold = Hold::None;
             self.unmask();
         }
     }

@@ -100,11 +100,16 @@ fn watch(registry: &Registry, ring: &RingFront) -> Result<(), Errno> {
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
-/// The function's access map, as it travels.
-pub(super) fn access_map(function: &Function) -> Vec<u8> {
-    let entries: Vec<_> = function
-        .mirrored_registers()
-        .iter()
+/// The function's access map, as it travels, and the memories that it names.
+///
+/// # Errors
+/// There are no descriptors or no memory left for them.
+pub(super) fn access_map(function: &mut Function) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+    let memories = function
+        .share_memory()
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let mirrored = function.mirrored_registers().iter();
+    let mut entries: Vec<_> = mirrored
         .map(|entry| AccessEntry {
             region: entry.bar.into(),
             offset: entry.offset,
@@ -117,7 +122,17 @@ pub(super) fn access_map(function: &Function) -> Vec<u8> {
             },
         })
         .collect();
-    AccessMap::encode(&entries)
+    let mut fds = Vec::new();
+    for (descriptor, range) in (0..).zip(memories) {
+        entries.push(AccessEntry {
+            region: range.bar.into(),
+            offset: range.offset,
+            size: range.size,
+            treatment: Treatment::Memory { descriptor },
+        });
+        fds.push(range.memory);
+    }
+    Ok((AccessMap::encode(&entries), fds))
 }
 
 /// The number for the client; the text goes to the log.

@@ -58,6 +58,8 @@ pub(in crate::front) struct Session {
     sender: Sender,
     /// The socket took only a part: the loop tells when it takes more.
     blocked: bool,
+    /// The client sends no more: what is left to be read ends with the stream's end, and nothing announces that again.
+    ending: bool,
     /// VERSION has been exchanged.
     pub(super) negotiated: bool,
     /// The rings were part of the agreement.
@@ -77,6 +79,7 @@ impl Session {
             receiver: Receiver::new(MAX_MESSAGE),
             sender: Sender::new(),
             blocked: false,
+            ending: false,
             negotiated: false,
             ring_agreed: false,
             ring: None,
@@ -130,6 +133,12 @@ impl Session {
         self.ring.as_ref().is_some_and(RingFront::polling_pays)
     }
 
+    /// The socket is readable, for the last time if the client is `ending` its stream.
+    pub(in crate::front) fn announced(&mut self, ending: bool) {
+        self.receiver.announced();
+        self.ending |= ending;
+    }
+
     /// Answers what the socket holds, at most [`PORTION`] messages. While replies wait for the client to read
     /// them, nothing more is read from it.
     ///
@@ -142,6 +151,9 @@ impl Session {
     ) -> Result<Progress, End> {
         for _ in 0..PORTION {
             if !self.flush(registry)? {
+                return Ok(Progress::Idle);
+            }
+            if self.receiver.is_drained() && !self.ending {
                 return Ok(Progress::Idle);
             }
             match self.receiver.receive(&self.socket, Wait::Never)? {

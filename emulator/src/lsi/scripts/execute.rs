@@ -1,6 +1,7 @@
 //! Step 7, execution: instruction after instruction, until the budget, a wait or an interrupt ends it.
 
 mod block_move;
+mod half_word;
 mod io;
 mod load_store;
 mod memory_move;
@@ -11,13 +12,15 @@ use super::instruction::{Instruction, TransferControl};
 use crate::device::{Mirror, Mirrored, Progress};
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
+use crate::lsi::first_byte::{FirstByte, uses_sfbr};
 use crate::lsi::interrupt::{Dma, Scsi};
 use crate::lsi::mirror::looks_at_istat;
 use crate::lsi::phase::{Freed, Line, Phase};
-use crate::lsi::registers::{Dcntl, Scntl2, at};
-use crate::lsi::timers;
-use crate::scsi::Want;
+use crate::lsi::registers::{
+    Dcntl, STEST2_LOW, STIME1_HTHBA, STIME1_HTHSF, Scntl0, Scntl1, Scntl2, at,
+};
 pub(in crate::lsi) use block_move::Transfer;
+pub(in crate::lsi) use half_word::Held;
 pub(in crate::lsi) use memory_move::Copy;
 
 /// Steps of one run: instructions, and pieces of long ones.
@@ -54,16 +57,6 @@ pub(in crate::lsi) enum Pending {
     Fetched(Instruction, u32),
 }
 
-/// Where the byte that WSR announces is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::lsi) enum Held {
-    /// In SWIDE.
-    Register,
-    /// Still with the target: the data of a medium may not have been read yet. The next DATA IN move
-    /// fetches it; a script sees no difference.
-    Target,
-}
-
 /// The SCRIPTS processor, beside its registers.
 #[derive(Debug, Default)]
 pub(in crate::lsi) struct Processor {
@@ -72,6 +65,8 @@ pub(in crate::lsi) struct Processor {
     pub(in crate::lsi) carry: bool,
     /// With SCNTL2.WSR.
     pub(in crate::lsi) held: Option<Held>,
+    /// What SFBR will be.
+    pub(in crate::lsi) first_byte: Option<FirstByte>,
     /// Steps since the budget was last used up or SCRIPTS came to rest.
     steps: u32,
 }
@@ -103,6 +98,9 @@ impl Lsi {
         shown: &mut Mirrored,
         mirror: &mut dyn Mirror,
     ) -> Progress {
+        if self.registers.byte(at::STEST2) & STEST2_LOW != 0 {
+            return Progress::Idle;
+        }
         // What a run leaves in front of an instruction that yields, the next one has: yielding wins no time.
         let first = std::mem::take(&mut self.processor.steps);
         for step in first..BUDGET {
@@ -123,7 +121,7 @@ impl Lsi {
             match outcome {
                 Ok(Step::Blocked(pending)) => {
                     self.processor.state = State::Pending(pending);
-                    self.watch_handshake(pending);
+                    self.watch_handshake();
                     return Progress::Idle;
                 }
                 Ok(Step::Yield(pending)) => {
@@ -144,7 +142,7 @@ impl Lsi {
             }
         }
         // A script that never looks at the bus must still learn of its selection time-out.
-        if self.link.unanswered {
+        if self.link.unanswered && !self.timers.selecting() {
             let _: Outcome = self.time_out();
         }
         Progress::More
@@ -168,6 +166,12 @@ impl Lsi {
     }
 
     fn begin(&mut self, gate: &Gate, instruction: Instruction, dsp: u32) -> Outcome {
+        if self.processor.first_byte.is_some()
+            && uses_sfbr(instruction)
+            && !self.fetch_first_byte(gate)
+        {
+            return Ok(Step::Blocked(Pending::Fetched(instruction, dsp)));
+        }
         match instruction {
             Instruction::BlockMove(m) => self.start_move(gate, m, dsp),
             Instruction::Io(i) => self.io(gate, i),
@@ -238,17 +242,53 @@ impl Lsi {
         self.registers.set_dword(at::DSP, target);
     }
 
+    /// The time of a selection is out: its initiator takes SEL and ATN back.
+    pub(in crate::lsi) fn give_up_selection(&mut self) {
+        self.link.unanswered = false;
+        self.link.atn = false;
+        self.timers.stop_selection();
+        self.end_sequence();
+    }
+
+    /// A selection or reselection has ended, well or not.
+    pub(in crate::lsi) fn end_sequence(&mut self) {
+        self.registers.set_scntl0(Scntl0::START, false);
+        let immediate = self.registers.scntl1() - Scntl1::IARB;
+        self.registers.set_byte(at::SCNTL1, immediate.bits());
+    }
+
+    /// ACK falls by hand.
+    pub(in crate::lsi) fn lower_ack(&mut self) {
+        let _: Outcome<()> = self.release_ack();
+    }
+
+    /// The bus has become free by hand.
+    pub(in crate::lsi) fn bus_freed(&mut self, freed: Freed) {
+        let _: Outcome<()> = self.became_free(freed);
+    }
+
     /// Nobody has answered the selection.
     fn time_out<T>(&mut self) -> Outcome<T> {
-        self.link.unanswered = false;
+        self.give_up_selection();
         self.post_scsi(Scsi::STO);
         Err(Stop)
+    }
+
+    /// An instruction needs the target of a selection that nobody answers: it waits until the time is out.
+    /// STIME0 may set no time. There the chip waits for ever; here it gives up at once, because
+    /// firmware that never writes STIME0 looks for disks with it.
+    fn selecting(&mut self) -> Outcome<Line> {
+        if self.timers.selecting() {
+            Ok(Line::Quiet)
+        } else {
+            self.time_out()
+        }
     }
 
     /// An instruction that depends on the bus looks at it: a selection ends first, and ACK falls.
     fn observe(&mut self, asked: Option<Phase>, moving: bool) -> Outcome<Line> {
         if self.link.unanswered {
-            return self.time_out();
+            return self.selecting();
         }
         self.release_ack()?;
         if !(moving && asked == Some(Phase::DataIn)) {
@@ -281,6 +321,10 @@ impl Lsi {
             .set_byte(at::SSTAT2, crate::lsi::registers::SSTAT2_LDSC);
         let unexpected = self.registers.scntl2().contains(Scntl2::SDU);
         self.registers.set_scntl2(Scntl2::SDU, false);
+        if freed == Freed::Abrupt {
+            // Section 4.2, SCNTL1.IARB: it arbitrates after an expected disconnect only.
+            self.end_sequence();
+        }
         if freed == Freed::Abrupt && unexpected {
             self.post_scsi(Scsi::UDC);
             return Err(Stop);
@@ -288,53 +332,21 @@ impl Lsi {
         Ok(())
     }
 
-    /// A wide target sends its last word whole: if only the byte that WSR announces is left, it has sent it.
-    fn take_last_byte(&mut self) {
-        if self.processor.held != Some(Held::Target) {
-            return;
-        }
-        let Some(task) = self.link.connection().and_then(|c| c.task()) else {
-            return;
-        };
-        if self.bus.want(task) != Want::DataIn(1) {
-            return;
-        }
-        let mut byte = [0];
-        if self.bus.transfer_bytes(task, &mut byte) == 1 {
-            self.registers.set_byte(at::SWIDE, byte[0]);
-            self.processor.held = Some(Held::Register);
-            if let Some(c) = self.link.connection() {
-                c.odd_in = false;
-            }
-        }
-    }
-
-    /// SCNTL2.WSR is cleared: the byte it announces is dropped.
-    pub(in crate::lsi) fn drop_residue(&mut self) {
-        if self.processor.held.take() == Some(Held::Target)
-            && let Some(task) = self.link.connection().and_then(|c| c.task())
-            && matches!(self.bus.want(task), Want::DataIn(_))
-        {
-            // A medium's byte that has not been read yet stays: it leads the next move instead of vanishing.
-            let _ = self.bus.transfer_bytes(task, &mut [0]);
-            if let Some(c) = self.link.connection() {
-                c.odd_in = false;
-            }
-        }
-    }
-
-    /// HTH runs while a connected target keeps the chip waiting.
-    fn watch_handshake(&mut self, pending: Pending) {
-        let waits = matches!(pending, Pending::Move(_) | Pending::Transfer(_));
-        if !waits || !self.link.connected() {
+    /// HTH runs while a connected target keeps the chip waiting; with HTHBA also while the chip itself does
+    /// nothing about a connection.
+    pub(in crate::lsi) fn watch_handshake(&mut self) {
+        let stime1 = self.registers.byte(at::STIME1);
+        let waits = matches!(
+            self.processor.state,
+            State::Pending(Pending::Move(_) | Pending::Transfer(_))
+        );
+        if !self.link.connected() || !waits && stime1 & STIME1_HTHBA == 0 {
             self.timers.handshake();
             return;
         }
-        let stime0 = self.registers.byte(at::STIME0);
-        let scale = self.registers.byte(at::STIME1) & 0x10 != 0;
-        let scntl3 = self.registers.byte(at::SCNTL3);
+        let field = self.registers.byte(at::STIME0) >> 4;
         self.timers
-            .await_handshake(timers::period(stime0 >> 4, scale, scntl3));
+            .await_handshake(self.period(field, stime1 & STIME1_HTHSF != 0));
     }
 }
 

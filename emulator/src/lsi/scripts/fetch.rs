@@ -22,6 +22,47 @@ pub(super) enum Place {
     Guest,
 }
 
+/// Where the addresses of an access lie, and what it may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Memory: guest RAM and SCRIPTS RAM.
+    Memory,
+    /// The same and, through their window, the chip's own registers.
+    Registers,
+    /// I/O space: nothing but the chip's own registers answers there.
+    Io,
+}
+
+/// Bytes on their way, seen from the chip.
+#[derive(Debug)]
+pub(super) enum Bytes<'a> {
+    In(&'a mut [u8]),
+    Out(&'a [u8]),
+}
+
+impl Bytes<'_> {
+    fn len(&self) -> u32 {
+        let len = match self {
+            Self::In(bytes) => bytes.len(),
+            Self::Out(bytes) => bytes.len(),
+        };
+        u32::try_from(len).unwrap_or(u32::MAX)
+    }
+
+    fn split_at(self, n: u32) -> (Self, Self) {
+        match self {
+            Self::In(bytes) => {
+                let (now, later) = bytes.split_at_mut(n as usize);
+                (Self::In(now), Self::In(later))
+            }
+            Self::Out(bytes) => {
+                let (now, later) = bytes.split_at(n as usize);
+                (Self::Out(now), Self::Out(later))
+            }
+        }
+    }
+}
+
 /// Bytes of the register window (895A: four images of the registers).
 const fn register_window(wide: bool) -> u64 {
     if wide { 0x400 } else { 0x100 }
@@ -57,101 +98,75 @@ impl Lsi {
         (Place::Guest, n)
     }
 
+    /// Where an address in I/O space leads.
+    fn io_place(&self, address: u64) -> Result<Place, Fault> {
+        self.windows[0]
+            .and_then(|base| address.checked_sub(base))
+            .and_then(|at| u8::try_from(at).ok())
+            .map(Place::Register)
+            .ok_or(Fault::Unmapped(address))
+    }
+
     /// Reads memory for an instruction.
-    pub(super) fn read_memory(
-        &self,
+    pub(in crate::lsi) fn read_memory(
+        &mut self,
         gate: &Gate,
-        mut address: u64,
+        address: u64,
         bytes: &mut [u8],
     ) -> Result<(), Fault> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            let (place, n) = self.place(address, wanted);
-            let (now, later) = rest.split_at_mut(n as usize);
-            match place {
-                Place::Ram(range) => now.copy_from_slice(&self.ram[range]),
-                Place::Register(_) => return Err(Fault::Unmapped(address)),
-                Place::Guest => gate.read(address, now)?,
-            }
-            address = address.wrapping_add(u64::from(n));
-            rest = later;
-        }
-        Ok(())
+        self.walk(gate, address, Bytes::In(bytes), Reach::Memory)
     }
 
     /// Writes memory for an instruction.
     pub(super) fn write_memory(
         &mut self,
         gate: &Gate,
-        mut address: u64,
+        address: u64,
         bytes: &[u8],
     ) -> Result<(), Fault> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            let (place, n) = self.place(address, wanted);
-            let (now, later) = rest.split_at(n as usize);
-            match place {
-                Place::Ram(range) => self.ram[range].copy_from_slice(now),
-                Place::Register(_) => return Err(Fault::Unmapped(address)),
-                Place::Guest => gate.write(address, now)?,
-            }
-            address = address.wrapping_add(u64::from(n));
-            rest = later;
-        }
-        Ok(())
+        self.walk(gate, address, Bytes::Out(bytes), Reach::Memory)
     }
 
     /// One Dword.
-    pub(super) fn read_dword(&self, gate: &Gate, address: u64) -> Result<u32, Fault> {
+    pub(super) fn read_dword(&mut self, gate: &Gate, address: u64) -> Result<u32, Fault> {
         let mut bytes = [0; 4];
         self.read_memory(gate, address, &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Bytes for a memory move: the chip's own registers count too.
-    pub(super) fn copy_in(
+    /// Moves bytes, part by part of what leads to one place. On a fault the parts before it have moved.
+    pub(super) fn walk(
         &mut self,
         gate: &Gate,
         mut address: u64,
-        bytes: &mut [u8],
+        mut bytes: Bytes<'_>,
+        reach: Reach,
     ) -> Result<(), Fault> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            let (place, n) = self.place(address, wanted);
-            let (now, later) = rest.split_at_mut(n as usize);
-            match place {
-                Place::Register(offset) => now.fill(self.read_register(offset)),
-                Place::Ram(_) | Place::Guest => self.read_memory(gate, address, now)?,
-            }
-            address = address.wrapping_add(u64::from(n));
-            rest = later;
-        }
-        Ok(())
-    }
-
-    /// The other direction of [`Lsi::copy_in`].
-    pub(super) fn copy_out(
-        &mut self,
-        gate: &Gate,
-        mut address: u64,
-        bytes: &[u8],
-    ) -> Result<(), Fault> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let wanted = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            let (place, n) = self.place(address, wanted);
-            let (now, later) = rest.split_at(n as usize);
+        while bytes.len() > 0 {
+            let (place, n) = match reach {
+                Reach::Io => (self.io_place(address)?, 1),
+                _ => self.place(address, bytes.len()),
+            };
+            let (now, later) = bytes.split_at(n);
             match (place, now) {
-                (Place::Register(offset), &[value]) => {
-                    self.write_register(offset, value, Origin::Host);
+                (Place::Ram(range), Bytes::In(now)) => self.ram.read(range.start, now),
+                (Place::Ram(range), Bytes::Out(now)) => self.ram.write(range.start, now),
+                (Place::Guest, Bytes::In(now)) => gate.read(address, now)?,
+                (Place::Guest, Bytes::Out(now)) => gate.write(address, now)?,
+                (Place::Register(_), _) if reach == Reach::Memory => {
+                    return Err(Fault::Unmapped(address));
                 }
-                _ => self.write_memory(gate, address, now)?,
+                (Place::Register(offset), Bytes::In(now)) => {
+                    now.fill_with(|| self.read_register(offset));
+                }
+                (Place::Register(offset), Bytes::Out(now)) => {
+                    for &value in now {
+                        self.write_register(offset, value, Origin::Host);
+                    }
+                }
             }
             address = address.wrapping_add(u64::from(n));
-            rest = later;
+            bytes = later;
         }
         Ok(())
     }

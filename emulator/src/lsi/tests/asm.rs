@@ -79,6 +79,14 @@ pub(super) fn wait_disconnect() -> Words {
     Instruction::Io(io(IoOperation::WaitDisconnect, 0)).encode()
 }
 
+/// Into the target role: SELECT is RESELECT then, WAIT RESELECT is WAIT SELECT, WAIT DISCONNECT is DISCONNECT.
+pub(super) fn set_target() -> Words {
+    set(Signals {
+        target: true,
+        ..Signals::default()
+    })
+}
+
 pub(super) fn wait_reselect(alternate: u32) -> Words {
     Instruction::Io(io(IoOperation::WaitReselect, alternate)).encode()
 }

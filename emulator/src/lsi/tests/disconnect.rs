@@ -13,23 +13,22 @@ const MESSAGES: u32 = TABLE + 0x40;
 
 /// Starts READs with these tags, each until its DISCONNECT, then waits for a reselection and serves it; SIGP
 /// ends the wait with `INT 9`.
-fn start_reads(rig: &mut Rig, tags: &[u8]) {
+pub(super) fn start_reads(rig: &mut Rig, tags: &[u8]) {
     rig.settle();
     for (n, &tag) in (0..).zip(tags) {
-        rig.poke(TABLE, &[0xc0, 0x20, tag]);
-        rig.poke(TABLE + 0x10, &read10(10 + n, 1));
-        rig.script(&[
-            select_atn(0, 0),
-            mov(MessageOut, 3, TABLE),
-            mov(Command, 10, TABLE + 0x10),
-            mov(DataIn, 512, DATA + 512 * n),
-            mov(MessageIn, 1, MESSAGES),
-            clear_ack(),
-            mov(MessageIn, 1, MESSAGES + 1),
-            clear_ack(),
-            wait_disconnect(),
-            int(n),
-        ]);
+        rig.nexus(
+            &[0xc0, 0x20, tag],
+            &read10(10 + n, 1),
+            &[
+                mov(DataIn, 512, DATA + 512 * n),
+                mov(MessageIn, 1, MESSAGES),
+                clear_ack(),
+                mov(MessageIn, 1, MESSAGES + 1),
+                clear_ack(),
+                wait_disconnect(),
+                int(n),
+            ],
+        );
         rig.assert_int(n);
         // SAVE DATA POINTERS, DISCONNECT.
         assert_eq!(rig.peek(MESSAGES, 2), [2, 4]);
@@ -203,17 +202,16 @@ fn waiting_for_a_disconnect_while_the_target_asks_is_illegal() {
 fn without_the_privilege_the_target_stays() {
     let (mut rig, handle) = Rig::delayed();
     rig.settle();
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &read10(4, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, 10, TABLE + 0x10),
-        mov(DataIn, 512, DATA),
-        jump_when(Status, SCRIPT + 6 * 8),
-        int(1),
-        int(2),
-    ]);
+    rig.nexus(
+        &[0x80],
+        &read10(4, 1),
+        &[
+            mov(DataIn, 512, DATA),
+            jump_when(Status, SCRIPT + 6 * 8),
+            int(1),
+            int(2),
+        ],
+    );
     assert_eq!(rig.r8(at::ISTAT0), 0x08);
     assert_eq!(rig.r8(at::SBCL), 0x20);
     handle.release(1);

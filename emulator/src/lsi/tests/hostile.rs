@@ -9,7 +9,7 @@ use super::asm::{
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, read10};
 use crate::block::{Backend, Hold};
 use crate::device::{Progress, Width};
-use crate::lsi::Phase::{self, Command, DataIn, MessageIn, MessageOut, Status};
+use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::scripts::Signals;
 use crate::lsi::{Model, at};
 
@@ -35,9 +35,7 @@ fn messages_of_any_length_are_taken_in_bounds() {
     ]);
     rig.assert_int(2);
     assert_eq!(rig.peek(TABLE, 1), [0x07]);
-    rig.w8(at::SCNTL1, 0x08);
-    rig.w8(at::SCNTL1, 0x00);
-    let _ = rig.interrupts();
+    rig.reset_bus();
     // Unknown messages without end: the target gives up.
     rig.poke(DATA, &[0x01; 0x8000]);
     rig.script(&[select_atn(0, 0), mov(MessageOut, 0x8000, DATA), int(3)]);
@@ -65,17 +63,18 @@ fn commands_of_any_length_are_taken_in_bounds() {
 fn a_short_command_leaves_the_target_asking() {
     let mut rig = Rig::new();
     rig.settle();
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &read10(1, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, 4, TABLE + 0x10),
-        int_unless(Command, 1),
-        mov(Command, 6, TABLE + 0x14),
-        int_unless(DataIn, 2),
-        int(3),
-    ]);
+    let cdb = read10(1, 1);
+    rig.poke(TABLE + 0x20, &cdb[4..]);
+    rig.nexus(
+        &[0x80],
+        &cdb[..4],
+        &[
+            int_unless(Command, 1),
+            mov(Command, 6, TABLE + 0x20),
+            int_unless(DataIn, 2),
+            int(3),
+        ],
+    );
     rig.assert_int(3);
 }
 
@@ -120,14 +119,7 @@ fn long_memory_moves_yield() {
 fn data_never_reach_the_chips_own_registers() {
     let mut rig = Rig::new();
     rig.settle();
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &read10(1, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, 10, TABLE + 0x10),
-        mov(DataIn, 512, REGISTERS),
-    ]);
+    rig.nexus(&[0x80], &read10(1, 1), &[mov(DataIn, 512, REGISTERS)]);
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
     // The same with a table, and with a script there.
     rig.w32(at::DSA, REGISTERS);
@@ -143,18 +135,17 @@ fn data_never_reach_the_chips_own_registers() {
 fn data_into_scripts_ram_stay_in_it() {
     let mut rig = Rig::new();
     rig.settle();
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &read10(1, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, 10, TABLE + 0x10),
-        mov(DataIn, 256, SCRIPTS_RAM + 0x100),
-        mov(DataIn, 256, SCRIPTS_RAM + 0x1f80),
-    ]);
+    rig.nexus(
+        &[0x80],
+        &read10(1, 1),
+        &[
+            mov(DataIn, 256, SCRIPTS_RAM + 0x100),
+            mov(DataIn, 256, SCRIPTS_RAM + 0x1f80),
+        ],
+    );
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
-    assert_eq!(rig.lsi.ram[0x100..0x200], super::image()[512..768]);
-    assert_eq!(rig.lsi.ram[0x1f80..], super::image()[768..896]);
+    assert_eq!(rig.scripts_ram::<0x100>(0x100), super::image()[512..768]);
+    assert_eq!(rig.scripts_ram::<0x80>(0x1f80), super::image()[768..896]);
 }
 
 /// A SELECT while a nexus is there takes the alternate address and leaves the nexus alone.
@@ -162,18 +153,17 @@ fn data_into_scripts_ram_stay_in_it() {
 fn a_selection_during_a_nexus_is_lost() {
     let mut rig = Rig::new();
     rig.settle();
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &read10(1, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, 10, TABLE + 0x10),
-        select_atn(0, SCRIPT + 5 * 8),
-        int(1),
-        mov(DataIn, 512, DATA),
-        int_unless(Status, 2),
-        int(3),
-    ]);
+    rig.nexus(
+        &[0x80],
+        &read10(1, 1),
+        &[
+            select_atn(0, SCRIPT + 5 * 8),
+            int(1),
+            mov(DataIn, 512, DATA),
+            int_unless(Status, 2),
+            int(3),
+        ],
+    );
     rig.assert_int(3);
     assert_eq!(rig.peek(DATA, 512), super::image()[512..1024]);
 }
@@ -205,9 +195,7 @@ fn tasks_that_end_under_dma() {
         assert_eq!(handle.held(), 1);
         match end {
             0 => {
-                let dsp = rig.r32(at::DSP);
-                rig.w32(at::DSP, dsp);
-                rig.run();
+                rig.resume();
                 assert_eq!(rig.interrupts(), (SIP, 0, 0x0004));
             }
             1 => rig.w8(at::SCNTL1, 0x08),
@@ -237,26 +225,15 @@ fn a_fault_under_a_status_or_message_is_a_bus_fault() {
         mov(Status, 1, 0x8000_0000),
     ]);
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
-    rig.w8(at::SCNTL1, 0x08);
-    rig.w8(at::SCNTL1, 0x00);
-    let _ = rig.interrupts();
+    rig.reset_bus();
     rig.script(&[select_atn(0, 0), mov(MessageOut, 8, 0x8000_0000)]);
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
 }
 
 #[test]
-fn moves_of_nothing_and_moves_as_a_target_are_illegal() {
+fn moves_of_nothing_are_illegal() {
     let mut rig = Rig::new();
     rig.script(&[select_atn(0, 0), mov(MessageOut, 0, TABLE)]);
-    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
-    let target = Signals {
-        target: true,
-        ..Signals::default()
-    };
-    rig.script(&[set(target), mov(MessageOut, 1, TABLE)]);
-    assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
-    // A target drives the phases itself: it cannot wait for one.
-    rig.script(&[select_atn(0, 0), int_unless(Phase::MessageOut, 1)]);
     assert_eq!(rig.interrupts(), (DIP, 0x01, 0));
 }
 

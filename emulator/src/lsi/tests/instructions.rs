@@ -1,12 +1,12 @@
 use super::asm::{
     alu, alu_sfbr, call, clear, from_sfbr, int, jump, jump_if_carry, jump_if_data, load, load_dsa,
-    move_memory, ret, set, store, store_dsa, to_sfbr,
+    mov, move_memory, ret, select_atn, set, store, store_dsa, to_sfbr,
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, TABLE};
 use crate::block::Backend;
 use crate::device::{Progress, Width};
 use crate::lsi::scripts::{Operator, Signals};
-use crate::lsi::{Model, at};
+use crate::lsi::{Model, Phase, at};
 
 #[test]
 fn snoop_test_of_linux() {
@@ -69,7 +69,7 @@ fn scripts_ram_serves_fetches_and_data() {
     rig.w32(at::DSP, SCRIPTS_RAM);
     rig.run();
     rig.assert_int(1);
-    assert_eq!(rig.lsi.ram[0x44..0x48], [4, 3, 2, 1]);
+    assert_eq!(rig.scripts_ram(0x44), [4, 3, 2, 1]);
 }
 
 #[test]
@@ -185,6 +185,40 @@ fn memory_moves_reach_the_chips_own_registers() {
     rig.assert_int(1);
     assert_eq!(rig.r32(at::SCRATCHA), 0x1122_3344);
     assert_eq!(rig.peek32(DATA + 4), 0x1122_3344);
+}
+
+/// DMODE.SIOM and DIOM: nothing answers in I/O space but the chip's own BAR.
+#[test]
+fn moves_in_io_space_reach_the_chips_own_registers_only() {
+    let mut rig = Rig::new();
+    rig.poke32(DATA, &[0x1122_3344]);
+    rig.w8(at::DMODE, 0x10);
+    rig.script(&[
+        move_memory(4, DATA),
+        [0xc034, alu(Operator::Move, at::DMODE, 0x20)[0]],
+        [0, move_memory(4, 0)[0]],
+        [0xc034, DATA + 4],
+        int(1),
+    ]);
+    rig.assert_int(1);
+    assert_eq!(rig.r32(at::SCRATCHA), 0x1122_3344);
+    assert_eq!(rig.peek32(DATA + 4), 0x1122_3344);
+    for (dmode, script) in [
+        (0x20, [move_memory(4, DATA), [DATA + 4, 0]]),
+        (0x10, [move_memory(4, DATA), [DATA + 4, 0]]),
+        (0x20, [move_memory(4, 0xc0fe), [DATA + 2, 0]]),
+        (0x20, [select_atn(0, 0), mov(Phase::MessageOut, 1, TABLE)]),
+    ] {
+        rig.w8(at::DMODE, dmode);
+        rig.script(&script);
+        assert_eq!(rig.interrupts(), (DIP, 0x20, 0), "{dmode:#x} {script:x?}");
+    }
+    // The other direction is not concerned.
+    rig.reset_bus();
+    rig.w8(at::DMODE, 0x10);
+    rig.poke(TABLE, &[0x80]);
+    rig.script(&[select_atn(0, 0), mov(Phase::MessageOut, 1, TABLE), int(2)]);
+    rig.assert_int(2);
 }
 
 #[test]

@@ -101,14 +101,27 @@ fn gen_is_posted_masked_and_raised_unmasked() {
 
     rig.w8(at::SIEN1, 0x02);
     rig.w8(at::STIME1, 4);
-    // A non-fatal interrupt leaves SCRIPTS running.
+    // Enabled, it is fatal.
     rig.script(&[wait_reselect(SCRIPT + 8), int(8)]);
     rig.pass(Duration::from_millis(1));
     assert!(rig.lsi.interrupt());
     assert_eq!(rig.interrupts(), (SIP, 0, 0x0200));
     rig.w8(at::ISTAT0, 0x20);
     rig.run();
-    rig.assert_int(8);
+    assert_eq!(rig.r8(at::ISTAT0), 0x20);
+}
+
+#[test]
+fn a_masked_gen_leaves_scripts_running() {
+    let mut rig = Rig::new();
+    rig.w8(at::SCNTL3, 3);
+    rig.w8(at::STIME1, 4);
+    rig.script(&[wait_reselect(SCRIPT + 8), int(8)]);
+    rig.pass(Duration::from_millis(1));
+    rig.w8(at::ISTAT0, 0x20);
+    rig.run();
+    assert_eq!(rig.interrupts(), (DIP, 0x04, 0x0200));
+    assert_eq!(rig.r32(at::DSPS), 8);
 }
 
 #[test]
@@ -118,20 +131,22 @@ fn hth_expires_while_a_target_keeps_the_chip_waiting() {
     rig.w8(at::SCNTL3, 3);
     rig.w8(at::STIME0, 0x40);
     rig.w8(at::SIEN1, 0x01);
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, &super::read10(1, 1));
-    rig.script(&[
-        select_atn(0, 0),
-        mov(Phase::MessageOut, 1, TABLE),
-        mov(Phase::Command, 10, TABLE + 0x10),
-        mov(Phase::DataIn, 512, DATA),
-        mov(Phase::Status, 1, TABLE + 0x20),
-        int(1),
-    ]);
+    rig.nexus(
+        &[0x80],
+        &super::read10(1, 1),
+        &[
+            mov(Phase::DataIn, 512, DATA),
+            mov(Phase::Status, 1, TABLE + 0x20),
+            int(1),
+        ],
+    );
     assert_eq!(rig.r8(at::ISTAT0) & 7, 0);
     rig.pass(Duration::from_millis(1));
     assert_eq!(rig.interrupts(), (SIP, 0, 0x0100));
     handle.release(1);
+    // The driver goes on with the instruction that was stopped.
+    let dsp = rig.r32(at::DSP);
+    rig.w32(at::DSP, dsp - 8);
     rig.run();
     rig.assert_int(1);
     assert_eq!(rig.peek(DATA, 512), super::image()[512..1024]);
@@ -194,7 +209,7 @@ fn soft_reset_clears_registers_and_keeps_com() {
     assert_eq!(rig.r8(at::ISTAT0), 0x40);
     assert_eq!(rig.r32(at::DSA), 0);
     assert_eq!(rig.r8(at::DCNTL), 0x01);
-    assert_eq!(rig.lsi.ram[0x10], 0x77);
+    assert_eq!(rig.scripts_ram(0x10), [0x77]);
     // SeaBIOS goes on without clearing it.
     rig.script(&[int(2)]);
     assert_eq!(rig.r32(at::DSPS), 2);

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::asm::{alu, chmov, int, int_unless, mov, select_atn};
-use super::{DATA, DIP, Rig, SCRIPT, TABLE, image, length, read10, write10};
-use crate::lsi::Phase::{Command, DataIn, DataOut, MessageIn, MessageOut, Status};
+use super::asm::{alu, chmov, int, int_unless, mov};
+use super::{DATA, DIP, Rig, SCRIPT, TABLE, image, read10, write10};
+use crate::lsi::Phase::{DataIn, DataOut, MessageIn, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::Operator;
 
@@ -12,15 +12,7 @@ const WSS: u8 = 0x08;
 /// Selects, sends the CDB on a wide bus, and goes on with `then`.
 fn wide(rig: &mut Rig, cdb: &[u8], then: &[[u32; 2]]) {
     rig.w8(at::SCNTL3, 0x08);
-    rig.poke(TABLE, &[0x80]);
-    rig.poke(TABLE + 0x10, cdb);
-    let mut words = vec![
-        select_atn(0, 0),
-        mov(MessageOut, 1, TABLE),
-        mov(Command, length(cdb), TABLE + 0x10),
-    ];
-    words.extend(then);
-    rig.script(&words);
+    rig.nexus(&[0x80], cdb, then);
 }
 
 fn settled() -> Rig {
@@ -48,9 +40,7 @@ fn odd_pieces_of_a_read_join_without_a_gap() {
         rig.assert_int(number);
         assert_eq!(rig.r8(at::SCNTL2) & WSR, wsr, "{number}");
         if number < 3 {
-            let dsp = rig.r32(at::DSP);
-            rig.w32(at::DSP, dsp);
-            rig.run();
+            rig.resume();
         }
     }
     assert_eq!(rig.peek(DATA, 512), image()[512..1024]);
@@ -75,9 +65,7 @@ fn odd_pieces_of_a_write_join_without_a_gap() {
     rig.assert_int(1);
     assert_eq!(rig.r8(at::SCNTL2) & WSS, WSS);
     assert_eq!(rig.r8(at::SODL), bytes[254]);
-    let dsp = rig.r32(at::DSP);
-    rig.w32(at::DSP, dsp);
-    rig.run();
+    rig.resume();
     rig.assert_int(3);
     assert_eq!(rig.r8(at::SCNTL2) & WSS, 0);
 }
@@ -149,9 +137,7 @@ fn a_last_byte_beyond_the_buffer_is_in_swide() {
     rig.assert_int(2);
     assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
     let byte = rig.r8(at::SWIDE);
-    let dsp = rig.r32(at::DSP);
-    rig.w32(at::DSP, dsp);
-    rig.run();
+    rig.resume();
     rig.assert_int(3);
     assert_eq!(rig.peek(DATA + 35, 1), [byte]);
     assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
@@ -191,6 +177,59 @@ fn a_narrow_bus_knows_no_residue() {
     assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
 }
 
+/// The same as [`wide`] with the privilege to disconnect, on a disk whose requests wait until they are released.
+fn wide_and_slow(cdb: &[u8], then: &[[u32; 2]]) -> (Rig, crate::block::DelayHandle) {
+    let (mut rig, handle) = Rig::delayed();
+    rig.settle();
+    rig.w8(at::SCNTL3, 0x08);
+    rig.nexus(&[0xc0], cdb, then);
+    (rig, handle)
+}
+
+/// So many pieces that the target goes to its medium before all have come, in the middle of a word.
+#[test]
+fn a_target_does_not_disconnect_in_the_middle_of_a_word() {
+    let mut moves: Vec<_> = (0..511).map(|n| chmov(DataIn, 2, DATA + 4 * n)).collect();
+    moves.extend([
+        chmov(DataIn, 1, DATA + 0x1000),
+        chmov(DataIn, 513, DATA + 0x1001),
+        mov(MessageIn, 2, TABLE + 0x40),
+        int(1),
+    ]);
+    let (mut rig, handle) = wide_and_slow(&read10(1, 3), &moves);
+    assert_eq!(handle.held(), 1);
+    assert_eq!(rig.r8(at::ISTAT0), 0x08);
+    assert_eq!(rig.r8(at::SBCL), 0x20);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
+    handle.release(1);
+    rig.run();
+    // The rest has been named, and now it does: SAVE DATA POINTERS, DISCONNECT.
+    rig.run();
+    assert_eq!(rig.peek(DATA + 0x1000, 1), [image()[512 + 1022]]);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);
+    assert_eq!(handle.held(), 1);
+    handle.release(1);
+    rig.run();
+    assert_eq!(rig.peek(DATA + 0x1001, 513), image()[512 + 1023..2048]);
+}
+
+/// The last byte of a read belongs to the chip, although it must be read first.
+#[test]
+fn a_last_byte_is_waited_for() {
+    let (mut rig, handle) = wide_and_slow(
+        &read10(1, 1),
+        &[chmov(DataIn, 511, DATA), int_unless(Status, 1), int(2)],
+    );
+    assert_eq!(rig.r8(at::ISTAT0), 0x08);
+    for _ in 0..2 {
+        handle.release(1);
+        rig.run();
+    }
+    rig.assert_int(2);
+    assert_eq!(rig.r8(at::SCNTL2) & WSR, WSR);
+    assert_eq!(rig.r8(at::SWIDE), image()[1023]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
@@ -210,15 +249,7 @@ proptest! {
             from = to;
         }
         words.extend([int_unless(Status, 1), int(2)]);
-        rig.poke(TABLE, &[0x80]);
-        rig.poke(TABLE + 0x10, &read10(16, 4));
-        let mut script = vec![
-            select_atn(0, 0),
-            mov(MessageOut, 1, TABLE),
-            mov(Command, 10, TABLE + 0x10),
-        ];
-        script.extend(words);
-        rig.script(&script);
+        rig.nexus(&[0x80], &read10(16, 4), &words);
         rig.assert_int(2);
         prop_assert_eq!(&rig.peek(DATA, 2048)[..], &image()[8192..10240]);
         prop_assert_eq!(rig.r8(at::SCNTL2) & WSR, 0);

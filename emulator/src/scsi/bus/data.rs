@@ -68,6 +68,23 @@ impl Bus {
         moved
     }
 
+    /// Whether the bytes that [`Bus::transfer`] has moved to guest RAM so far are there. If not, what has been named
+    /// is read now; a later call tells.
+    pub fn land(&mut self, task: TaskId) -> bool {
+        if self.is_landed(task) {
+            return true;
+        }
+        self.proceed(task);
+        self.is_landed(task)
+    }
+
+    fn is_landed(&mut self, task: TaskId) -> bool {
+        match self.tasks.get_mut(task).map(|task| &mut task.phase) {
+            Some(Phase::Work { work, in_flight }) => !work.flush_gathered() && in_flight.is_none(),
+            _ => true,
+        }
+    }
+
     fn transfer_some(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
         let Some((record, _)) = self.task_and_lun(task) else {
             return 0;

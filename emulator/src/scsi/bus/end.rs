@@ -75,10 +75,21 @@ impl Bus {
     /// told of, but not used yet, is used now.
     pub fn quiesce(&mut self) {
         for (target, lun) in self.units.clone() {
+            // Requests that are held back hold on to guest RAM too: they end with their errors.
+            self.set_may_hold(target, lun, false);
             while self.flush_gathered(target, lun) {
                 self.drain(target, lun, false);
             }
+            self.set_may_hold(target, lun, true);
         }
+    }
+
+    fn set_may_hold(&mut self, target: u8, lun: u8, may: bool) {
+        let mut completions = std::mem::take(&mut self.completions);
+        if let Some(unit) = self.unit(target, lun) {
+            unit.medium_mut().set_may_hold(may, &mut completions);
+        }
+        self.complete(target, lun, completions);
     }
 
     /// Whether a task of this unit had guest RAM to use.
@@ -121,15 +132,19 @@ impl Bus {
             let Some(task) = self.tasks.remove(id) else {
                 continue;
             };
-            in_flight |= matches!(
+            let has_request = matches!(
                 task.phase,
                 Phase::Work {
                     in_flight: Some(_),
                     ..
                 }
             );
+            in_flight |= has_request;
             if let Some(lun) = self.lun(task.nexus) {
                 lun.forget(id);
+                if let (true, Some(unit)) = (has_request, &mut lun.unit) {
+                    unit.medium_mut().forget(id.cookie());
+                }
             }
         }
         self.forget_stale();

@@ -63,6 +63,29 @@ impl Bytes<'_> {
         }
     }
 
+    /// The range of READ CD MSF (MMC-5 section 6.20): from one minute, second and frame to another, which is not read.
+    pub(super) fn time_range(self) -> Result<Range, Sense> {
+        let (first, end) = (self.time(3)?, self.time(6)?);
+        Ok(Range {
+            lba: first.into(),
+            count: end
+                .checked_sub(first)
+                .ok_or(Sense::invalid_field(6, None))?,
+            count_field: 6,
+        })
+    }
+
+    /// The logical block at a minute, second and frame; the first is two seconds from the beginning.
+    fn time(self, at: usize) -> Result<u32, Sense> {
+        let field = u16::try_from(at).unwrap_or(0);
+        let [minute, second, frame] = [at, at + 1, at + 2].map(|at| u32::from(self.byte(at)));
+        refuse_if(second >= 60, field + 1, None)?;
+        refuse_if(frame >= 75, field + 2, None)?;
+        ((minute * 60 + second) * 75 + frame)
+            .checked_sub(150)
+            .ok_or(Sense::invalid_field(field, None))
+    }
+
     /// The range of a 6-byte command: 21 bits of address, and a count of 0 means 256.
     pub(super) fn short_range(self) -> Range {
         let count = if self.byte(4) == 0 {

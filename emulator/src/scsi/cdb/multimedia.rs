@@ -48,7 +48,7 @@ pub(crate) enum Multimedia {
         format: u8,
         allocation: u32,
     },
-    /// READ CD of user data, or of nothing.
+    /// READ CD or READ CD MSF of user data, or of nothing.
     ReadCd { range: Range, user_data: bool },
     /// SET CD SPEED.
     SetSpeed,
@@ -114,13 +114,22 @@ impl Multimedia {
             0xbd => Self::MechanismStatus {
                 allocation: cdb.be16(8).into(),
             },
-            0xbe => Self::parse_read_cd(cdb)?,
+            0xb9 => Self::parse_read_cd(cdb, cdb.time_range()?)?,
+            0xbe => {
+                let range = Range {
+                    lba: cdb.be32(2).into(),
+                    count: cdb.be24(6),
+                    count_field: 6,
+                };
+                Self::parse_read_cd(cdb, range)?
+            }
             _ => return Ok(None),
         };
         Ok(Some(Command::Multimedia(command)))
     }
 
-    fn parse_read_cd(cdb: Bytes<'_>) -> Result<Self, Sense> {
+    /// READ CD and READ CD MSF, which differ in how they say what to read.
+    fn parse_read_cd(cdb: Bytes<'_>, range: Range) -> Result<Self, Sense> {
         // All sectors are of mode 1.
         let expected = cdb.byte(1) >> 2 & 7;
         if !matches!(expected, 0 | 2) {
@@ -131,11 +140,7 @@ impl Multimedia {
         refuse_if(!matches!(parts, 0x00 | 0x10), 9, Some(7))?;
         refuse_if(cdb.byte(10) & 7 != 0, 10, Some(2))?;
         Ok(Self::ReadCd {
-            range: Range {
-                lba: cdb.be32(2).into(),
-                count: cdb.be24(6),
-                count_field: 6,
-            },
+            range,
             user_data: parts == 0x10,
         })
     }

@@ -60,6 +60,32 @@ fn blocks_are_of_2048_bytes() {
         rig.refusal(&[0xbe, 4, 0, 0, 0, 1, 0, 0, 2, 0x10, 0, 0]),
         (5, 0x64, 0)
     );
+    // By minutes, seconds and frames: from 00:02:01 to 00:02:03.
+    let time = |from: [u8; 3], to: [u8; 3], parts: u8| {
+        let ([a, b, c], [d, e, f]) = (from, to);
+        [0xb9, 0, 0, a, b, c, d, e, f, parts, 0, 0]
+    };
+    assert_eq!(rig.data(&time([0, 2, 1], [0, 2, 3], 0x10)), expected);
+    for nothing in [
+        time([0, 2, 1], [0, 2, 3], 0),
+        time([0, 2, 1], [0, 2, 1], 0x10),
+    ] {
+        assert_eq!(rig.data(&nothing), [0u8; 0]);
+    }
+    let beyond = rig.sense(&time([0, 2, 3], [0, 2, 5], 0x10));
+    assert_eq!(beyond[12..14], [0x21, 0]);
+    for (cdb, field) in [
+        (time([0, 1, 74], [0, 2, 1], 0x10), 3),
+        (time([0, 60, 0], [1, 2, 0], 0x10), 4),
+        (time([0, 2, 75], [0, 3, 0], 0x10), 5),
+        (time([0, 2, 2], [0, 2, 1], 0x10), 6),
+        (time([0, 2, 1], [0, 60, 1], 0x10), 7),
+        (time([255, 59, 74], [255, 59, 75], 0x10), 8),
+        (time([0, 2, 1], [0, 2, 3], 0xf8), 9),
+    ] {
+        let sense = rig.sense(&cdb);
+        assert_eq!((sense[12], sense[17]), (0x24, field), "{cdb:02x?}");
+    }
     // Verify, seek, synchronize.
     assert_eq!(rig.run(&[0x2f, 0, 0, 0, 0, 0, 0, 0, 4, 0]).status, 0);
     assert_eq!(rig.run(&[0x2b, 0, 0, 0, 0, 3, 0, 0, 0, 0]).status, 0);
@@ -291,6 +317,7 @@ fn an_empty_drive() {
         [0x51, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0],
         [0xad, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0],
         [0xbe, 0, 0, 0, 0, 0, 0, 0, 1, 0x10, 0, 0],
+        [0xb9, 0, 0, 0, 2, 0, 0, 2, 1, 0x10, 0, 0],
     ] {
         assert_eq!(rig.refusal(&cdb), (2, 0x3a, 1), "{cdb:02x?}");
     }

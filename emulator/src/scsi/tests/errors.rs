@@ -196,3 +196,59 @@ fn compare_and_write_is_alone() {
     assert_eq!(rig.finish(second).status, 0);
     assert_eq!(rig.finish(third).status, 0);
 }
+
+#[test]
+fn a_raw_image_is_looked_at_again() {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(8 * 512).expect("room");
+    let same = file.try_clone().expect("a descriptor");
+    let mut rig = Rig::new(Backend::file(file, FileOptions::default()).expect("a backend"));
+    let capacity = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for blocks in [16, 4] {
+        same.set_len(blocks * 512).expect("room");
+        // Nothing happens by itself, nor to those of the same size.
+        rig.bus.poll(std::time::Instant::now());
+        assert_eq!(rig.run(&[0; 6]).status, 0);
+        rig.bus.refresh();
+        assert_eq!(rig.refusal(&[0; 6]), (6, 0x2a, 9));
+        rig.bus.refresh();
+        assert_eq!(u64::from(rig.data(&capacity)[3]), blocks - 1);
+    }
+    // Cut short without a word: what is left can be read, and the first block that is not is named.
+    same.set_len(2 * 512).expect("room");
+    assert_eq!(rig.run(&[8, 0, 0, 0, 2, 0]).status, 0);
+    let sense = rig.sense(&[8, 0, 0, 0, 4, 0]);
+    assert_eq!(
+        sense[..14],
+        [0xf0, 0, 3, 0, 0, 0, 2, 10, 0, 0, 0, 0, 0x11, 0]
+    );
+}
+
+#[test]
+fn a_refresh_tries_held_requests_at_once() {
+    let policy = ErrorPolicy {
+        read: OnError::Hold,
+        write: OnError::Hold,
+    };
+    let rule = FailRule {
+        ops: |_| true,
+        range: 0..512,
+        after: 0,
+        times: 1,
+        failure: Failure::NoSpace,
+    };
+    let backend = Backend::fail(Backend::memory(vec![0; 4096], false), rule);
+    let options = DiskOptions {
+        errors: policy,
+        ..DiskOptions::default()
+    };
+    let mut rig = Rig::with_options(backend, options);
+    let task = rig
+        .bus
+        .begin(NEXUS, Attribute::Simple, &[10, 0, 0, 0, 1, 0]);
+    rig.bus.transfer(&rig.dma, task, 0, 512).expect("RAM");
+    assert_eq!(rig.bus.want(task), Want::Wait);
+    rig.bus.refresh();
+    rig.bus.poll(std::time::Instant::now());
+    assert_eq!(rig.bus.want(task), Want::Status(0));
+}

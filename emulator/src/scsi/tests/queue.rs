@@ -9,7 +9,7 @@ fn read(block: u8) -> [u8; 6] {
     [8, 0, 0, block, 1, 0]
 }
 
-fn tagged(tag: u8) -> Nexus {
+pub(super) fn tagged(tag: u8) -> Nexus {
     Nexus {
         tag: Some(tag),
         ..NEXUS

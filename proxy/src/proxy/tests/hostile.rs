@@ -1,6 +1,6 @@
 //! Emulators that misbehave: the attempt ends, whatever they do and whenever.
 
-use outrigger_vfio_user::DeviceFlags;
+use outrigger_vfio_user::{AccessEntry, DeviceFlags, Treatment};
 use proptest::prelude::*;
 
 use super::*;
@@ -150,6 +150,50 @@ fn impossible_devices_are_refused() {
         edit(&mut script);
         let (fake, attached) = attach(script, PATIENT);
         let error = attached.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error} for {reason}");
+        fake.seen();
+    }
+}
+
+/// An access map that cannot be is why the attempt ends, and is named.
+#[test]
+fn impossible_access_maps_are_refused_at_attach() {
+    let memory = |region, offset, size, descriptor| AccessEntry {
+        region,
+        offset,
+        size,
+        treatment: Treatment::Memory { descriptor },
+    };
+    for (reason, entries) in [
+        ("not within", vec![memory(2, 0, 0x4000, 0)]),
+        ("not within", vec![memory(2, 0, 0, 0)]),
+        ("overlap", vec![memory(2, 0, 0x2000, 0); 2]),
+        ("no memory BAR", vec![memory(0, 0, 0x100, 0)]),
+        ("whole pages", vec![memory(1, 0, 0x400, 0)]),
+        ("descriptor", vec![memory(2, 0, 0x2000, 1)]),
+        ("another size", vec![memory(2, 0, 0x1000, 0)]),
+        ("descriptors that no entry names", vec![]),
+        (
+            "more than 64",
+            (0..65)
+                .map(|at| AccessEntry {
+                    treatment: Treatment::Other {
+                        kind: 9,
+                        words: [0; 2],
+                    },
+                    ..memory(1, at, 1, 0)
+                })
+                .collect(),
+        ),
+    ] {
+        let (options, script) = transports()[1].clone();
+        let script = Script {
+            access_map: Some(entries),
+            ..script
+        };
+        let (fake, attached) = attach(script, options);
+        let error = attached.unwrap_err();
+        assert!(matches!(error, Error::AccessMap(_)), "{error:?}");
         assert!(error.to_string().contains(reason), "{error} for {reason}");
         fake.seen();
     }

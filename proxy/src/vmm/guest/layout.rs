@@ -35,6 +35,9 @@ pub const REQUESTS: u32 = 0x10_0000;
 /// From here on RAM is the workload's.
 pub const BUFFERS: u32 = 0x100_0000;
 
+/// The most vCPUs: as many as there is room for stacks.
+pub const MAX_VCPUS: u32 = (SCRIPTS_IMAGE - STACK_TOP) / STACK_BYTES + 1;
+
 /// Task blocks, and so the greatest queue depth.
 pub const TASK_COUNT: u32 = 64;
 /// Places in the start and the done queue and in the ring of free tasks: a power of two, more than tasks.
@@ -149,8 +152,8 @@ pub mod control {
     pub const COUNT: u32 = 0x34;
     /// Bytes per data segment, as a power of two.
     pub const SEGMENT_SHIFT: u32 = 0x38;
-    /// What the second vCPU does, one of [`super::second`].
-    pub const SECOND: u32 = 0x3c;
+    /// What the vCPUs after the first do, one of [`super::others`].
+    pub const OTHERS: u32 = 0x3c;
     /// Requests below this may be started; the host raises it while the guest runs.
     pub const LIMIT: u32 = 0x40;
 
@@ -176,7 +179,7 @@ pub mod control {
     pub const FREE_TAIL: u32 = 0x64;
     /// The chip is set up. First vCPU.
     pub const READY: u32 = 0x68;
-    /// Reads of ISTAT0 by the second vCPU.
+    /// Reads of ISTAT0 by a second vCPU.
     pub const POLLS: u32 = 0x6c;
     /// At a chip error, a byte each from the top: SIST0, ISTAT0, DSTAT, SIST1.
     pub const ERROR_STATUS: u32 = 0x70;
@@ -184,16 +187,18 @@ pub mod control {
     pub const ERROR_DSPS: u32 = 0x74;
     /// At a chip error: DSP.
     pub const ERROR_DSP: u32 = 0x78;
+    /// 1 while one of the vCPUs after the first submits. Whoever makes it 1.
+    pub const SUBMIT_LOCK: u32 = 0x7c;
 }
 
-/// What the second vCPU does.
-pub mod second {
-    /// There is none.
+/// What the vCPUs after the first do.
+pub mod others {
+    /// There are none.
     pub const NONE: u32 = 0;
-    /// It builds and submits every request; the first completes them.
-    pub const SUBMITS: u32 = 1;
-    /// It reads ISTAT0 until the first is done.
-    pub const POLLS: u32 = 2;
+    /// They build and submit every request; the first completes them.
+    pub const SUBMIT: u32 = 1;
+    /// There is one, which reads ISTAT0 until the first is done.
+    pub const POLL: u32 = 2;
 }
 
 /// Why a run could not go on.

@@ -6,7 +6,7 @@ use super::*;
 use crate::vmm::guest::layout::BUFFERS;
 use crate::vmm::guest::registers::{CCNTL0, SCID};
 use crate::vmm::guest::scripts::Scripts;
-use crate::vmm::{ChipError, Failure, Request, SecondVcpu, Workload};
+use crate::vmm::{ChipError, Failure, OtherVcpus, Request, Workload};
 
 mod fake;
 
@@ -145,7 +145,7 @@ fn an_interrupt_that_the_last_run_left_does_not_stop_the_next() {
 #[test]
 fn the_second_vcpu_submits_and_the_first_completes() {
     for kind in kinds() {
-        let workload = Workload::new(vec![request(0); 200], 5).with_second(SecondVcpu::Submits);
+        let workload = Workload::new(vec![request(0); 200], 5).with_others(OtherVcpus::Submit(1));
         let (report, chip) = run(kind, &workload);
         assert!(report.is_good(), "{report:?}");
         assert_eq!(report.completed, 200);
@@ -162,9 +162,22 @@ fn the_second_vcpu_submits_and_the_first_completes() {
 }
 
 #[test]
+fn several_vcpus_submit_in_turn() {
+    for kind in kinds() {
+        let workload = Workload::new(vec![request(0); 100], 5).with_others(OtherVcpus::Submit(2));
+        let (report, chip) = run(kind, &workload);
+        assert!(report.is_good(), "{report:?}");
+        assert_eq!((report.completed, report.vcpus.len()), (100, 3));
+        let kicks = chip.log();
+        let kicks = kicks.iter().filter(|line| line.ends_with("0x14 = [20]"));
+        assert_eq!(kicks.count(), 100);
+    }
+}
+
+#[test]
 fn the_second_vcpu_polls() {
     for kind in kinds() {
-        let workload = Workload::new(vec![request(0); 50], 1).with_second(SecondVcpu::Polls);
+        let workload = Workload::new(vec![request(0); 50], 1).with_others(OtherVcpus::Poll);
         let (report, _) = run(kind, &workload);
         assert!(report.is_good(), "{report:?}");
         assert_eq!(report.vcpus[1].accesses.reads, u64::from(report.polls));
@@ -188,9 +201,9 @@ fn nobody_at_the_address() {
 #[test]
 fn a_chip_that_stops_is_reported() {
     for kind in kinds() {
-        for second in [SecondVcpu::None, SecondVcpu::Submits, SecondVcpu::Polls] {
+        for second in [OtherVcpus::None, OtherVcpus::Submit(1), OtherVcpus::Poll] {
             let requests = vec![request(0), Request::test_unit_ready(BROKEN_TARGET)];
-            let (report, _) = run(kind, &Workload::new(requests, 1).with_second(second));
+            let (report, _) = run(kind, &Workload::new(requests, 1).with_others(second));
             let Some(Failure::Chip(ChipError {
                 istat0,
                 dstat,
@@ -229,12 +242,12 @@ fn another_device_is_not_driven() {
 #[test]
 fn a_run_that_does_not_end_is_stopped() {
     for kind in kinds() {
-        for second in [SecondVcpu::None, SecondVcpu::Submits, SecondVcpu::Polls] {
+        for second in [OtherVcpus::None, OtherVcpus::Submit(1), OtherVcpus::Poll] {
             let ram = Ram::new(RAM).unwrap();
             let chip = FakeChip::new(&ram);
             let (device, thread) = chip.attach(2);
             let workload =
-                Workload::new(vec![Request::test_unit_ready(SILENT_TARGET)], 1).with_second(second);
+                Workload::new(vec![Request::test_unit_ready(SILENT_TARGET)], 1).with_others(second);
             let mut machine = Machine::new(config(kind, Duration::from_millis(100)), ram, device);
             let report = machine.run(&workload).unwrap();
             assert_eq!(report.failure, Some(Failure::TimedOut));
@@ -273,7 +286,7 @@ fn a_spinning_guest_is_stopped() {
     let ram = Ram::new(RAM).unwrap();
     let chip = FakeChip::new(&ram);
     let (device, thread) = chip.attach(2);
-    let workload = Workload::new(vec![request(0)], 1).with_second(SecondVcpu::Polls);
+    let workload = Workload::new(vec![request(0)], 1).with_others(OtherVcpus::Poll);
     let mut machine = Machine::new(
         config(VcpuKind::Kvm, Duration::from_millis(100)),
         ram,
@@ -323,7 +336,7 @@ fn impossible_workloads_are_refused() {
         Workload::new(Vec::new(), 1),
         Workload::new(vec![request(0)], 0),
         Workload::new(vec![request(0)], 65),
-        Workload::new(vec![request(0)], 1).with_second(SecondVcpu::Polls),
+        Workload::new(vec![request(0)], 1).with_others(OtherVcpus::Poll),
         Workload::new(vec![Request::read(0, 0, 2, at_end)], 1),
         Workload::new(vec![Request::read(0, 0, 2, BUFFERS - 512)], 1),
         Workload {

@@ -183,7 +183,7 @@ impl<'a> Driver<'a> {
         self.increment(control::INTERRUPTS)?;
         let mut status = self.read_byte(ISTAT0);
         if status & istat0::INTF != 0 {
-            // A signal that the SCRIPTS have not seen yet must survive this write. Where the other vCPU signals, one may
+            // A signal that the SCRIPTS have not seen yet must survive this write. Where other vCPUs signal, one may
             // have come since the read: one too many is harmless, one lost is not.
             let signal = if submits {
                 status & istat0::SIGP

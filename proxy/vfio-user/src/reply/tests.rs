@@ -129,25 +129,35 @@ fn golden_bytes_of_every_reply() {
         }),
         &bytes(0x4f01, &[1, 0, 0, 0, 0, 0, 0, 0]),
     );
-    let entries = AccessMap::encode(&[AccessEntry {
-        region: 1,
-        offset: 0x14,
-        size: 1,
-        treatment: Treatment::Mirrored {
-            register: 2,
-            through: 0x30,
-            clears: 0x04,
-            opaque: 0xc0,
+    let entries = AccessMap::encode(&[
+        AccessEntry {
+            region: 1,
+            offset: 0x14,
+            size: 1,
+            treatment: Treatment::Mirrored {
+                register: 2,
+                through: 0x30,
+                clears: 0x04,
+                opaque: 0xc0,
+            },
         },
-    }]);
+        AccessEntry {
+            region: 2,
+            offset: 0x1000,
+            size: 0x2000,
+            treatment: Treatment::Memory { descriptor: 3 },
+        },
+    ]);
     golden(
         Reply::AccessMap(AccessMap::new(&entries).unwrap()),
         &bytes(
             0x4f03,
             &[
-                1, 0, 0, 0, 0, 0, 0, 0, //
+                2, 0, 0, 0, 0, 0, 0, 0, //
                 1, 0, 0, 0, 1, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0, 0, //
-                1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0x30, 0x04, 0xc0, 0,
+                1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0x30, 0x04, 0xc0, 0, //
+                2, 0, 0, 0, 2, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, //
+                0, 0x20, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
             ],
         ),
     );

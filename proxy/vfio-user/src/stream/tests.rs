@@ -76,6 +76,37 @@ fn descriptors_stay_with_their_message() {
     ));
 }
 
+/// One call brings several messages, and descriptors in the middle of what was sent end it.
+#[test]
+fn messages_that_wait_are_read_together() {
+    let (mut client, server) = pair();
+    let mut receiver = Receiver::new(LIMIT);
+    let messages: Vec<_> = (0..4)
+        .map(|id| Request::DeviceInfo.emit(id, false))
+        .collect();
+    client.write_all(&messages[..2].concat()).unwrap();
+    let eventfds = fds(2);
+    let borrowed: Vec<_> = eventfds.iter().map(AsFd::as_fd).collect();
+    // The third comes in two pieces, each with a descriptor; the fourth follows on its heels.
+    let (head, tail) = messages[2].split_at(20);
+    send(&client, head, &borrowed[..1]).unwrap();
+    send(&client, tail, &borrowed[1..]).unwrap();
+    client.write_all(&messages[3]).unwrap();
+    for (id, (count, drained)) in [(0, false), (0, false), (2, false), (0, true)]
+        .into_iter()
+        .enumerate()
+    {
+        let (bytes, fds) = expect_message(receiver.receive(&server, Wait::Never).unwrap());
+        assert_eq!(bytes, messages[id]);
+        assert_eq!((fds.len(), receiver.is_drained()), (count, drained), "{id}");
+    }
+    drop(client);
+    assert!(matches!(
+        receiver.receive(&server, Wait::Never),
+        Ok(Received::Closed)
+    ));
+}
+
 #[test]
 fn seventeen_descriptors_over_several_sends_are_too_many() {
     let (client, server) = pair();

@@ -27,7 +27,7 @@ fn headers_that_make_no_sense() {
         (
             4,
             &[0, 0, 0, 9],
-            "it is qcow2 version 9; versions 2 and 3 are known",
+            "it is qcow2 version 9, and only 2 and 3 are known",
         ),
         (
             20,
@@ -76,16 +76,8 @@ fn headers_that_make_no_sense() {
             &[0xff; 4],
             "the image is corrupt: a refcount table of 4294967295 clusters",
         ),
-        (
-            72,
-            &[0, 0, 0, 0, 0, 0, 0, 1],
-            "it was not closed cleanly; repair it with qemu-img check -r all",
-        ),
-        (
-            72,
-            &[0, 0, 0, 0, 0, 0, 0, 2],
-            "it is marked as corrupt; repair it with qemu-img check -r all",
-        ),
+        (72, &[0, 0, 0, 0, 0, 0, 0, 1], "it was not closed cleanly"),
+        (72, &[0, 0, 0, 0, 0, 0, 0, 2], "it is marked as corrupt"),
         (
             72,
             &[0x80, 0, 0, 0, 0, 0, 0, 0],
@@ -114,18 +106,9 @@ fn headers_that_make_no_sense() {
 fn other_variants_of_the_format() {
     let Some(folder) = Folder::new() else { return };
     for (options, said) in [
-        (
-            "compression_type=zstd",
-            "it is compressed by zstd; convert it with qemu-img convert",
-        ),
-        (
-            "extended_l2=on",
-            "it has extended L2 entries; convert it with qemu-img convert",
-        ),
-        (
-            "data_file=data.raw",
-            "its data are in another file; convert it with qemu-img convert",
-        ),
+        ("compression_type=zstd", "it is compressed by zstd"),
+        ("extended_l2=on", "it has extended L2 entries"),
+        ("data_file=data.raw", "its data are in another file"),
     ] {
         folder.img(&format!("create -q -f qcow2 -o {options} disk.qcow2 1M"));
         assert_eq!(refusal(&folder, "disk.qcow2"), said);

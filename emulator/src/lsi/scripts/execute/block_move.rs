@@ -5,11 +5,11 @@
 //! the bus is told where they belong.
 
 use super::{Held, Outcome, Pending, Step, Stop, halves};
-use crate::dma::Gate;
+use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
-use crate::lsi::phase::{Line, Phase};
-use crate::lsi::registers::{Ccntl0, Ccntl1, SCNTL3_EWS, Scntl2, at};
+use crate::lsi::phase::{Freed, Line, Phase};
+use crate::lsi::registers::{Ccntl0, Ccntl1, Dmode, Scntl2, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::{Addressing, BlockMove};
 use crate::scsi::Want;
@@ -34,7 +34,7 @@ pub(in crate::lsi) struct Transfer {
 }
 
 impl Transfer {
-    fn advance(&mut self, n: u32) {
+    pub(super) fn advance(&mut self, n: u32) {
         self.address = self.address.wrapping_add(u64::from(n));
         self.remaining = self.remaining.saturating_sub(n);
         self.begun = true;
@@ -77,8 +77,7 @@ impl Lsi {
             }
         };
         self.registers.set_dbc(count);
-        // Targets move nothing here: nobody selects the chip.
-        if count == 0 || self.registers.is_target() {
+        if count == 0 {
             return self.illegal();
         }
         self.registers.set_dword(at::IA, dsp);
@@ -93,6 +92,9 @@ impl Lsi {
             begun: false,
         };
         self.registers.set_scntl2(Scntl2::CHM, transfer.chained);
+        if self.link.connected() {
+            self.registers.set_byte(at::SSTAT2, 0);
+        }
         self.show(&transfer);
         self.go_on_moving(gate, transfer)
     }
@@ -136,7 +138,7 @@ impl Lsi {
     }
 
     /// SBC and, for data, CSBC count what crosses the SCSI bus.
-    fn count(&mut self, phase: Phase, n: u32) {
+    pub(super) fn count(&mut self, phase: Phase, n: u32) {
         let sbc = self.registers.dword(at::SBC) & 0x00ff_ffff;
         self.set_byte_count(sbc.wrapping_add(n));
         if phase.is_data() {
@@ -145,11 +147,11 @@ impl Lsi {
         }
     }
 
-    fn is_wide(&self) -> bool {
-        self.model.is_wide() && self.registers.byte(at::SCNTL3) & SCNTL3_EWS != 0
-    }
-
     pub(super) fn go_on_moving(&mut self, gate: &Gate, mut t: Transfer) -> Outcome {
+        // A target waits for an initiator to be connected to: there is no other.
+        if self.registers.is_target() {
+            return Ok(Step::Blocked(Pending::Move(t)));
+        }
         // A byte in SWIDE needs no bus.
         let last = t.phase == Phase::DataIn && t.remaining == 1 && !self.link.unanswered;
         if last && self.processor.held == Some(Held::Register) {
@@ -161,6 +163,21 @@ impl Lsi {
             Line::Free | Line::Quiet => return Ok(Step::Blocked(Pending::Move(t))),
             Line::Request(phase) if phase != t.phase => return self.mismatch(&t),
             Line::Request(_) => {}
+        }
+        // Data go to memory only: in I/O space nothing answers them, the chip's registers least of all.
+        let io = if t.phase.is_in() {
+            Dmode::DIOM
+        } else {
+            Dmode::SIOM
+        };
+        if self.registers.dmode().contains(io) {
+            return self.checked(Err(Fault::Unmapped(t.address)));
+        }
+        if !t.phase.is_in() && self.forces_even() {
+            // A target that sees bad parity lets the bus go.
+            self.link.abandon(&mut self.bus);
+            self.became_free(Freed::Abrupt)?;
+            return Ok(Step::Again(Pending::Move(t)));
         }
         let outcome = match t.phase {
             Phase::MessageOut => self.send_messages(gate, &mut t),
@@ -267,7 +284,7 @@ impl Lsi {
     fn receive_byte(&mut self, gate: &Gate, t: &mut Transfer, byte: u8) -> Outcome<()> {
         self.registers.set_byte(at::SIDL, byte);
         if !t.begun {
-            self.registers.set_byte(at::SFBR, byte);
+            self.set_sfbr(byte);
         }
         let written = self.write_memory(gate, t.address, &[byte]);
         self.checked(written)?;
@@ -276,87 +293,7 @@ impl Lsi {
         Ok(())
     }
 
-    /// The byte in SWIDE leads the next receive.
-    fn unload_swide(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        let byte = self.registers.byte(at::SWIDE);
-        let written = self.write_memory(gate, t.address, &[byte]);
-        self.checked(written)?;
-        t.advance(1);
-        self.processor.held = None;
-        self.registers.set_scntl2(Scntl2::WSR, false);
-        Ok(())
-    }
-
-    fn data_in(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        self.registers.set_scntl2(Scntl2::WSS, false);
-        if self.processor.held == Some(Held::Register) {
-            self.unload_swide(gate, t)?;
-        }
-        self.processor.held = None;
-        self.registers.set_scntl2(Scntl2::WSR, false);
-        let moved = self.move_data(gate, t)?;
-        let left = self.data_left();
-        let wide = self.is_wide();
-        let Some(c) = self.link.connection() else {
-            return Ok(());
-        };
-        c.odd_in ^= moved & 1 == 1;
-        if !wide || !c.odd_in {
-            c.odd_in &= wide;
-            return Ok(());
-        }
-        if left > 0 {
-            // The second byte of the word is the chip's already.
-            if t.remaining == 0 {
-                self.processor.held = Some(Held::Target);
-                self.registers.set_scntl2(Scntl2::WSR, true);
-            }
-            return Ok(());
-        }
-        // The target pads its last word and says so.
-        c.odd_in = false;
-        c.announce_residue();
-        if t.remaining == 0 {
-            self.registers.set_byte(at::SWIDE, 0);
-            self.processor.held = Some(Held::Register);
-            self.registers.set_scntl2(Scntl2::WSR, true);
-        } else {
-            let written = self.write_memory(gate, t.address, &[0]);
-            self.checked(written)?;
-            t.advance(1);
-            self.count(t.phase, 1);
-        }
-        Ok(())
-    }
-
-    fn data_out(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<()> {
-        self.processor.held = None;
-        self.registers.set_scntl2(Scntl2::WSR | Scntl2::WSS, false);
-        let moved = self.move_data(gate, t)?;
-        let wide = self.is_wide();
-        let Some(c) = self.link.connection() else {
-            return Ok(());
-        };
-        c.odd_out ^= moved & 1 == 1;
-        c.odd_out &= wide;
-        if t.remaining > 0 || !c.odd_out {
-            return Ok(());
-        }
-        if !t.chained {
-            // The word went out with padding.
-            c.odd_out = false;
-            return Ok(());
-        }
-        // SODL keeps the byte until its partner comes; to the target it makes no difference.
-        let mut byte = [0];
-        let read = self.read_memory(gate, t.address.wrapping_sub(1), &mut byte);
-        self.checked(read)?;
-        self.registers.set_byte(at::SODL, byte[0]);
-        self.registers.set_scntl2(Scntl2::WSS, true);
-        Ok(())
-    }
-
-    /// Bytes that the connected task still wants to move.
+    /// Bytes that the connected task can move now.
     fn data_left(&mut self) -> u32 {
         let task = self.link.connection().and_then(|c| c.task());
         task.map_or(0, |task| match self.bus.want(task) {
@@ -366,10 +303,17 @@ impl Lsi {
     }
 
     /// Moves what lies together in memory; returns how much.
-    fn move_data(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<u32> {
+    pub(super) fn move_data(&mut self, gate: &Gate, t: &mut Transfer) -> Outcome<u32> {
         let Some(task) = self.link.connection().and_then(|c| c.task()) else {
             return Ok(0);
         };
+        if let Some(byte) = self.link.connection().and_then(|c| c.offered.take()) {
+            let written = self.write_memory(gate, t.address, &[byte]);
+            self.checked(written)?;
+            t.advance(1);
+            self.count(t.phase, 1);
+            return Ok(1);
+        }
         let wanted = self.data_left().min(t.remaining);
         if wanted == 0 {
             return Ok(0);
@@ -382,11 +326,18 @@ impl Lsi {
                 n
             }
             Place::Ram(range) => {
-                let bytes = &mut self.ram[range];
-                u32::try_from(self.bus.transfer_bytes(task, bytes)).unwrap_or(n)
+                let mut bytes = vec![0; range.len()];
+                self.ram.read(range.start, &mut bytes);
+                let moved = self.bus.transfer_bytes(task, &mut bytes);
+                if t.phase == Phase::DataIn {
+                    // These and no others: the driver may be at work beside them.
+                    self.ram
+                        .write(range.start, bytes.get(..moved).unwrap_or(&bytes));
+                }
+                u32::try_from(moved).unwrap_or(n)
             }
             Place::Register(_) => {
-                return self.checked(Err(crate::dma::Fault::Unmapped(t.address)));
+                return self.checked(Err(Fault::Unmapped(t.address)));
             }
         };
         t.advance(moved);

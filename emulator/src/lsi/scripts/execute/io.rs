@@ -6,14 +6,19 @@
 use super::{Outcome, Pending, Step};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
+use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::Line;
-use crate::lsi::registers::{Dcntl, Istat0, SSID_VALID, Scntl0, Scntl2, at};
-use crate::lsi::scripts::instruction::{Io, IoOperation, Signals};
+use crate::lsi::registers::{Dcntl, Istat0, SCID_RRE, SSID_VALID, Scntl0, Scntl1, Scntl2, at};
+use crate::lsi::scripts::instruction::{Instruction, Io, IoOperation, Signals};
 
 impl Lsi {
     pub(super) fn io(&mut self, gate: &Gate, i: Io) -> Outcome {
         let target_role = self.registers.is_target();
         match i.operation {
+            IoOperation::Select if self.link.unanswered => {
+                self.selecting()?;
+                Ok(Step::Blocked(Pending::Fetched(Instruction::Io(i), 0)))
+            }
             IoOperation::Select => self.select(gate, i),
             IoOperation::WaitDisconnect if target_role => Ok(Step::Done),
             IoOperation::WaitDisconnect => self.wait_disconnect(),
@@ -51,24 +56,77 @@ impl Lsi {
         } & self.model.last_id();
         self.registers.write_byte(at::SDID, id);
         let alternate = self.alternate(i);
-        if self.link.unanswered {
-            return self.time_out();
-        }
-        if self.registers.is_target() {
-            self.link.unanswered = true;
-            return Ok(Step::Done);
-        }
         self.release_ack()?;
-        // Arbitration is lost to a nexus that exists already, or to a target that has been waiting longer.
-        if self.link.connected() || self.reselected() {
+        // Arbitration is lost to a nexus that exists already, or to a target that has been waiting longer, unless the
+        // chip has arbitrated immediately.
+        let immediate = self.registers.scntl1().contains(Scntl1::IARB);
+        if self.link.connected() || !immediate && self.reselects() {
             self.registers.set_dword(at::DSP, alternate);
             return Ok(Step::Done);
         }
-        self.link.select(&self.bus, id, i.atn);
+        self.address(id, i.atn);
         if self.link.connected() {
-            self.connected();
+            self.notify(Scsi::CMP);
         }
         Ok(Step::Done)
+    }
+
+    /// The chip has won arbitration and selects or, as a target, reselects.
+    pub(in crate::lsi) fn address(&mut self, id: u8, atn: bool) {
+        self.won_arbitration();
+        if self.registers.is_target() {
+            // No initiator is there to answer.
+            self.link.unanswered = true;
+        } else {
+            self.link.select(&self.bus, id, atn);
+        }
+        if self.link.connected() {
+            self.connected();
+        } else {
+            let time = self.period(self.registers.byte(at::STIME0), false);
+            self.timers.start_selection(time);
+        }
+    }
+
+    /// Arbitration and reselection are part of SCRIPTS, which go on without a word, unless the driver wants one.
+    /// A masked condition leaves no bit in SIST here: firmware polls SIST and takes any bit for an error.
+    fn notify(&mut self, condition: Scsi) {
+        if self.enables().scsi.contains(condition) {
+            self.post_scsi(condition);
+        }
+    }
+
+    /// Lets the next target reselect for an instruction; whether one did.
+    fn reselects(&mut self) -> bool {
+        let reselected = self.reselected();
+        if reselected {
+            self.notify(Scsi::RSL);
+        }
+        reselected
+    }
+
+    /// Nothing that SCRIPTS do is under way.
+    pub(in crate::lsi) fn watch_bus(&mut self) {
+        if !self.link.connected() && !self.link.unanswered && !self.holds_bus() {
+            self.answers_reselection();
+        }
+        self.watch_handshake();
+    }
+
+    /// Section 4.2, SCID: with RRE, and its ID in RESPID, the chip answers reselections without SCRIPTS; whether it
+    /// did.
+    pub(in crate::lsi) fn answers_reselection(&mut self) -> bool {
+        let scid = self.registers.byte(at::SCID);
+        let respid = u16::from_le_bytes([
+            self.registers.byte(at::RESPID),
+            self.registers.byte(at::RESPID + 1),
+        ]);
+        let answers = scid & SCID_RRE != 0 && respid >> (scid & 15) & 1 != 0;
+        let answered = answers && self.reselected();
+        if answered {
+            self.post_scsi(Scsi::RSL);
+        }
+        answered
     }
 
     /// Lets the next target reselect; whether one did.
@@ -79,7 +137,7 @@ impl Lsi {
         let ssid = SSID_VALID | id;
         self.registers.set_byte(at::SSID, ssid);
         if !self.registers.dcntl().contains(Dcntl::COM) {
-            self.registers.set_byte(at::SFBR, ssid);
+            self.set_sfbr(ssid);
         }
         self.connected();
         true
@@ -88,7 +146,7 @@ impl Lsi {
     /// Section 4.2, SCNTL2.SDU: set by the chip at each connection.
     fn connected(&mut self) {
         self.registers.set_scntl2(Scntl2::SDU, true);
-        self.registers.set_byte(at::SSTAT2, 0);
+        self.end_sequence();
     }
 
     pub(super) fn wait_disconnect(&mut self) -> Outcome {
@@ -102,10 +160,11 @@ impl Lsi {
 
     pub(super) fn wait_reselect(&mut self, alternate: u32) -> Outcome {
         if self.link.unanswered {
-            return self.time_out();
+            self.selecting()?;
+            return Ok(Step::Blocked(Pending::Reselect(alternate)));
         }
         self.release_ack()?;
-        if self.link.connected() || self.reselected() {
+        if self.link.connected() || self.reselects() {
             return Ok(Step::Done);
         }
         Ok(self.wait_for_signal(alternate, Pending::Reselect(alternate)))
@@ -114,9 +173,10 @@ impl Lsi {
     /// A reselection ends it at the alternate address.
     pub(super) fn wait_select(&mut self, alternate: u32) -> Outcome {
         if self.link.unanswered {
-            return self.time_out();
+            self.selecting()?;
+            return Ok(Step::Blocked(Pending::Select(alternate)));
         }
-        if !self.link.connected() && self.reselected() {
+        if !self.link.connected() && self.reselects() {
             self.registers.set_dword(at::DSP, alternate);
             return Ok(Step::Done);
         }

@@ -3,13 +3,14 @@
 use super::{Outcome, Pending, Step};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
-use crate::lsi::registers::at;
+use crate::lsi::registers::{Dmode, at};
+use crate::lsi::scripts::fetch::{Bytes, Reach};
 use crate::lsi::scripts::instruction::MemoryMove;
 
 /// Bytes of one step.
 const PIECE: usize = 4096;
 
-/// A memory move in progress.
+/// A memory move in progress. DMODE says when it is used in which space the addresses lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::lsi) struct Copy {
     pub(in crate::lsi) source: u64,
@@ -35,15 +36,25 @@ impl Lsi {
         )
     }
 
+    fn reach(&self, io: Dmode) -> Reach {
+        if self.registers.dmode().contains(io) {
+            Reach::Io
+        } else {
+            Reach::Registers
+        }
+    }
+
     pub(super) fn go_on_copying(&mut self, gate: &Gate, mut copy: Copy) -> Outcome {
         let mut buffer = [0; PIECE];
         let n = copy.remaining.min(buffer.len().try_into().unwrap_or(0));
         let Some(bytes) = buffer.get_mut(..n as usize) else {
             return self.illegal();
         };
-        let read = self.copy_in(gate, copy.source, bytes);
+        let from = self.reach(Dmode::SIOM);
+        let read = self.walk(gate, copy.source, Bytes::In(bytes), from);
         self.checked(read)?;
-        let written = self.copy_out(gate, copy.destination, bytes);
+        let to = self.reach(Dmode::DIOM);
+        let written = self.walk(gate, copy.destination, Bytes::Out(bytes), to);
         self.checked(written)?;
         copy.remaining -= n;
         copy.source = copy.source.wrapping_add(u64::from(n));

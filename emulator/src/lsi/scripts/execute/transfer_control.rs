@@ -20,7 +20,8 @@ impl Lsi {
             }
         } else if c.phase.is_some() {
             if self.link.unanswered {
-                return self.time_out();
+                self.selecting()?;
+                return Ok(Step::Blocked(Pending::Transfer(t)));
             }
             // IF looks at the phase of the last REQ.
             self.link.line(&self.bus, c.phase);

@@ -17,7 +17,7 @@ outrigger_guest_begin:
     // Each vCPU starts here.
 50: mov ebp, {CONTROL}
     test eax, eax
-    jnz outrigger_guest_second
+    jnz outrigger_guest_other
     call outrigger_guest_pci
     call outrigger_guest_pic
     call outrigger_guest_chip
@@ -33,7 +33,7 @@ outrigger_guest_main:
     mov eax, [ebp + {COMPLETED}]
     cmp eax, [ebp + {COUNT}]
     je outrigger_guest_done
-    cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    cmp dword ptr [ebp + {OTHERS}], {OTHERS_SUBMIT}
     je 7f
     call outrigger_guest_submit
     // With nothing under way no interrupt will come: the host holds the driver back, so look again.
@@ -58,19 +58,24 @@ outrigger_guest_failed:
 2:  hlt
     jmp 2b
 
-    // The second vCPU.
-outrigger_guest_second:
+    // The other vCPUs. Those that submit take the lock in turn.
+outrigger_guest_other:
     pause
     cmp dword ptr [ebp + {FATAL}], 0
     jne outrigger_guest_failed
     cmp dword ptr [ebp + {READY}], 0
-    je outrigger_guest_second
-    cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    je outrigger_guest_other
+    cmp dword ptr [ebp + {OTHERS}], {OTHERS_SUBMIT}
     jne 2f
 7:  cmp dword ptr [ebp + {FATAL}], 0
     jne outrigger_guest_failed
+    mov eax, 1
+    xchg eax, [ebp + {SUBMIT_LOCK}]
+    test eax, eax
+    jnz 8f
     call outrigger_guest_submit
-    pause
+    mov dword ptr [ebp + {SUBMIT_LOCK}], 0
+8:  pause
     mov eax, [ebp + {SUBMITTED}]
     cmp eax, [ebp + {COUNT}]
     jne 7b
@@ -107,10 +112,10 @@ outrigger_guest_service:
     movzx eax, byte ptr [esi + {ISTAT0}]
     test al, {INTF}
     jz 7f
-    // A signal that the SCRIPTS have not seen yet must survive this write. Where the other vCPU signals, one may have
+    // A signal that the SCRIPTS have not seen yet must survive this write. Where other vCPUs signal, one may have
     // come since the read: one too many is harmless, one lost is not.
     and al, {SIGP}
-    cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+    cmp dword ptr [ebp + {OTHERS}], {OTHERS_SUBMIT}
     jne 3f
     or al, {SIGP}
 3:  or al, {INTF}
@@ -122,7 +127,7 @@ outrigger_guest_service:
 7:  test al, {SIP} + {DIP}
     jz 2f
     call outrigger_guest_chip_error
-2:  cmp dword ptr [ebp + {SECOND}], {SECOND_SUBMITS}
+2:  cmp dword ptr [ebp + {OTHERS}], {OTHERS_SUBMIT}
     je 3f
     call outrigger_guest_submit
 3:  ret

@@ -5,7 +5,7 @@ use core::arch::global_asm;
 
 use crate::vmm::guest::layout::{
     CODE, CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS,
-    SETUP_TABLE, control, done_slot, fatal, port, request, second, start_slot, task,
+    SETUP_TABLE, control, done_slot, fatal, others, port, request, start_slot, task,
 };
 use crate::vmm::guest::registers::{
     DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0,
@@ -38,8 +38,9 @@ global_asm!(
     SELECTION_FAILED = const control::SELECTION_FAILED,
     COUNT = const control::COUNT,
     SEGMENT_SHIFT = const control::SEGMENT_SHIFT,
-    SECOND = const control::SECOND,
-    SECOND_SUBMITS = const second::SUBMITS,
+    OTHERS = const control::OTHERS,
+    OTHERS_SUBMIT = const others::SUBMIT,
+    SUBMIT_LOCK = const control::SUBMIT_LOCK,
     LIMIT = const control::LIMIT,
     SUBMITTED = const control::SUBMITTED,
     COMPLETED = const control::COMPLETED,

@@ -1,0 +1,175 @@
+//! Selection time-out, and reselections that no instruction waits for.
+
+use std::time::Duration;
+
+use super::asm::{alu, int, int_unless, mov, select_atn, wait_disconnect, wait_reselect};
+use super::disconnect::start_reads;
+use super::{DIP, Rig, SCRIPT, SIP, TABLE};
+use crate::device::{Device, Progress};
+use crate::lsi::scripts::Operator;
+use crate::lsi::{Phase, at};
+
+/// STIME0: 1 ms, with 200 µs for the abort of the selection.
+const TIME: Duration = Duration::from_micros(1200);
+
+fn timed() -> Rig {
+    let mut rig = Rig::new();
+    rig.w8(at::SCNTL3, 3);
+    rig.w8(at::STIME0, 0x04);
+    rig
+}
+
+#[test]
+fn a_selection_that_nobody_answers_takes_its_time() {
+    let mut rig = timed();
+    rig.script(&[
+        select_atn(5, 0),
+        alu(Operator::Move, at::SCRATCHA, 0x5a),
+        int_unless(Phase::MessageOut, 1),
+        int(2),
+    ]);
+    // SCRIPTS run on to the first instruction that needs the target; SEL and ATN are on the bus.
+    assert_eq!(rig.r8(at::SCRATCHA), 0x5a);
+    assert_eq!(rig.r8(at::SBCL), 0x18);
+    assert_eq!(rig.lsi.deadline(), Some(rig.now + TIME));
+    rig.pass(TIME - Duration::from_micros(1));
+    assert_eq!(rig.r8(at::ISTAT0), 0);
+    rig.pass(Duration::from_micros(1));
+    assert_eq!(rig.r8(at::SBCL), 0);
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x0400));
+    // Linux looks for the instruction that waited.
+    assert_eq!(rig.r32(at::DSP), SCRIPT + 3 * 8);
+    assert_eq!(rig.lsi.deadline(), None);
+}
+
+#[test]
+fn every_instruction_that_needs_the_target_waits_for_the_time_out() {
+    for waiting in [
+        mov(Phase::MessageOut, 1, TABLE),
+        select_atn(0, SCRIPT),
+        wait_reselect(SCRIPT),
+        wait_disconnect(),
+        [0x868a_0000, SCRIPT], // JUMP IF MSG_OUT
+        int_unless(Phase::MessageOut, 1),
+    ] {
+        let mut rig = timed();
+        rig.script(&[select_atn(5, 0), waiting, int(1)]);
+        assert_eq!(rig.r8(at::ISTAT0), 0, "{waiting:x?}");
+        rig.pass(TIME);
+        assert_eq!(rig.interrupts(), (SIP, 0, 0x0400), "{waiting:x?}");
+        assert_eq!(rig.r32(at::DSP), SCRIPT + 16, "{waiting:x?}");
+    }
+}
+
+#[test]
+fn a_script_that_never_looks_is_stopped_when_the_time_is_out() {
+    let mut rig = timed();
+    rig.poke32(SCRIPT, &[0x4005_0000, 0, 0x8008_0000, SCRIPT + 8]);
+    rig.w32(at::DSP, SCRIPT);
+    for _ in 0..3 {
+        assert_eq!(rig.run_once(), Progress::More);
+    }
+    rig.now += TIME;
+    let _ = rig.run_once();
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x0400));
+}
+
+#[test]
+fn resets_give_the_selection_up() {
+    for (register, value) in [(at::SCNTL1, 0x08), (at::ISTAT0, 0x40)] {
+        let mut rig = timed();
+        rig.script(&[select_atn(5, 0), mov(Phase::MessageOut, 1, TABLE)]);
+        rig.w8(register, value);
+        rig.w8(register, 0);
+        let _ = rig.interrupts();
+        rig.pass(TIME);
+        assert_eq!(rig.interrupts(), (0, 0, 0));
+        assert_eq!(rig.r8(at::SBCL), 0);
+    }
+}
+
+#[test]
+fn the_end_of_a_selection_interrupts_only_if_enabled() {
+    let mut rig = Rig::new();
+    rig.script(&[select_atn(0, 0), int(1)]);
+    rig.assert_int(1);
+    let mut rig = Rig::new();
+    rig.w8(at::SIEN0, 0x40);
+    rig.script(&[select_atn(0, 0), int(1)]);
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x40));
+    assert_eq!(rig.r32(at::DSP), SCRIPT + 8);
+}
+
+/// A chip that answers reselections by itself, with a read disconnected.
+fn answering() -> (Rig, crate::block::DelayHandle) {
+    let (mut rig, handle) = Rig::delayed();
+    rig.w8(at::SCID, 0x47);
+    rig.w8(at::RESPID, 0x80);
+    start_reads(&mut rig, &[0x21]);
+    (rig, handle)
+}
+
+#[test]
+fn a_reselection_that_no_script_waits_for_is_posted() {
+    let (mut rig, handle) = answering();
+    handle.release(1);
+    rig.run();
+    // Masked: CON shows it, and SIST0.
+    assert_eq!(rig.r8(at::ISTAT0), 0x08);
+    assert_eq!(rig.r8(at::SCNTL1) & 0x10, 0x10);
+    assert_eq!(rig.r8(at::SSID), 0x80);
+    assert_eq!(rig.r8(at::SBCL), 0xa7);
+    assert_eq!(rig.interrupts(), (0, 0, 0x10));
+    // A SELECT has lost; WAIT RESELECT finds it done.
+    rig.script(&[
+        select_atn(0, SCRIPT + 16),
+        int(1),
+        wait_reselect(SCRIPT),
+        int_unless(Phase::MessageIn, 2),
+        int(3),
+    ]);
+    rig.assert_int(3);
+}
+
+#[test]
+fn an_enabled_reselection_stops_scripts() {
+    let (mut rig, handle) = answering();
+    rig.w8(at::SIEN0, 0x10);
+    rig.script(&[wait_reselect(SCRIPT), int(1)]);
+    handle.release(1);
+    rig.run();
+    assert!(rig.lsi.interrupt());
+    assert_eq!(rig.interrupts(), (SIP, 0, 0x10));
+    assert_eq!(rig.r32(at::DSP), SCRIPT + 8);
+}
+
+#[test]
+fn without_rre_and_its_id_nothing_answers() {
+    for (scid, respid) in [(0x07, 0x80), (0x47, 0x40)] {
+        let (mut rig, handle) = answering();
+        rig.w8(at::SCID, scid);
+        rig.w8(at::RESPID, respid);
+        handle.release(1);
+        rig.run();
+        assert_eq!(rig.r8(at::ISTAT0), 0);
+        assert_eq!(rig.interrupts(), (0, 0, 0));
+        // An instruction that waits does.
+        rig.script(&[wait_reselect(SCRIPT), int(1)]);
+        assert_eq!(rig.interrupts(), (DIP, 4, 0));
+    }
+}
+
+#[test]
+fn with_hthba_hth_runs_while_nobody_serves_the_bus() {
+    for (stime1, sist) in [(0x00, 0), (0x40, 0x0100)] {
+        let mut rig = timed();
+        rig.w8(at::STIME0, 0x40);
+        rig.w8(at::STIME1, stime1);
+        rig.script(&[select_atn(0, 0), int(1)]);
+        rig.assert_int(1);
+        rig.pass(Duration::from_micros(999));
+        assert_eq!(rig.interrupts(), (0, 0, 0));
+        rig.pass(Duration::from_micros(1));
+        assert_eq!(rig.interrupts(), (0, 0, sist));
+    }
+}
