@@ -243,7 +243,7 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
                     "exits/IO",
                     "CSW/IO",
                     "device µs/IO",
-                    "of it spun",
+                    "spun µs/IO",
                 ],
                 4,
             )
