@@ -11,9 +11,9 @@ use outrigger_proxy::vmm::VcpuKind;
 
 use crate::front::{Attached, Front, Pinning, Source};
 use crate::image::Image;
+use crate::narrator::Narrator;
 use crate::report::Report;
 use measure::Samples;
-use present::Narrator;
 
 /// What the user chose.
 #[derive(Clone, Debug)]

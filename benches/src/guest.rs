@@ -4,7 +4,6 @@ mod counts;
 mod disk;
 mod fio;
 mod jobs;
-mod narrator;
 mod present;
 
 use std::path::PathBuf;
@@ -15,11 +14,11 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::bench::system_calls::Counter;
 use crate::context_switches::Snapshot;
+use crate::narrator::Narrator;
 use crate::report::Report;
 use counts::Counts;
 use disk::Disk;
 use jobs::{COUNTED, JOBS, Job};
-use narrator::Narrator;
 use present::Samples;
 
 /// What the user chose.
@@ -88,7 +87,11 @@ pub fn run(options: &Options) -> Result<bool> {
     for round in 0..options.rounds {
         for side in Side::ALL {
             let what = format!("round {} of {}: {}", round + 1, options.rounds, side.name());
-            let progress = narrator.progress(&what, jobs.len());
+            let progress = narrator.progress(
+                &what,
+                jobs.len() as u64,
+                "{msg} [{wide_bar}] {pos}/{len} jobs {elapsed}",
+            );
             run.round(side, round, &jobs, &mut samples, || progress.inc(1))
                 .with_context(|| format!("{} in round {}", side.name(), round + 1))?;
             progress.finish_and_clear();

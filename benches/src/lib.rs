@@ -8,6 +8,7 @@ pub mod demo;
 mod front;
 pub mod guest;
 pub mod image;
+mod narrator;
 pub mod plot;
 mod reads;
 pub mod report;

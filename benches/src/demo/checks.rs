@@ -7,10 +7,10 @@ use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{OtherVcpus, Ram, Request, Workload};
 use sha2::{Digest as _, Sha256};
 
-use super::present::Narrator;
 use super::{DISK, SCRATCH};
 use crate::front::Attached;
 use crate::image::{Image, fill};
+use crate::narrator::Narrator;
 use crate::report::Report;
 
 /// Bytes per request of the sequential read.
@@ -44,7 +44,11 @@ pub(super) fn whole_disk(
     report: &mut Report,
 ) -> Result<()> {
     let requests = sequential(image.bytes)?;
-    let progress = narrator.progress(&format!("{}: reading the disk", guest.front), image.bytes);
+    let progress = narrator.progress(
+        &format!("{}: reading the disk", guest.front),
+        image.bytes,
+        "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+    );
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK as usize];
     let mut failed = None;

@@ -1,36 +1,18 @@
 //! What people see: one line per step, a progress bar at a terminal, the table, the plot.
 
-use std::io::IsTerminal as _;
-
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use outrigger_proxy::vmm::VcpuKind;
 
 use super::Options;
 use super::measure::Samples;
 use crate::front::{Attached, Front};
 use crate::image::Image;
+use crate::narrator::Narrator;
 use crate::plot::{Series, latency_by_percentile};
 use crate::report::Report;
 
-/// Tells people what happens, or keeps silent where a machine listens.
-#[derive(Debug)]
-pub(super) struct Narrator {
-    silent: bool,
-}
-
 impl Narrator {
-    pub(super) const fn new(silent: bool) -> Self {
-        Self { silent }
-    }
-
-    pub(super) fn say(&self, text: &str) {
-        if !self.silent {
-            println!("{text}");
-        }
-    }
-
     pub(super) fn disk(&self, image: &Image) {
         let sha256: String = image
             .sha256
@@ -71,21 +53,6 @@ impl Narrator {
             if held { "ok    " } else { "FAILED" }
         ));
         report.check(name, held);
-    }
-
-    /// A progress bar over `bytes`; at anything but a terminal, one plain line.
-    pub(super) fn progress(&self, what: &str, bytes: u64) -> ProgressBar {
-        if self.silent || !std::io::stderr().is_terminal() {
-            self.say(what);
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(bytes).with_message(what.to_owned());
-        if let Ok(style) = ProgressStyle::with_template(
-            "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        ) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::counts::Counts;
 use super::fio::Sample;
 use super::jobs::{COUNTED, Job, Pattern};
-use super::narrator::Narrator;
 use super::{Options, Side};
+use crate::narrator::Narrator;
 use crate::plot;
 use crate::report::{Measure, Report};
 

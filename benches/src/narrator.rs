@@ -6,31 +6,29 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Tells people what happens, or keeps silent where a machine listens.
 #[derive(Debug)]
-pub(super) struct Narrator {
+pub(crate) struct Narrator {
     silent: bool,
 }
 
 impl Narrator {
-    pub(super) const fn new(silent: bool) -> Self {
+    pub(crate) const fn new(silent: bool) -> Self {
         Self { silent }
     }
 
-    pub(super) fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         if !self.silent {
             println!("{text}");
         }
     }
 
-    /// A progress bar over the jobs of a round; at anything but a terminal, one plain line.
-    pub(super) fn progress(&self, what: &str, jobs: usize) -> ProgressBar {
+    /// A progress bar to `end`, with this template of indicatif's; at anything but a terminal, one plain line.
+    pub(crate) fn progress(&self, what: &str, end: u64, template: &str) -> ProgressBar {
         if self.silent || !std::io::stderr().is_terminal() {
             self.say(what);
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(jobs as u64).with_message(what.to_owned());
-        if let Ok(style) =
-            ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} jobs {elapsed}")
-        {
+        let bar = ProgressBar::new(end).with_message(what.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.tick();
