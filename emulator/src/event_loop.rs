@@ -37,6 +37,9 @@ const FIRST_DEVICE_TOKEN: usize = 1;
 /// what a client notices.
 const LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
+/// The same while an interrupt waits for the guest's end of the one before, which comes by eventfd: the guest waits as long.
+const UNMASK_LOOK_INTERVAL: Duration = Duration::from_micros(20);
+
 /// How often an idle worker looks at its rings before it looks at the clock: a look at a ring that is in the cache
 /// costs a few nanoseconds, the clock and the device tens.
 const LOOKS_PER_TURN: u32 = 16;
@@ -251,7 +254,12 @@ impl Worker {
                     return Ok(Some(since));
                 }
             }
-            if now - last_look >= LOOK_INTERVAL {
+            let interval = if self.export.awaits_unmask(&self.function) {
+                UNMASK_LOOK_INTERVAL
+            } else {
+                LOOK_INTERVAL
+            };
+            if now - last_look >= interval {
                 self.activity.looks += 1;
                 self.look(events, Some(Duration::ZERO))?;
                 self.publish();

@@ -169,6 +169,13 @@ impl Export {
         }
     }
 
+    /// Whether the guest's end of an interrupt, which comes by eventfd, holds back the next one.
+    pub fn awaits_unmask(&mut self, function: &Function) -> bool {
+        let level = function.interrupt();
+        let session = self.session.as_mut();
+        session.is_some_and(|session| session.intx().awaits_unmask(level))
+    }
+
     /// When [`Export::settle`] must be called although nothing happens.
     pub fn deadline(&mut self) -> Option<Instant> {
         self.session.as_mut()?.intx().deadline()

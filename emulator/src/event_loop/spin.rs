@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-/// What a sleep costs in all, in wake-ups: the worker's own, and about as much for the vCPU that has to ring.
-const WAKES: u32 = 2;
+/// What a sleep costs in all, in wake-ups: the worker's own, about as much for the vCPU that has to ring, and the guest waits
+/// for both.
+const WAKES: u32 = 4;
 
 /// Gaps are told apart by eighths of what a sleep costs, in steps that widen. What is longer is not worth polling for.
 const EIGHTHS: [u32; 6] = [1, 2, 3, 4, 5, 6];
@@ -94,7 +95,7 @@ mod tests {
 
     const WAKE: Duration = Duration::from_micros(20);
     /// An eighth of what a sleep costs.
-    const UNIT: Duration = Duration::from_micros(5);
+    const UNIT: Duration = Duration::from_micros(10);
 
     fn taught(gaps: &[Duration]) -> Spin {
         let mut spin = Spin::new(WAKE);
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn polls_as_long_as_the_usual_gap() {
         assert_eq!(Spin::new(WAKE).budget(), UNIT * 8);
-        for (gap, budget) in [(0, 1), (5, 1), (6, 2), (14, 3), (20, 4), (30, 6)] {
+        for (gap, budget) in [(0, 1), (10, 1), (11, 2), (28, 3), (40, 4), (60, 6)] {
             let spin = taught(&[Duration::from_micros(gap)]);
             assert_eq!(spin.budget(), UNIT * budget, "{gap}");
         }

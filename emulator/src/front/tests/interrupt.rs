@@ -149,6 +149,32 @@ fn the_client_can_mask() {
     assert_eq!(count(&trigger), 0);
 }
 
+/// A worker that polls must look for the end of an interrupt only while it holds back the next one.
+#[test]
+fn an_interrupt_awaits_the_unmask_eventfd_alone() {
+    fn awaits(server: &mut Server) -> bool {
+        server.worker.export.awaits_unmask(&server.worker.function)
+    }
+    let mut server = Server::new();
+    let (mut client, _trigger) = wired(&mut server);
+    client.write(&mut server, 1, LINE, &[1]);
+    assert!(!awaits(&mut server), "no eventfd to look at");
+    client.write(&mut server, 1, LINE, &[0]);
+    client.ask(&mut server, &set(UNMASK, 1, &[]), &[]);
+    let unmask = eventfd();
+    client.ask(&mut server, &set(UNMASK_FD, 1, &[]), &[unmask.as_fd()]);
+    assert!(!awaits(&mut server), "the line is down");
+    client.write(&mut server, 1, LINE, &[1]);
+    assert!(awaits(&mut server));
+    client.write(&mut server, 1, LINE, &[0]);
+    assert!(!awaits(&mut server), "nothing to interrupt for");
+    rustix::io::write(&unmask, &1_u64.to_ne_bytes()).unwrap();
+    server.turn();
+    client.ask(&mut server, &set(MASK, 1, &[]), &[]);
+    client.write(&mut server, 1, LINE, &[1]);
+    assert!(!awaits(&mut server), "the client does not want it");
+}
+
 /// QEMU's way from its own handler to KVM's: mask, another trigger, an unmask eventfd, unmask.
 #[test]
 fn a_new_trigger_hears_of_a_line_that_is_up() {

@@ -206,6 +206,11 @@ impl Intx {
         }
     }
 
+    /// Whether a line that is up waits for the client's unmask eventfd: until that is looked at, the guest waits too.
+    pub(in crate::front) fn awaits_unmask(&self, level: bool) -> bool {
+        level && self.automasked && !self.masked && self.unmask.is_some()
+    }
+
     /// When [`Intx::settle`] must be called although nothing happens.
     pub(in crate::front) fn deadline(&self) -> Option<Instant> {
         match self.hold {
