@@ -82,8 +82,10 @@ impl SoftwareVcpu {
     /// Sets the chip up, submits, completes. `None`: stopped.
     fn first(&self, board: &mut Board, stop: &Stop) -> Result<Option<u32>, VmmError> {
         let mut driver = Driver::new(&self.ram, &self.scripts, board)?;
-        // What a run before this one left behind.
-        let _ = self.trigger.read();
+        // What a run before this one left behind. The device waits for the end of an interrupt that is not taken, too.
+        if self.trigger.read().is_ok() {
+            let _ = self.resample.write(1);
+        }
         if !driver.find_device()? {
             self.ram.store(CONTROL + control::FATAL, fatal::NO_DEVICE)?;
             return Ok(Some(port::REPORT_FAILED));

@@ -143,6 +143,20 @@ fn an_interrupt_that_the_last_run_left_does_not_stop_the_next() {
 }
 
 #[test]
+fn an_interrupt_that_comes_as_the_run_begins_does_not_stop_it() {
+    for kind in kinds() {
+        let ram = Ram::new(RAM).unwrap();
+        let chip = FakeChip::new(&ram);
+        let (device, thread) = chip.attach(1);
+        let mut machine = Machine::new(config(kind, LONG), ram, device);
+        chip.interrupt_as_a_run_begins();
+        let report = machine.run(&Workload::new(vec![request(0)], 1)).unwrap();
+        assert!(report.is_good(), "{kind}: {report:?}");
+        chip.finish(thread);
+    }
+}
+
+#[test]
 fn the_second_vcpu_submits_and_the_first_completes() {
     for kind in kinds() {
         let workload = Workload::new(vec![request(0); 200], 5).with_others(OtherVcpus::Submit(1));

@@ -38,6 +38,8 @@ struct State {
     log: Vec<String>,
     /// The machine was told of the interrupt and has not said that it took it.
     told: bool,
+    /// Ends of interrupts to come that belong to earlier ones.
+    ends_before: u64,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl FakeChip {
                 done: DONE_QUEUE,
                 log: Vec::new(),
                 told: false,
+                ends_before: 0,
             }),
             trigger: interrupt.trigger().try_clone().unwrap(),
             resample: interrupt.resample().try_clone().unwrap(),
@@ -114,10 +117,14 @@ impl FakeChip {
         }
         while self.over.read().is_err() {
             let _ = epoll.wait(-1, &mut [EpollEvent::default()]);
-            if self.resample.read().is_ok() {
+            if let Ok(ends) = self.resample.read() {
                 let mut state = self.state.lock().unwrap();
-                state.told = false;
-                self.settle(&mut state);
+                let heard = ends > state.ends_before;
+                state.ends_before = state.ends_before.saturating_sub(ends);
+                if heard {
+                    state.told = false;
+                    self.settle(&mut state);
+                }
             }
         }
     }
@@ -134,6 +141,13 @@ impl FakeChip {
     /// As after an interrupt that the machine was told of when its run was over.
     pub(super) fn forget_an_interrupt(&self) {
         self.state.lock().unwrap().told = true;
+    }
+
+    /// As if the machine was told of an interrupt just after it said, as a run begins, that it has none.
+    pub(super) fn interrupt_as_a_run_begins(&self) {
+        let mut state = self.state.lock().unwrap();
+        (state.told, state.ends_before) = (true, 1);
+        self.trigger.write(1).unwrap();
     }
 
     /// As after power-on, but for config space and what the machine was told.
