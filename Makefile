@@ -2,7 +2,8 @@
 #   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
 #   make bench              what each part costs, beside its peers (release, ten minutes at most)
 #   make guest [QEMU=path] [KERNEL=path] [DISK=path]
-#                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own
+#                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own;
+#                           then the tests of Linux once more, five times as long
 #   make test               every test: units, loom models, end to end with real processes and KVM
 #   make check              format, lints and docs, warnings as errors
 
@@ -25,6 +26,7 @@ guest: export KERNEL := $(KERNEL)
 guest:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
 	target/release/outrigger-guest $(if $(DISK),--disk "$(DISK)")
+	OUTRIGGER_ROUNDS=5 $(CARGO) test --release --locked -p outrigger-tests --test linux_disk --test linux_topology
 
 test: test-tools test-units test-loom
 

@@ -10,7 +10,7 @@ fn transport(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("transport");
     for series in Series::ALL {
-        group.throughput(Throughput::Elements(series.messages()));
+        group.throughput(Throughput::Elements(1));
         group.bench_function(series.name(), |bencher| {
             bencher.iter_custom(|count| bound.repeat(series, count).expect("both ends work"));
         });

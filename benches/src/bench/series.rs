@@ -19,7 +19,7 @@ pub enum Series {
     Line,
     /// A read through the mailbox.
     Read,
-    /// Posted writes, so many per call.
+    /// Posted writes, one each time, so many per call.
     Posted(usize),
 }
 
@@ -42,15 +42,6 @@ impl Series {
             Self::Posted(1) => "posted write",
             Self::Posted(4) => "posted write, batch 4",
             Self::Posted(_) => "posted write, batch 16",
-        }
-    }
-
-    /// Messages in each repetition.
-    #[must_use]
-    pub const fn messages(self) -> u64 {
-        match self {
-            Self::Line | Self::Read => 1,
-            Self::Posted(batch) => batch as u64,
         }
     }
 }

@@ -46,6 +46,17 @@ const RAM: &str = "512M";
 /// A guest that is silent for this long is stuck.
 const SILENCE: Duration = Duration::from_secs(120);
 
+/// How often scripts repeat what may be repeated.
+fn rounds() -> Result<u16> {
+    let Ok(text) = std::env::var("OUTRIGGER_ROUNDS") else {
+        return Ok(1);
+    };
+    match text.parse() {
+        Ok(rounds @ 1..=1000) => Ok(rounds),
+        _ => bail!("OUTRIGGER_ROUNDS={text}: give a number from 1 to 1000"),
+    }
+}
+
 impl Machine {
     /// A machine without a disk, on QEMU's translator: it works everywhere.
     #[must_use]
@@ -102,12 +113,14 @@ impl Machine {
         self
     }
 
-    /// Boots Linux, which runs `script` and then switches the machine off.
+    /// Boots Linux, which runs `script` and then switches the machine off. In the script, `$rounds` says how often what may be
+    /// repeated is done: once, or as the environment's `OUTRIGGER_ROUNDS` has it.
     ///
     /// # Errors
-    /// If QEMU cannot be started.
+    /// If QEMU cannot be started, or `OUTRIGGER_ROUNDS` is no number from 1 to 1000.
     pub fn run_script(&self, kit: &Kit, script: &str) -> Result<Running> {
         let mut file = NamedTempFile::new()?;
+        writeln!(file, "rounds={}", rounds()?)?;
         file.write_all(script.as_bytes())?;
         let machine = self
             .clone()

@@ -27,8 +27,8 @@ check e2fsck e2fsck -fn $disk
 io() {
     fio --filename=$disk --ioengine=libaio --direct=1 --bs=4k "$@"
 }
-check verify-32 io --name=verify --rw=randwrite --iodepth=32 --size=24M --verify=crc32c
-check verify-64 io --name=verify --rw=randwrite --iodepth=64 --size=24M --verify=crc32c --bsrange=512-64k --offset=24M
+check verify-32 io --name=verify --rw=randwrite --iodepth=32 --size=24M --verify=crc32c --loops=$rounds
+check verify-64 io --name=verify --rw=randwrite --iodepth=64 --size=24M --verify=crc32c --bsrange=512-64k --offset=24M --loops=$rounds
 check no-complaint-under-load test -z "$(complaints)"
 complaints
 
@@ -49,8 +49,13 @@ reset_between_loads() {
 }
 check device-reset reset_between_loads --device
 check target-reset reset_between_loads --no-escalate --target
-check bus-reset reset_under_load --no-escalate --bus
-check host-reset reset_under_load --no-escalate --host
+again_and_again() {
+    for round in $(seq "$rounds"); do
+        reset_under_load "$@" || return
+    done
+}
+check bus-reset again_and_again --no-escalate --bus
+check host-reset again_and_again --no-escalate --host
 # Linux tells of each reset; none of it may have cost a request or the disk.
 faults() { dmesg | grep -iE 'I/O error|offline|timed out|abort|BUG:|Oops:|RIP:|lockup|blocked for'; }
 check no-fault-at-resets test -z "$(faults)"

@@ -15,7 +15,7 @@ for path in /sys/block/sd*; do
 done
 for name in $names; do
     fio --name="$name" --filename="/dev/$name" --ioengine=libaio --direct=1 --bs=4k --rw=randwrite --iodepth=16 \
-        --size=8M --verify=crc32c >"/tmp/$name.out" 2>&1 &
+        --size=8M --verify=crc32c --loops=$rounds >"/tmp/$name.out" 2>&1 &
     eval "pid_$name=\$!"
 done
 for name in $names; do
