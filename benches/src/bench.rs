@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 
 use crate::plot;
 use crate::report::Report;
@@ -40,14 +40,24 @@ pub enum Part {
     Disk,
 }
 
-/// What the user chose.
-#[derive(Clone, Debug)]
+/// Measures the transport, the device, a guest's accesses and its disk, beside their peers; prints tables with aims and
+/// verdicts and writes bench.json. Figures mean something on an idle machine only.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "outrigger-bench",
+    after_help = "Examples:\n  outrigger-bench\n  outrigger-bench --part transport --rounds 9"
+)]
 pub struct Options {
-    /// Which parts; none: all.
-    pub parts: Vec<Part>,
-    /// Rounds: at least 1.
-    pub rounds: usize,
-    /// Where the report and the plots go.
+    /// Only this part; may be given several times.
+    #[arg(long, value_enum)]
+    pub part: Vec<Part>,
+
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+    pub rounds: u8,
+
+    /// Where bench.json and the plots go.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/reports")]
     pub reports: PathBuf,
 }
 
@@ -64,7 +74,8 @@ pub fn run(options: &Options) -> Result<()> {
     head(cpus, &report);
     println!("a wake costs {wake:?}; {} rounds, medians", options.rounds);
 
-    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
+    let rounds = usize::from(options.rounds);
+    let wanted = |part| options.part.is_empty() || options.part.contains(&part);
     let mut lines = Vec::new();
     let mut verdicts = Vec::new();
     let mut tables = Vec::new();
@@ -76,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let say = |text: &str| println!("measuring: {text} ({} s)", begin.elapsed().as_secs());
     if wanted(Part::Transport) {
-        let found = transport::measure(cpus, options.rounds, &mut lines, say)?;
+        let found = transport::measure(cpus, rounds, &mut lines, say)?;
         tables.extend(present::transport(&found, &mut report));
         verdicts.extend(verdict::of_transport(&found));
     }
@@ -85,14 +96,14 @@ pub fn run(options: &Options) -> Result<()> {
         tables.extend(present::device(&found, &mut report));
     }
     if wanted(Part::Path) {
-        let found = path::measure(cpus, options.rounds, say)?;
+        let found = path::measure(cpus, rounds, say)?;
         if let Some(found) = &found {
             tables.extend(present::path(found, &mut report));
         }
         verdicts.extend(verdict::of_path(found.as_deref()));
     }
     if wanted(Part::Disk) {
-        let found = disk::measure(options.rounds, say)?;
+        let found = disk::measure(rounds, say)?;
         tables.extend(present::disk(&found, &mut report));
         for missing in &found.missing {
             println!("not measured: {missing}");

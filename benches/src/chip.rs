@@ -32,6 +32,21 @@ pub const INSTRUCTIONS: u32 = 1024;
 /// Bytes of a read.
 pub const READ_BYTES: u32 = 4096;
 
+/// A 53C895A with this bus, which reaches all of `ram`.
+pub(crate) fn controller(bus: Bus, ram: &Ram) -> Result<Function> {
+    let mut function = Function::new(Box::new(Lsi::new(Model::Lsi53c895a, bus)));
+    let memory = ram.file().context("guest RAM without a file")?;
+    function.map(Mapping {
+        address: 0,
+        size: ram.bytes(),
+        fd: memory.try_clone()?.into(),
+        offset: 0,
+        readable: true,
+        writable: true,
+    })?;
+    Ok(function)
+}
+
 /// A 53C895A with one disk in memory, and the RAM that it reaches.
 #[derive(Debug)]
 pub struct Chip {
@@ -51,17 +66,8 @@ impl Chip {
             DiskOptions::default(),
         )?;
         bus.attach(0, 0, disk.into())?;
-        let mut function = Function::new(Box::new(Lsi::new(Model::Lsi53c895a, bus)));
         let ram = Ram::new(RAM_BYTES)?;
-        let memory = ram.file().context("RAM without a file")?;
-        function.map(Mapping {
-            address: 0,
-            size: ram.bytes(),
-            fd: memory.try_clone()?.into(),
-            offset: 0,
-            readable: true,
-            writable: true,
-        })?;
+        let mut function = controller(bus, &ram)?;
         // COMMAND: memory space, bus master.
         let command = Access {
             region: CONFIG_REGION,

@@ -7,6 +7,7 @@ mod present;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use clap::Parser;
 use outrigger_proxy::vmm::VcpuKind;
 
 use crate::front::{Attached, Front, Pinning, Source};
@@ -15,14 +16,24 @@ use crate::narrator::Narrator;
 use crate::report::Report;
 use measure::Samples;
 
-/// What the user chose.
-#[derive(Clone, Debug)]
+/// A guest reads and writes a disk whose controller is emulated in a sandboxed process of its own: over the
+/// shared-memory ring, over the vfio-user socket and, to compare, in the VMM's own process.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "outrigger-demo",
+    after_help = "Examples:\n  outrigger-demo\n  outrigger-demo --disk image.raw\n  outrigger-demo --json > demo.json"
+)]
 pub struct Options {
-    /// The user's own image; `None`: make one.
+    /// Read this raw disk image (opened read-only) instead of one made for the occasion.
+    #[arg(long, value_name = "PATH")]
     pub disk: Option<PathBuf>,
-    /// Where the report and the plot go.
+
+    /// Where demo.json and demo.svg go.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/reports")]
     pub reports: PathBuf,
-    /// Print JSON instead of text.
+
+    /// Print the report as JSON and nothing else on standard output.
+    #[arg(long)]
     pub json: bool,
 }
 

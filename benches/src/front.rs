@@ -7,10 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use outrigger_emulator::dma::Mapping;
-use outrigger_emulator::lsi::{Lsi, Model};
-use outrigger_emulator::pci::Function;
+use anyhow::{Result, bail};
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_emulator::statistics::Page;
 use outrigger_proxy::port::Port;
@@ -23,7 +20,8 @@ use outrigger_proxy::{
 use outrigger_tests::in_process::InProcess;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::{context_switches, cpu_time};
+use crate::chip;
+use crate::spent::{Snapshot, Spent};
 pub(crate) use source::Source;
 
 const RAM_BYTES: u64 = 64 << 20;
@@ -81,24 +79,12 @@ pub(crate) enum Device {
     Local(InProcess),
 }
 
-/// What the device's process has spent so far, or this one's thread that serves the device beside the vCPUs.
+/// What the device's process spent on a run, or this one's thread that serves the device beside the vCPUs.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) context_switches: u64,
-    /// Nanoseconds on a CPU.
-    pub(crate) nanoseconds: u64,
+pub(crate) struct Cost {
+    pub(crate) spent: Spent,
     /// The time that the device's process polled its rings with nothing to do, as of its worker's last sleep.
     pub(crate) spin_nanoseconds: u64,
-}
-
-impl Counts {
-    pub(crate) const fn since(self, earlier: Self) -> Self {
-        Self {
-            context_switches: self.context_switches.wrapping_sub(earlier.context_switches),
-            nanoseconds: self.nanoseconds.wrapping_sub(earlier.nanoseconds),
-            spin_nanoseconds: self.spin_nanoseconds.wrapping_sub(earlier.spin_nanoseconds),
-        }
-    }
 }
 
 impl Attached {
@@ -149,29 +135,28 @@ impl Attached {
         }
     }
 
-    /// What the device has spent so far.
-    fn counts(&self) -> Counts {
+    /// What the device has spent so far, and how long it has polled.
+    fn so_far(&self) -> (Snapshot, u64) {
         match &self.device {
-            Device::Remote(_, emulator, _, page) => Counts {
-                context_switches: context_switches::of_process(emulator.id()),
-                nanoseconds: cpu_time::of_process(emulator.id()),
-                spin_nanoseconds: page.read().get("spin_nanoseconds"),
-            },
-            Device::Local(device) => Counts {
-                context_switches: context_switches::of_thread(device.thread_id()),
-                nanoseconds: cpu_time::of_thread(device.thread_id()),
-                spin_nanoseconds: 0,
-            },
+            Device::Remote(_, emulator, _, page) => (
+                Snapshot::of_process(emulator.id()),
+                page.read().get("spin_nanoseconds"),
+            ),
+            Device::Local(device) => (Snapshot::of_thread(device.thread_id()), 0),
         }
     }
 
     /// Runs a workload all of whose requests must succeed; the run, and what the device spent on it.
-    pub(crate) fn run(&mut self, workload: &Workload) -> Result<(Run, Counts)> {
-        let before = self.counts();
+    pub(crate) fn run(&mut self, workload: &Workload) -> Result<(Run, Cost)> {
+        let (before, spun_before) = self.so_far();
         let run = self.machine.run(workload)?;
-        let spent = self.counts().since(before);
+        let (after, spun) = self.so_far();
         self.expect_good(&run)?;
-        Ok((run, spent))
+        let cost = Cost {
+            spent: after.since(&before),
+            spin_nanoseconds: spun.saturating_sub(spun_before),
+        };
+        Ok((run, cost))
     }
 
     /// An error if the run did not end well: the demo's requests are all ones that must succeed.
@@ -303,16 +288,7 @@ fn local(disks: &[Source], ram: &Ram) -> Result<(Device, Vec<VcpuPort>)> {
             Disk::new(disk.open()?, DiskOptions::default())?.into(),
         )?;
     }
-    let mut function = Function::new(Box::new(Lsi::new(Model::Lsi53c895a, bus)));
-    let memory = ram.file().context("guest RAM without a file")?;
-    function.map(Mapping {
-        address: 0,
-        size: ram.bytes(),
-        fd: memory.try_clone()?.into(),
-        offset: 0,
-        readable: true,
-        writable: true,
-    })?;
+    let function = chip::controller(bus, ram)?;
     let sizes = [0, 1, 2, 3, 4, 5, 6].map(|region| function.region(region).size);
     let device = InProcess::start(function)?;
     let ports = (0..VCPUS)

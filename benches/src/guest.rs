@@ -9,30 +9,49 @@ mod present;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use clap::Parser;
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine, Running};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::bench::system_calls::Counter;
-use crate::context_switches::Snapshot;
 use crate::narrator::Narrator;
 use crate::report::Report;
+use crate::spent::Snapshot;
 use counts::Counts;
 use disk::Disk;
 use jobs::{COUNTED, JOBS, Job};
 use present::Samples;
 
-/// What the user chose.
-#[derive(Clone, Debug)]
+/// Boots Linux on an unmodified QEMU and runs fio in it: on a disk whose controller is a sandboxed process behind
+/// vfio-user-pci, and on QEMU's own lsi53c895a, in turn. Fetches QEMU, kernel and tools into target/guest first.
+///
+/// Prints IOPS, latency, interrupts, system calls and context switches of both, and whether the aims are met; writes
+/// guest.json and guest.svg. Takes five minutes; figures mean something on an idle machine only.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "outrigger-guest",
+    after_help = "Environment:\n  QEMU    a qemu-system-x86_64 (10.1 or later) to use instead\n  KERNEL  a kernel image (bzImage) to use instead; its modules are looked for in lib/modules\n          beside its directory, and in /lib/modules\n\nExamples:\n  outrigger-guest\n  outrigger-guest --rounds 1 --seconds 1          a quick look\n  outrigger-guest --disk image.raw                reads only: the image is never written\n  QEMU=/usr/bin/qemu-system-x86_64 outrigger-guest --rounds 5\n  taskset -c 1 outrigger-guest                    all on one CPU: wake-ups are cheaper there\n  outrigger-guest --json | jq '.measures[] | select(.name == \"fio_iops_ratio\")'\n\nExit status: 0 all went well (an aim may be missed), 1 something failed, 2 a value will not do."
+)]
 pub struct Options {
-    /// The user's own image; `None`: make one.
+    /// Read this raw disk image or block device instead of an image made for the occasion. It is opened
+    /// read-only, and the jobs that write are left out.
+    #[arg(long, value_name = "PATH")]
     pub disk: Option<PathBuf>,
-    /// How many times each disk is measured.
+
+    /// How many times each of the two is measured.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// Seconds that each job runs.
+
+    /// How long each job runs.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub seconds: u32,
-    /// Where the report and the plot go.
+
+    /// Where guest.json and guest.svg go.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/reports")]
     pub reports: PathBuf,
-    /// Print JSON instead of text.
+
+    /// Print the report as JSON and nothing else on standard output.
+    #[arg(long)]
     pub json: bool,
 }
 
@@ -173,7 +192,7 @@ impl Run<'_> {
             let before = switches(&running, emulator.as_ref());
             running.wait_for("RESULT end")?;
             let after = switches(&running, emulator.as_ref());
-            let spent = [after[0].since(&before[0]), after[1].since(&before[1])];
+            let spent = [0, 1].map(|side| after[side].since(&before[side]).context_switches);
             let line = running.next_result("fio")?;
             let sample = fio::Sample::parse(*job, &line, spent)?;
             sample.report(*job, side.name(), round, &mut self.report);

@@ -2,8 +2,6 @@
 
 pub mod bench;
 pub mod chip;
-pub mod context_switches;
-pub mod cpu_time;
 pub mod demo;
 mod front;
 pub mod guest;
@@ -12,3 +10,4 @@ mod narrator;
 pub mod plot;
 mod reads;
 pub mod report;
+pub mod spent;

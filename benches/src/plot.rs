@@ -1,4 +1,4 @@
-//! Access latency by percentile, one line per front, as an SVG.
+//! The pictures, as SVG: access latency by percentile, and IOPS by queue depth.
 
 use std::fs;
 use std::ops::Range;
@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use outrigger_proxy::vmm::LatencyHistogram;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 
 /// A line of the plot.
@@ -36,18 +37,8 @@ const COLOURS: [RGBColor; 6] = [
 /// # Errors
 /// If the file cannot be written.
 pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 20))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(72)
-        .build_cartesian_2d(NINES, bounds(series).log_scale())?;
+    let area = canvas(path)?;
+    let mut chart = frame(&area, title).build_cartesian_2d(NINES, bounds(series).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("share of accesses served faster")
@@ -66,16 +57,10 @@ pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) ->
         chart
             .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
             .label(&series.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            .legend(move |at| sample(at, colour));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    area.present()
-        .with_context(|| format!("cannot write {}", path.display()))
+    legend(&mut chart)?;
+    present(&area, path)
 }
 
 /// Draws IOPS over queue depths to `path`, a line per name.
@@ -83,20 +68,11 @@ pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) ->
 /// # Errors
 /// If the file cannot be written.
 pub fn iops_by_depth(path: &Path, title: &str, lines: &[(String, Vec<(f64, f64)>)]) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
     let points = || lines.iter().flat_map(|(_, points)| points);
     let deepest = points().map(|point| point.0).fold(2.0, f64::max);
     let most = points().map(|point| point.1).fold(1.0, f64::max);
-    let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 20))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(72)
+    let area = canvas(path)?;
+    let mut chart = frame(&area, title)
         .build_cartesian_2d((1.0..deepest).log_scale().base(2.0), 0.0..most * ROOM)?;
     chart
         .configure_mesh()
@@ -120,14 +96,52 @@ pub fn iops_by_depth(path: &Path, title: &str, lines: &[(String, Vec<(f64, f64)>
                 colour.stroke_width(2),
             ))?
             .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            .legend(move |at| sample(at, colour));
     }
+    legend(&mut chart)?;
+    present(&area, path)
+}
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// An empty picture; makes the directory.
+fn canvas(path: &Path) -> Result<Canvas<'_>> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    let area = SVGBackend::new(path, (880, 520)).into_drawing_area();
+    area.fill(&WHITE)?;
+    Ok(area)
+}
+
+/// Title, margins and room for the axes' labels.
+fn frame<'a, 'b>(area: &'a Canvas<'b>, title: &str) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart
+        .caption(title, ("sans-serif", 20))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(72);
+    chart
+}
+
+/// A piece of a line for the legend.
+fn sample((x, y): (i32, i32), colour: RGBColor) -> PathElement<(i32, i32)> {
+    PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
+}
+
+fn legend<'a, C: CoordTranslate>(chart: &mut ChartContext<'a, SVGBackend<'a>, C>) -> Result<()> {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK.mix(0.3))
         .draw()?;
+    Ok(())
+}
+
+fn present(area: &Canvas<'_>, path: &Path) -> Result<()> {
     area.present()
         .with_context(|| format!("cannot write {}", path.display()))
 }

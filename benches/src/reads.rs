@@ -4,7 +4,7 @@ use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{LatencyHistogram, Report as Run, Request};
 
 use crate::bench::median;
-use crate::front::{Counts, Front};
+use crate::front::{Cost, Front};
 
 /// Blocks of 512 bytes per request.
 const BLOCKS: u16 = 8;
@@ -46,22 +46,22 @@ pub(crate) struct Sample {
 #[expect(clippy::cast_precision_loss, reason = "counts of short runs")]
 impl Sample {
     /// Adds a round: the runs of each guest. Guests that ran at once add up.
-    pub(crate) fn add(&mut self, front: Front, guests: &[Vec<(Run, Counts)>]) {
+    pub(crate) fn add(&mut self, front: Front, guests: &[Vec<(Run, Cost)>]) {
         let mut iops = 0.0;
         for runs in guests {
             let mut seconds = 0.0;
             let mut done = 0;
-            for (run, spent) in runs {
+            for (run, cost) in runs {
                 seconds += run.working.as_secs_f64();
                 done += run.statuses.len() as u64;
-                self.count(front, run, *spent);
+                self.count(front, run, *cost);
             }
             iops += done as f64 / seconds;
         }
         self.iops.push(iops);
     }
 
-    fn count(&mut self, front: Front, run: &Run, spent: Counts) {
+    fn count(&mut self, front: Front, run: &Run, cost: Cost) {
         self.requests += run.statuses.len() as u64;
         self.latency.merge(&run.latency());
         // In the VMM's own process there is nothing to cross.
@@ -70,9 +70,9 @@ impl Sample {
         }
         self.exits += run.exits();
         let vcpus = run.vcpus.iter().map(|vcpu| vcpu.context_switches);
-        self.context_switches += spent.context_switches + vcpus.sum::<u64>();
-        self.device_nanoseconds += spent.nanoseconds;
-        self.spin_nanoseconds += spent.spin_nanoseconds;
+        self.context_switches += cost.spent.context_switches + vcpus.sum::<u64>();
+        self.device_nanoseconds += cost.spent.nanoseconds;
+        self.spin_nanoseconds += cost.spin_nanoseconds;
     }
 
     /// The median of the rounds; NaN before the first.

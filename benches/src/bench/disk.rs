@@ -11,7 +11,7 @@ use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{OtherVcpus, Report as Run, Request, VcpuKind, Workload};
 
 use super::system_calls::Counter;
-use crate::front::{Attached, Counts, Front, Pinning, Source};
+use crate::front::{Attached, Cost, Front, Pinning, Source};
 use crate::reads::{self, Sample};
 
 /// Queue depths.
@@ -303,7 +303,7 @@ fn attach(setting: Setting, front: Front, pinning: Pinning, image: &Path) -> Res
 }
 
 /// A round's runs, at the same places over all fronts.
-fn read(guest: &mut Attached, vcpus: u32, depth: u32) -> Result<Vec<(Run, Counts)>> {
+fn read(guest: &mut Attached, vcpus: u32, depth: u32) -> Result<Vec<(Run, Cost)>> {
     let requests = reads::random(DISK, DISK_BYTES, REQUESTS, depth.into());
     let mut workload = Workload::new(requests, depth);
     if vcpus > 1 {

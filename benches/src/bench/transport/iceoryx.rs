@@ -26,6 +26,23 @@ fn polled<T, E: std::error::Error + Send + Sync + 'static>(
     received.map_err(anyhow::Error::from).transpose()
 }
 
+/// What comes next; `None` once the other end has left.
+fn until<T, E: std::error::Error + Send + Sync + 'static>(
+    stop: &AtomicBool,
+    mut receive: impl FnMut() -> std::result::Result<Option<T>, E>,
+) -> Result<Option<T>> {
+    paced(|| match receive() {
+        Ok(None) if stop.load(Ordering::Acquire) => Some(Ok(None)),
+        received => polled(received).map(|received| received.map(Some)),
+    })
+}
+
+fn wait_for(ready: &AtomicBool) {
+    while !ready.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+}
+
 /// Request and response.
 pub(super) fn request_response(cpus: Cpus, budget: Duration) -> Result<Timed> {
     let name = &name("request-response")?;
@@ -41,22 +58,14 @@ pub(super) fn request_response(cpus: Cpus, budget: Duration) -> Result<Timed> {
                 .open_or_create()?;
             let server = service.server_builder().create()?;
             ready.store(true, Ordering::Release);
-            loop {
-                let request = paced(|| match server.receive() {
-                    Ok(None) if stop.load(Ordering::Acquire) => Some(Ok(None)),
-                    received => polled(received).map(|received| received.map(Some)),
-                })?;
-                let Some(request) = request else {
-                    return Ok(());
-                };
+            while let Some(request) = until(stop, || server.receive())? {
                 request.loan_uninit()?.write_payload([7; 8]).send()?;
             }
+            Ok(())
         },
         move || {
             let _leaving = Leaving(stop);
-            while !ready.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
+            wait_for(ready);
             let node = NodeBuilder::new().create::<ipc::Service>()?;
             let service = node
                 .service_builder(name)
@@ -91,22 +100,14 @@ pub(super) fn publish_subscribe(cpus: Cpus, budget: Duration) -> Result<Timed> {
             let subscriber = service(there)?.subscriber_builder().create()?;
             let publisher = service(back)?.publisher_builder().create()?;
             ready.store(true, Ordering::Release);
-            loop {
-                let sample = paced(|| match subscriber.receive() {
-                    Ok(None) if stop.load(Ordering::Acquire) => Some(Ok(None)),
-                    received => polled(received).map(|received| received.map(Some)),
-                })?;
-                let Some(sample) = sample else {
-                    return Ok(());
-                };
+            while let Some(sample) = until(stop, || subscriber.receive())? {
                 publisher.loan_uninit()?.write_payload(*sample).send()?;
             }
+            Ok(())
         },
         move || {
             let _leaving = Leaving(stop);
-            while !ready.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
+            wait_for(ready);
             let node = NodeBuilder::new().create::<ipc::Service>()?;
             let service = |name| {
                 node.service_builder(name)
