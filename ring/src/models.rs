@@ -273,3 +273,37 @@ fn posted_writes_of_two_vcpus_keep_their_order() {
         });
     }
 }
+
+/// A vCPU hands over two writes together, tells another one, and that posts a write of its own; or the other way round.
+#[test]
+fn batches_keep_their_order() {
+    for batch_first in [true, false] {
+        model(2, move || {
+            let (mut clients, server) = session(2, 2);
+            let (mut early, mut late) = (clients.remove(0), clients.remove(0));
+            let told = LoomArc::new(AtomicU64::new(0));
+            let tell = LoomArc::clone(&told);
+            let batch = [(REGISTER, 2), (REGISTER, 3)];
+            let (first, then): (Vec<_>, Vec<_>) = match batch_first {
+                true => (batch.into(), vec![(REGISTER, 4)]),
+                false => (vec![(REGISTER, 1)], batch.into()),
+            };
+            let early = thread::spawn(move || {
+                early.post_all(first).unwrap();
+                tell.store(1, Ordering::Release);
+            });
+            let late = thread::spawn(move || {
+                let told = told.load(Ordering::Acquire) == 1;
+                late.post_all(then).unwrap();
+                told
+            });
+            let order = writes(&work(server, 3));
+            early.join().unwrap();
+            if late.join().unwrap() {
+                assert!(order.is_sorted());
+            }
+            let at = |wanted| order.iter().position(|&value| value == wanted);
+            assert!(at(2) < at(3));
+        });
+    }
+}
