@@ -307,3 +307,31 @@ fn batches_keep_their_order() {
         });
     }
 }
+
+/// A vCPU posts a write, another one that was told of it posts one, and the first one that was told of that posts again.
+#[test]
+fn a_ring_does_not_run_ahead_of_what_came_between() {
+    model(2, || {
+        let (mut clients, server) = session(2, 2);
+        let (mut first, mut second) = (clients.remove(0), clients.remove(0));
+        let told = LoomArc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let tell = LoomArc::clone(&told);
+        let first = thread::spawn(move || {
+            first.post(REGISTER, 1).unwrap();
+            tell[0].store(1, Ordering::Release);
+            let told = tell[1].load(Ordering::Acquire) == 1;
+            first.post(REGISTER, 3).unwrap();
+            told
+        });
+        let second = thread::spawn(move || {
+            let heard = told[0].load(Ordering::Acquire) == 1;
+            second.post(REGISTER, 2).unwrap();
+            told[1].store(1, Ordering::Release);
+            heard
+        });
+        let order = writes(&work(server, 3));
+        let at = |wanted| order.iter().position(|&value| value == wanted);
+        assert!(!second.join().unwrap() || at(1) < at(2));
+        assert!(!first.join().unwrap() || at(2) < at(3));
+    });
+}
