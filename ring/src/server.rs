@@ -107,6 +107,8 @@ impl Server {
             if self.unless_failed(|server| server.look(device))? {
                 return Ok(true);
             }
+            #[cfg(not(loom))]
+            crate::wait::breathe();
         }
         Ok(false)
     }
