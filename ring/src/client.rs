@@ -227,6 +227,7 @@ impl Client {
         Ok(())
     }
 
+    #[cold]
     fn wait_until(
         &mut self,
         done: impl Fn(&mut Producer) -> Result<bool, Violation>,
@@ -254,18 +255,21 @@ impl Client {
         let glimpsed = self.sleeper.glimpse(peer_cpu, || Ok(mailbox.reply()?))?;
         let value = match glimpsed {
             Some(value) => value,
-            None => {
-                self.kick();
-                let mailbox = &mut self.mailbox;
-                let (value, waited) = self.sleeper.wait(peer_cpu, || Ok(mailbox.reply()?))?;
-                self.count(waited);
-                value
-            }
+            None => self.wait_for_reply(peer_cpu)?,
         };
         self.tally.add(Count::Crossings, 1);
         if value & !request.reply_mask() != 0 {
             return Err(Violation::Reply(value).into());
         }
+        Ok(value)
+    }
+
+    #[cold]
+    fn wait_for_reply(&mut self, peer_cpu: u64) -> Result<u64, Error> {
+        self.kick();
+        let mailbox = &mut self.mailbox;
+        let (value, waited) = self.sleeper.wait(peer_cpu, || Ok(mailbox.reply()?))?;
+        self.count(waited);
         Ok(value)
     }
 

@@ -59,25 +59,31 @@ impl Consumer {
         self.next.is_some() || self.anything_at(self.head)
     }
 
+    /// The ticket of the message at the head, if one is there.
+    #[inline]
+    fn look(&self) -> Result<Option<u64>, Violation> {
+        let slot = self.slots.at(self.head);
+        let found = slot.glance();
+        let expected = self.head + 1;
+        if found == expected {
+            // SYNC: pairs with the release of the stamp in `Producer::push`.
+            Line::acquire();
+            return Ok(Some(slot.word::<TICKET>()));
+        }
+        if found == self.old_stamp(self.head) {
+            return Ok(None);
+        }
+        Err(Violation::Stamp { expected, found })
+    }
+
     /// Looks for a message at the head. `true` if one was found that was not known before.
     #[inline]
     pub(crate) fn peek(&mut self) -> Result<bool, Violation> {
         if self.next.is_some() {
             return Ok(false);
         }
-        let slot = self.slots.at(self.head);
-        let found = slot.glance();
-        if found == self.old_stamp(self.head) {
-            return Ok(false);
-        }
-        let expected = self.head + 1;
-        if found != expected {
-            return Err(Violation::Stamp { expected, found });
-        }
-        // SYNC: pairs with the release of the stamp in `Producer::push`.
-        Line::acquire();
-        self.next = Some(slot.word::<TICKET>());
-        Ok(true)
+        self.next = self.look()?;
+        Ok(self.next.is_some())
     }
 
     /// The ticket of the message at the head, if one was peeked at.
@@ -90,11 +96,14 @@ impl Consumer {
     /// that one is not looked at again.
     #[inline]
     pub(crate) fn take(&mut self, ticket: u64) -> Result<Option<Message>, Violation> {
-        self.peek()?;
-        if self.next != Some(ticket) {
+        let next = match self.next.take() {
+            None => self.look()?,
+            known => known,
+        };
+        if next != Some(ticket) {
+            self.next = next;
             return Ok(None);
         }
-        self.next = None;
         let slot = self.slots.at(self.head);
         self.head += 1;
         Message::decode_posted(slot.body()).map(Some)
@@ -111,10 +120,16 @@ impl Consumer {
         end
     }
 
-    /// Whether so much was consumed that the producer should hear of it even in the middle of a turn.
+    /// A part of the ring: when so much was consumed the producer should hear of it, even in the middle of a turn.
+    #[inline]
+    pub(crate) fn quarter(&self) -> u64 {
+        (self.slots.count() / 4).max(1)
+    }
+
+    /// Whether a quarter of the ring was consumed of which the producer has not heard.
     #[inline]
     pub(crate) fn owes_much(&self) -> bool {
-        self.head - self.published >= self.slots.count() / 4
+        self.head - self.published >= self.quarter()
     }
 
     /// Tells the producer how much was consumed. `true` if that is news: then a fence and a look at its flag follow.

@@ -128,8 +128,8 @@ impl Server {
     /// As [`Server::turn`].
     pub fn apply_posted_with(&mut self, device: &mut impl Serve) -> Result<(), Error> {
         self.unless_failed(|server| {
-            server.aim();
-            server.catch_up(device)?;
+            let limit = server.aim();
+            server.catch_up(limit, device)?;
             server.publish();
             Ok(())
         })
@@ -211,7 +211,7 @@ impl Server {
         };
         let message = Message::decode_waiting(body)?;
         let position = message.order;
-        self.aim();
+        let limit = self.aim();
         // The sender waits for the reply, so the end of its ring stands still, and is what it names.
         let published = self.channels.get(index).map_or(0, |channel| channel.target);
         if position != published {
@@ -220,7 +220,7 @@ impl Server {
                 published,
             });
         }
-        self.catch_up(device)?;
+        self.catch_up(limit, device)?;
         let value = self.execute(device, message) & message.request.reply_mask();
         self.statistics.crossings += 1;
         if let Some(channel) = self.channels.get_mut(index) {
@@ -230,20 +230,24 @@ impl Server {
         Ok(true)
     }
 
-    /// Every posted write that is visible now, in any ring, is to be applied by the next [`Server::catch_up`].
-    fn aim(&mut self) {
+    /// Every posted write that is visible now, in any ring, is to be applied by the [`Server::catch_up`] that follows. Returns
+    /// how many that can be.
+    ///
+    /// What is visible is at most a ring's length for each channel. Besides, a write with a lower ticket than one of those can
+    /// come in meanwhile, and some with the same ticket: of each honest client at most those that share one ticket, which are
+    /// no more than a ring's length. So an honest session stays below the limit.
+    fn aim(&mut self) -> u64 {
+        let mut limit = 0;
         for channel in &mut self.channels {
             channel.target = channel.consumer.visible_end();
+            limit += 2 * channel.consumer.slots();
         }
+        limit
     }
 
     /// Applies what [`Server::aim`] saw.
-    fn catch_up(&mut self, device: &mut impl Serve) -> Result<(), Violation> {
-        // What is visible is at most a ring's length for each channel. Besides, a write with a lower ticket than one of those can
-        // come in meanwhile, and some with the same ticket: of each honest client at most those that share one ticket, which are
-        // no more than a ring's length. So an honest session stays below the limit.
-        let rings = self.channels.iter().map(|c| c.consumer.slots());
-        let mut left = 2 * rings.sum::<u64>();
+    fn catch_up(&mut self, limit: u64, device: &mut impl Serve) -> Result<(), Violation> {
+        let mut left = limit;
         while !self.channels.iter().all(Channel::is_at_target) {
             if left == 0 {
                 return Err(Violation::Order);
@@ -278,6 +282,8 @@ impl Server {
         let Some((ticket, index)) = next else {
             return Ok(0);
         };
+        let quarter = self.channels.get(index).map(|c| c.consumer.quarter());
+        let most = quarter.map_or(most, |quarter| most.min(quarter));
         let mut applied = 0;
         while applied < most
             && let Some(channel) = self.channels.get_mut(index)
@@ -287,11 +293,11 @@ impl Server {
             // Counted first: what is shown then contains it.
             self.statistics.posted += 1;
             self.execute(device, message);
-            if let Some(channel) = self.channels.get_mut(index)
-                && channel.consumer.owes_much()
-            {
-                channel.publish(&mut self.statistics);
-            }
+        }
+        if let Some(channel) = self.channels.get_mut(index)
+            && channel.consumer.owes_much()
+        {
+            channel.publish(&mut self.statistics);
         }
         Ok(applied)
     }

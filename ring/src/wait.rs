@@ -244,6 +244,7 @@ mod pace {
     }
 
     /// The one CPU that the calling thread may run on, plus 1; 0 if there are several.
+    #[cold]
     pub(crate) fn pinned_cpu() -> u64 {
         let Ok(set) = sched_getaffinity(None) else {
             return 0;
