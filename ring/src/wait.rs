@@ -137,8 +137,8 @@ mod pace {
     /// Looks before the worker is looked after: together about 0.2 microseconds, a few line transfers.
     pub(crate) const GLIMPSES: u32 = 32;
 
-    /// Between two looks at a line: lets no second load of it begin before the first has ended. Loads that pile up are all done
-    /// again when the line changes, and a line that is polled without a break takes twice the time to travel.
+    /// Between two looks at a line: lets no second load of it begin before the first has ended. A line that is polled without a
+    /// break takes twice the time to travel.
     #[inline]
     pub(crate) fn breathe() {
         fence(Ordering::SeqCst);
