@@ -25,7 +25,7 @@ bench: count
 	target/release/outrigger-bench --counts $(COUNTS)
 
 counts: count
-	$(CARGO) run --release --locked -p outrigger-benches --bin outrigger-counts -- $(if $(RECORD),--accept) $(COUNTS)
+	target/release/outrigger-counts $(if $(RECORD),--accept) $(COUNTS)
 
 count: bench-tools
 	mkdir -p $(dir $(COUNTS))
