@@ -138,6 +138,7 @@ impl Tally {
 struct Counter(AtomicU64);
 
 impl Counter {
+    #[inline]
     fn add(&self, count: u64) -> u64 {
         let now = self.get().wrapping_add(count);
         self.0.store(now, Ordering::Relaxed);
