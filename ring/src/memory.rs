@@ -79,6 +79,15 @@ impl OwnLine<'_> {
         self.0.stamp.store(stamp, Ordering::Release);
     }
 
+    /// Writes the stamp if it is `from`: everything before it is visible to whoever acquires it, and everything that the peer did
+    /// before it wrote `from` is visible here. Else what the stamp is; that is acquired too.
+    pub(crate) fn exchange(self, from: u64, to: u64) -> Result<(), u64> {
+        self.0
+            .stamp
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+    }
+
     /// Writes the stamp, in no order: for flags, where a fence follows.
     #[inline]
     pub(crate) fn set(self, stamp: u64) {
