@@ -48,7 +48,7 @@ fn watch(stop: &OwnedFd, connection: &OwnedFd, process: Option<&OwnedFd>, health
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => tracing::warn!(%error, "the emulator is not watched any more"),
-            Ok(_) if !fds[0].revents().is_empty() => {}
+            Ok(_) if fds.first().is_some_and(|stop| !stop.revents().is_empty()) => {}
             Ok(_) => health.fail(Event::Exited(None)),
         }
         return;

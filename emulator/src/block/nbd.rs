@@ -300,7 +300,8 @@ impl Shared {
                     let header = message.len();
                     // Zeroes where the request has no data: WRITE ZEROES by hand.
                     message.resize(header + length, 0);
-                    active.request.data.take(at, &mut message[header..]);
+                    let data = message.get_mut(header..).unwrap_or_default();
+                    active.request.data.take(at, data);
                 }
             }
             state.sent.insert(cookie, piece);

@@ -28,9 +28,9 @@ impl Data {
         match self {
             Self::None => {}
             Self::Owned(own) => {
-                if let Some(own) = own.get_mut(at..) {
-                    let count = own.len().min(bytes.len());
-                    own[..count].copy_from_slice(&bytes[..count]);
+                let own = own.get_mut(at..).unwrap_or_default();
+                for (to, from) in own.iter_mut().zip(bytes) {
+                    *to = *from;
                 }
             }
             Self::Guest(segments) => {
@@ -51,13 +51,13 @@ impl Data {
     }
 
     /// Copies `bytes.len()` bytes out, from byte `at` of the data on, as far as there are any.
-    pub(super) fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
+    pub(crate) fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
         match self {
             Self::None => {}
             Self::Owned(own) => {
-                if let Some(own) = own.get(at..) {
-                    let count = own.len().min(bytes.len());
-                    bytes[..count].copy_from_slice(&own[..count]);
+                let own = own.get(at..).unwrap_or_default();
+                for (to, from) in bytes.iter_mut().zip(own) {
+                    *to = *from;
                 }
             }
             Self::Guest(segments) => {

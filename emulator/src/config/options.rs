@@ -311,16 +311,17 @@ impl Options {
 
     /// A number of bytes, with K, M, G or T for powers of 1024.
     pub(super) fn size(&self, key: &'static str) -> Result<Option<u64>, OptionError> {
+        const UNITS: [(char, u32); 4] = [('k', 10), ('m', 20), ('g', 30), ('t', 40)];
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
-        let (digits, shift) = match value.chars().last() {
-            Some('k' | 'K') => (&value[..value.len() - 1], 10),
-            Some('m' | 'M') => (&value[..value.len() - 1], 20),
-            Some('g' | 'G') => (&value[..value.len() - 1], 30),
-            Some('t' | 'T') => (&value[..value.len() - 1], 40),
-            _ => (value, 0),
-        };
+        let (digits, shift) = UNITS
+            .into_iter()
+            .find_map(|(unit, shift)| {
+                let digits = value.strip_suffix([unit, unit.to_ascii_uppercase()])?;
+                Some((digits, shift))
+            })
+            .unwrap_or((value, 0));
         match digits
             .parse::<u64>()
             .ok()

@@ -77,7 +77,7 @@ impl Compare {
         };
         if let Some((piece, at)) = &mut self.piece {
             self.theirs.resize(medium.len(), 0);
-            copy_out(piece, *at, &mut self.theirs);
+            piece.take(*at, &mut self.theirs);
             if let Some(place) = medium.iter().zip(&self.theirs).position(|(a, b)| a != b) {
                 let byte = self.offset + place as u64;
                 return Err(Sense::miscompare(byte / u64::from(self.block_size.max(1))));
@@ -108,7 +108,8 @@ impl Compare {
 
     pub(crate) fn transfer_bytes(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.left as usize);
-        self.gathered.push_bytes(&bytes[..count]);
+        self.gathered
+            .push_bytes(bytes.get(..count).unwrap_or_default());
         self.advance(u32::try_from(count).unwrap_or(self.left));
         count
     }
@@ -127,24 +128,5 @@ impl Compare {
     #[cfg(test)]
     pub(crate) fn holds_guest_memory(&self) -> bool {
         self.piece.is_some() || !self.gathered.is_empty()
-    }
-}
-
-/// Copies from byte `at` of a piece on.
-fn copy_out(piece: &Data, mut at: usize, mut bytes: &mut [u8]) {
-    match piece {
-        Data::None => {}
-        Data::Owned(owned) => {
-            for (to, from) in bytes.iter_mut().zip(owned.iter().skip(at)) {
-                *to = *from;
-            }
-        }
-        Data::Guest(segments) => {
-            for segment in segments {
-                let count = segment.read(at, bytes);
-                at = at.saturating_sub(segment.len());
-                bytes = bytes.get_mut(count..).unwrap_or_default();
-            }
-        }
     }
 }

@@ -117,7 +117,7 @@ impl Media {
     ) -> Result<(), Fault> {
         let count = count.min(self.left);
         let ahead = self.ahead();
-        let ahead = &ahead[..ahead.len().min(count as usize)];
+        let ahead = ahead.get(..count as usize).unwrap_or(ahead);
         let moved = ahead.len();
         let rest = count - u32::try_from(moved).unwrap_or(count);
         if moved > 0 {
@@ -143,12 +143,15 @@ impl Media {
         let moved = if self.op == Op::Read {
             let ahead = self.ahead();
             let moved = count.min(ahead.len());
-            bytes[..moved].copy_from_slice(&ahead[..moved]);
+            for (to, from) in bytes.iter_mut().zip(ahead) {
+                *to = *from;
+            }
             self.taken += moved;
             self.reading_ahead = moved < count;
             moved
         } else {
-            self.gathered.push_bytes(&bytes[..count]);
+            self.gathered
+                .push_bytes(bytes.get(..count).unwrap_or_default());
             count
         };
         self.advance(u32::try_from(moved).unwrap_or(self.left));
