@@ -112,6 +112,19 @@ impl Request {
         Ok(())
     }
 
+    /// How it ends if nothing has to be done for that: [`Request::check`] refuses it, or it asks for nothing.
+    pub(super) fn foregone(&self, geometry: &Geometry) -> Option<Result<(), BlockError>> {
+        if let Err(error) = self.check(geometry) {
+            return Some(Err(error));
+        }
+        let idle = match self.op {
+            Op::Flush => geometry.read_only,
+            Op::Discard => !geometry.discard || self.length == 0,
+            Op::Read | Op::Write { .. } | Op::WriteZeroes { .. } => self.length == 0,
+        };
+        idle.then_some(Ok(()))
+    }
+
     /// The byte range on the disk. Only after [`Request::check`].
     pub(super) fn range(&self) -> Range<u64> {
         self.offset..self.offset.saturating_add(self.length)

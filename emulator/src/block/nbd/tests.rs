@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use super::*;
 use crate::block::tests::tools::spawn;
-use crate::block::{Backend, Data};
+use crate::block::{Backend, Data, Op};
 
 const OPTIONS: NbdOptions = NbdOptions {
     read_only: false,
