@@ -43,7 +43,7 @@ fn several_controllers(board: Board, vcpus: u32) {
     let two = Emulator::start(2, &options).unwrap();
     let one = Emulator::with_disks(&[&disks[3].0], false).unwrap();
     let mut machine = Machine::new(board, vcpus);
-    for socket in two.sockets().iter().chain(&one.sockets()) {
+    for socket in two.sockets().iter().chain(one.sockets()) {
         machine = machine.vfio_user(socket);
     }
     let script = format!("DISKS=4\n{}", include_str!("linux/topology.sh"));
