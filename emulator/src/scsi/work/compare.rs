@@ -15,12 +15,9 @@ pub(crate) struct Compare {
     block_size: u32,
     /// Where on the medium the next chunk starts.
     offset: u64,
-    /// Bytes that the initiator has not moved yet.
-    left: u32,
     gathered: Gathered,
     /// The piece that is being compared, and how many bytes of it have been.
     piece: Option<(Data, usize)>,
-    passing_on: bool,
     /// Our memory for the medium's bytes, and for the initiator's.
     medium: Vec<u8>,
     theirs: Vec<u8>,
@@ -32,25 +29,27 @@ impl Compare {
         Self {
             block_size,
             offset,
-            left: length,
-            gathered: Gathered::default(),
+            gathered: Gathered::new(length),
             piece: None,
-            passing_on: false,
             medium: Vec::new(),
             theirs: Vec::new(),
         }
     }
 
     pub(crate) fn want(&self) -> Want {
-        if self.passing_on || self.left == 0 {
-            Want::Wait
-        } else {
-            Want::DataOut(self.left)
+        match self.gathered.left() {
+            0 => Want::Wait,
+            _ if self.is_comparing() => Want::Wait,
+            left => Want::DataOut(left),
         }
     }
 
+    fn is_comparing(&self) -> bool {
+        self.piece.is_some() || self.gathered.is_passing_on()
+    }
+
     pub(crate) fn next(&mut self) -> Option<Step> {
-        if !self.passing_on {
+        if !self.is_comparing() {
             return None;
         }
         if self.piece.is_none() {
@@ -89,40 +88,29 @@ impl Compare {
             }
         }
         self.medium = medium;
-        self.passing_on = self.piece.is_some() || !self.gathered.is_empty();
+        self.gathered.used();
         Ok(())
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.left == 0 && self.piece.is_none() && self.gathered.is_empty()
+        self.gathered.left() == 0 && self.piece.is_none() && self.gathered.is_empty()
     }
 
     pub(crate) fn transfer(&mut self, dma: &Gate, address: u64, count: u32) -> Result<(), Fault> {
-        let count = count.min(self.left);
+        let count = count.min(self.gathered.left());
         let none = &mut Vec::new();
         self.gathered
             .push_guest(dma, address, count, Direction::FromGuest, none)?;
-        self.advance(count);
+        self.gathered.moved(count);
         Ok(())
     }
 
     pub(crate) fn transfer_bytes(&mut self, bytes: &[u8]) -> usize {
-        let count = bytes.len().min(self.left as usize);
-        self.gathered
-            .push_bytes(bytes.get(..count).unwrap_or_default());
-        self.advance(u32::try_from(count).unwrap_or(self.left));
-        count
-    }
-
-    fn advance(&mut self, count: u32) {
-        self.left -= count.min(self.left);
-        let enough = self.left == 0 || self.gathered.is_portion();
-        self.passing_on |= enough && !self.gathered.is_empty();
+        self.gathered.take_bytes(bytes)
     }
 
     pub(crate) fn flush_gathered(&mut self) -> bool {
-        self.passing_on |= !self.gathered.is_empty();
-        self.passing_on
+        self.gathered.flush() || self.piece.is_some()
     }
 
     #[cfg(test)]
