@@ -45,6 +45,11 @@ pub(super) const IRQ_INDICES: u32 = 5;
 /// the way from one of its accesses to the next, also where its host is busy; short against what a driver waits for.
 pub(in crate::front) const GRACE: Duration = Duration::from_micros(500);
 
+/// How long an interrupt may wait while the device goes on working: for more completions to share it. Each interrupt costs both
+/// sides system calls. Long against a request that is served from memory, short against what any other request takes. A device
+/// that has nothing else to do interrupts at once.
+pub(in crate::front) const GATHER: Duration = Duration::from_micros(40);
+
 /// What keeps a line that is up from being signalled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Hold {
@@ -70,6 +75,8 @@ pub(in crate::front) struct Intx {
     automasked: bool,
     /// Ends with the line's fall.
     hold: Hold,
+    /// Since when a signal is due that waits because the device is busy.
+    due: Option<Instant>,
     /// How often `trigger` was signalled for the line; how often the client unmasked.
     counts: (u64, u64),
 }
@@ -181,11 +188,13 @@ impl Intx {
     pub(in crate::front) fn follow(&mut self, level: bool) {
         if !level {
             self.hold = Hold::None;
+            self.due = None;
         }
     }
 
-    /// Signals the client if the line is up, it does not know yet, and nothing speaks for a handler that is on its way.
-    pub(in crate::front) fn settle(&mut self, level: bool, now: Instant) {
+    /// Signals the client if the line is up, it does not know yet, nothing speaks for a handler that is on its way, and
+    /// the device is not `busy` or has been for long enough.
+    pub(in crate::front) fn settle(&mut self, level: bool, now: Instant, busy: bool) {
         self.follow(level);
         if self.hold == Hold::Asked {
             self.hold = Hold::Until(now + GRACE);
@@ -198,6 +207,11 @@ impl Intx {
         {
             return;
         }
+        let due = *self.due.get_or_insert(now);
+        if busy && now.saturating_duration_since(due) < GATHER {
+            return;
+        }
+        self.due = None;
         self.hold = Hold::None;
         if let Some(trigger) = &self.trigger {
             self.automasked = true;
