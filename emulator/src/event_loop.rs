@@ -266,7 +266,13 @@ impl Worker {
                     return Ok(Some(since));
                 }
             }
-            if now - last_look >= self.look_interval() {
+            let awaited = self.export.awaits_unmask(&self.function);
+            let raised = self.alert.is_raised();
+            // Most likely this is what is awaited, and there is a shorter way to it. What came with it waits for the next alert or look.
+            let taken = raised == Some(true) && awaited && self.export.take_unmask();
+            if taken {
+                self.alert.looked();
+            } else if now - last_look >= look_interval(raised, awaited) {
                 self.activity.looks += 1;
                 self.look(events, Some(Duration::ZERO))?;
                 last_look = now;
@@ -278,17 +284,6 @@ impl Worker {
             if self.is_done() {
                 return Ok(None);
             }
-        }
-    }
-
-    /// How long after a look the next one is due, as things are.
-    fn look_interval(&mut self) -> Duration {
-        let awaited = self.export.awaits_unmask(&self.function);
-        match (self.alert.is_raised(), awaited) {
-            (Some(true), true) => Duration::ZERO,
-            (Some(true), false) | (None, true) => UNMASK_LOOK_INTERVAL,
-            (Some(false), _) => QUIET_LOOK_INTERVAL,
-            (None, false) => LOOK_INTERVAL,
         }
     }
 
@@ -314,5 +309,16 @@ impl Worker {
         }
         // The device's own events need no more than the turn that follows, and the flag tells of the other.
         Ok(())
+    }
+}
+
+/// How long after a look the next one is due: whether the alert is raised, if anybody knows, and whether an interrupt waits for the
+/// end of the one before.
+const fn look_interval(raised: Option<bool>, awaited: bool) -> Duration {
+    match (raised, awaited) {
+        (Some(true), true) => Duration::ZERO,
+        (Some(true), false) | (None, true) => UNMASK_LOOK_INTERVAL,
+        (Some(false), _) => QUIET_LOOK_INTERVAL,
+        (None, false) => LOOK_INTERVAL,
     }
 }

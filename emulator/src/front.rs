@@ -117,9 +117,8 @@ impl Export {
                 }
             }
             UNMASK => {
-                if let Some(session) = &mut self.session {
-                    session.intx().unmask_signalled();
-                }
+                // Nothing there: it was taken before.
+                self.take_unmask();
             }
             DOORBELL => {
                 // Watched edge-triggered, so there is nothing to drain.
@@ -175,6 +174,12 @@ impl Export {
         let level = function.interrupt();
         let session = self.session.as_mut();
         session.is_some_and(|session| session.intx().awaits_unmask(level))
+    }
+
+    /// Takes the guest's end of an interrupt, if it has come by eventfd. Whether it had.
+    pub fn take_unmask(&mut self) -> bool {
+        let session = self.session.as_mut();
+        session.is_some_and(|session| session.intx().unmask_signalled())
     }
 
     /// When [`Export::settle`] must be called although nothing happens.

@@ -30,8 +30,10 @@ use halt::HaltPoll;
 const TRIGGER: u64 = 0;
 const STOP: u64 = 1;
 
-/// Pauses between two looks for the interrupt: a look is a system call, and its line is the one that the device's side writes.
-const PAUSES: u32 = 16;
+/// Looks for the interrupt between two looks at the clock, and at who else wants the CPU.
+const LOOKS: u32 = 8;
+/// Pauses after each: a look is a system call, and its line is the one that the device's side writes.
+const PAUSES: u32 = 4;
 
 /// A vCPU.
 #[derive(Debug)]
@@ -126,8 +128,10 @@ impl SoftwareVcpu {
             };
             if interrupted {
                 driver.service(submits)?;
-                // The end of interrupt. It fails only if the device has not looked for a very long time.
-                let _ = self.resample.write(1);
+                if !driver.end_of_interrupt() {
+                    // It fails only if the device has not looked for a very long time.
+                    let _ = self.resample.write(1);
+                }
             }
         }
         Ok(None)
@@ -149,8 +153,8 @@ impl SoftwareVcpu {
     /// Waits for the interrupt and takes it: polls, then sleeps. `false`: a signal, or the stop.
     fn halt(&self, poll: &mut HaltPoll, epoll: &Epoll, stop: &Stop) -> bool {
         let begin = Instant::now();
-        // Also without a budget the interrupt that is there already costs no sleep.
-        while self.trigger.read().is_err() {
+        // Also without a budget an interrupt that is there already costs no sleep.
+        while !self.look() {
             if stop.flag.load(Ordering::Acquire) {
                 return false;
             }
@@ -161,12 +165,20 @@ impl SoftwareVcpu {
                 }
                 break;
             }
-            (0..PAUSES).for_each(|_| std::hint::spin_loop());
             // As KVM: whoever else wants this CPU goes first.
             thread::yield_now();
         }
         poll.waited(begin.elapsed());
         true
+    }
+
+    /// Takes the interrupt, if it comes within a few looks.
+    fn look(&self) -> bool {
+        (0..LOOKS).any(|look| {
+            let pauses = if look > 0 { PAUSES } else { 0 };
+            (0..pauses).for_each(|_| std::hint::spin_loop());
+            self.trigger.read().is_ok()
+        })
     }
 
     /// Sleeps until the interrupt comes, and takes it.

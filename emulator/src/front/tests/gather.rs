@@ -76,3 +76,32 @@ fn a_line_that_falls_takes_its_time_with_it() {
     settle(worker, GATHER * 2, true);
     assert_eq!(count(&trigger), 1);
 }
+
+/// Without waiting, also where the client has made the eventfd one that blocks.
+#[test]
+fn the_end_of_an_interrupt_is_taken_once() {
+    let (mut server, mut client, trigger) = wired();
+    let unmask = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+    let set = Request::SetIrqs(SetIrqs {
+        flags: IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_UNMASK,
+        index: 0,
+        start: 0,
+        count: 1,
+        data: &[],
+    });
+    client.ask(&mut server, &set, &[unmask.as_fd()]);
+    let worker = &mut server.worker;
+    line(worker, true);
+    settle(worker, Duration::ZERO, false);
+    assert_eq!(count(&trigger), 1);
+    assert!(!worker.export.take_unmask(), "not there yet");
+    for _ in 0..2 {
+        rustix::io::write(&unmask, &1_u64.to_ne_bytes()).unwrap();
+    }
+    assert!(worker.export.take_unmask());
+    assert!(!worker.export.take_unmask(), "both were one");
+    settle(worker, Duration::ZERO, false);
+    assert_eq!(count(&trigger), 1, "the line is still up");
+    server.turn();
+    assert_eq!(count(&trigger), 0, "the event in the loop is stale");
+}
