@@ -271,7 +271,7 @@ impl Worker {
             // Most likely this is what is awaited, and there is a shorter way to it. What came with it waits for the next alert or look.
             let taken = raised == Some(true) && awaited && self.export.take_unmask();
             if taken {
-                self.alert.looked();
+                self.alert.explained();
             } else if now - last_look >= look_interval(raised, awaited) {
                 self.activity.looks += 1;
                 self.look(events, Some(Duration::ZERO))?;

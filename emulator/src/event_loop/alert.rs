@@ -4,7 +4,9 @@
 //! waits in an io_uring. When a descriptor becomes ready the kernel raises a flag in the io_uring's shared memory, and
 //! does not interrupt the worker; the worker looks at the flag at each turn, and asks the kernel only if it is up.
 //!
-//! It is an invitation to look and nothing more: who sleeps in epoll needs none, and one too many costs a look.
+//! It is an invitation to look and nothing more: who sleeps in epoll needs none, and one too many costs a look. The kernel
+//! lowers the flag at the end of the look itself, and with it what came after epoll was asked: so a look that has lowered it is
+//! followed by another one.
 
 mod sys;
 
@@ -24,7 +26,11 @@ pub(super) struct Alert {
 enum State {
     /// Nobody polls yet.
     Idle(Ring),
-    Armed(Ring),
+    Armed {
+        ring: Ring,
+        /// The last look has lowered the flag.
+        doubtful: bool,
+    },
     /// The kernel has refused something: the worker must look for itself.
     Unavailable,
 }
@@ -50,7 +56,10 @@ impl Alert {
                 armed,
                 std::mem::replace(&mut self.state, State::Unavailable),
             ) {
-                (Ok(()), State::Idle(ring)) => State::Armed(ring),
+                (Ok(()), State::Idle(ring)) => State::Armed {
+                    ring,
+                    doubtful: false,
+                },
                 _ => State::Unavailable,
             };
         }
@@ -59,19 +68,35 @@ impl Alert {
     /// Whether a look at the descriptors may find something; `None`: nobody knows.
     pub(super) fn is_raised(&mut self) -> Option<bool> {
         match &mut self.state {
-            State::Armed(ring) => Some(ring.has_news()),
+            State::Armed { ring, doubtful } => Some(*doubtful || ring.has_news()),
             State::Idle(_) | State::Unavailable => None,
         }
     }
 
-    /// After a look, which has made the kernel do what was left to do: lowers the flag.
+    /// After a look at all descriptors: lowers the flag, unless something may have come meanwhile.
     pub(super) fn looked(&mut self) {
-        if let State::Armed(ring) = &mut self.state
-            && let Err(error) = ring.go_on(self.epoll)
-        {
+        let lowered = self.lower();
+        if let State::Armed { doubtful, .. } = &mut self.state {
+            *doubtful = lowered;
+        }
+    }
+
+    /// After a system call that has found what the flag was about: lowers it. What came with that is seen with the next event, or
+    /// with a look that is due without one.
+    pub(super) fn explained(&mut self) {
+        self.lower();
+    }
+
+    /// Whether there was anything to lower.
+    fn lower(&mut self) -> bool {
+        let State::Armed { ring, .. } = &mut self.state else {
+            return false;
+        };
+        ring.go_on(self.epoll).unwrap_or_else(|error| {
             tracing::debug!(%error, "the poll in the io_uring has ended");
             self.state = State::Unavailable;
-        }
+            false
+        })
     }
 }
 
@@ -85,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// Rung, looked, rung again: also where nobody drains the eventfd, and where several rings come before a look.
+    /// Rung, looked twice, rung again: also where nobody drains the eventfd, and where several rings come before a look.
     #[test]
     fn each_ring_raises_it_until_the_look() {
         let mut poll = Poll::new().unwrap();
@@ -110,11 +135,13 @@ mod tests {
             for _ in 0..rings {
                 rustix::io::write(&bell, &1_u64.to_ne_bytes()).unwrap();
             }
-            assert_eq!(alert.is_raised(), Some(true));
-            poll.poll(&mut events, Some(std::time::Duration::ZERO))
-                .unwrap();
-            assert_eq!(events.iter().count(), 1);
-            alert.looked();
+            for found in [1, 0] {
+                assert_eq!(alert.is_raised(), Some(true));
+                poll.poll(&mut events, Some(std::time::Duration::ZERO))
+                    .unwrap();
+                assert_eq!(events.iter().count(), found);
+                alert.looked();
+            }
             assert_eq!(alert.is_raised(), Some(false));
         }
     }

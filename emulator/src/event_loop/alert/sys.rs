@@ -64,17 +64,41 @@ impl Ring {
     }
 
     /// Forgets what the poll has reported, and polls on if the kernel has ended it, as it does after an event that came from
-    /// another io_uring.
-    pub(super) fn go_on(&mut self, fd: RawFd) -> io::Result<()> {
-        let mut ended = false;
+    /// another io_uring. Whether it had reported anything.
+    pub(super) fn go_on(&mut self, fd: RawFd) -> io::Result<bool> {
+        let (mut any, mut ended) = (false, false);
         for answer in self.0.completion() {
             if answer.result() < 0 {
                 return Err(io::Error::from_raw_os_error(
                     answer.result().saturating_neg(),
                 ));
             }
+            any = true;
             ended |= !cqueue::more(answer.flags());
         }
-        if ended { self.watch(fd) } else { Ok(()) }
+        if ended {
+            self.watch(fd)?;
+        }
+        Ok(any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_refuses_what_it_was_not_made_for() {
+        // Where there is no io_uring there is nothing to refuse.
+        let Ok(Ring(mut ring)) = Ring::new() else {
+            return;
+        };
+        let path = c"/";
+        let open = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build();
+        // SAFETY: the path is a constant.
+        unsafe { ring.submission().push(&open) }.unwrap();
+        ring.submit_and_wait(1).unwrap();
+        let answer = ring.completion().next().unwrap();
+        assert_eq!(answer.result(), -libc::EACCES);
     }
 }
