@@ -73,6 +73,12 @@ impl VcpuPort {
         set_mapper(&self.config, &self.map, mapper);
     }
 
+    /// The guest has acknowledged the interrupt. Whether the device knows: if not, it is to be told by the interrupt's eventfd.
+    #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+    pub(crate) fn end_of_interrupt(&mut self) -> bool {
+        self.port.end_of_interrupt()
+    }
+
     /// A read of memory space. `data` is filled if the device decodes `address`.
     #[must_use = "an address that this device does not decode may be another's"]
     pub fn mmio_read(&mut self, address: u64, data: &mut [u8]) -> bool {

@@ -117,6 +117,14 @@ impl Server {
         Ok(false)
     }
 
+    /// As [`Server::turn_with`], for a worker that has other work at hand: looks only once at what is there, and does not poll.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn look_with(&mut self, device: &mut impl Serve) -> Result<bool, Error> {
+        self.unless_failed(|server| server.look(device))
+    }
+
     /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
     /// not overtake them, such as a reset. No offer stands any more, until [`Server::offer`]. Bounded by two rings' length for each channel. Does not wait.
     ///
