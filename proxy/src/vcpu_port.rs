@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use outrigger_ring::{Access, Statistics, Width};
 
-use crate::access_map::AccessMap;
+use crate::access_map::{AccessMap, Part};
 use crate::bar_memory::MapMemory;
 use crate::bars::{ROM, Space};
 use crate::config_space::ConfigSpace;
@@ -71,6 +71,12 @@ impl VcpuPort {
     #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
     pub(crate) fn set_mapper(&self, mapper: Option<Box<dyn MapMemory>>) {
         set_mapper(&self.config, &self.map, mapper);
+    }
+
+    /// The guest has acknowledged the interrupt. Whether the device knows: if not, it is to be told by the interrupt's eventfd.
+    #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+    pub(crate) fn end_of_interrupt(&mut self) -> bool {
+        self.port.end_of_interrupt()
     }
 
     /// A read of memory space. `data` is filled if the device decodes `address`.
@@ -178,7 +184,9 @@ impl VcpuPort {
                 offset: hit.offset,
                 width,
             });
-            now.copy_from_slice(&value.to_le_bytes()[..now.len()]);
+            for (to, from) in now.iter_mut().zip(value.to_le_bytes()) {
+                *to = from;
+            }
             decoded = true;
             rest = after;
             address = address.wrapping_add(width.bytes().into());
@@ -196,7 +204,9 @@ impl VcpuPort {
         while let Some((hit, width)) = self.piece(space, address, rest.len()) {
             let (now, after) = rest.split_at(usize::from(width.bytes()));
             let mut bytes = [0; 8];
-            bytes[..now.len()].copy_from_slice(now);
+            for (to, from) in bytes.iter_mut().zip(now) {
+                *to = *from;
+            }
             if usize::from(hit.region) != ROM {
                 let access = Access {
                     region: hit.region,
@@ -229,15 +239,13 @@ impl VcpuPort {
 
     fn forward_read(&mut self, access: Access) -> u64 {
         if !self.health.is_dead() {
-            if let Some(register) = self.map.mirrored(access) {
-                match self.port.mirrored(register) {
-                    Ok(Some(value)) => {
-                        self.counters.mirror_reads += 1;
-                        return value.into();
-                    }
-                    Ok(None) => {}
-                    Err(error) => self.health.fail(error.to_event()),
+            match self.answer_here(access) {
+                Ok(Some(value)) => {
+                    self.counters.mirror_reads += 1;
+                    return value;
                 }
+                Ok(None) => {}
+                Err(error) => self.health.fail(error.to_event()),
             }
             self.counters.crossings += 1;
             match self.port.read(access) {
@@ -247,6 +255,19 @@ impl VcpuPort {
         }
         self.counters.dead_accesses += 1;
         access.width.mask()
+    }
+
+    /// What a read gives, if that can be told without a crossing.
+    fn answer_here(&mut self, access: Access) -> Result<Option<u64>, PortError> {
+        if let Some(register) = self.map.mirrored(access) {
+            let value = self.port.mirrored(register, self.map.summaries())?;
+            return Ok(value.map(u64::from));
+        }
+        let Some(Part { group, mask }) = self.map.clears(access) else {
+            return Ok(None);
+        };
+        let value = self.port.take(group, mask)?;
+        Ok(value.map(|value| u64::from((value & mask) >> mask.trailing_zeros())))
     }
 
     fn forward_write(&mut self, access: Access, value: u64, posted: bool) {
@@ -286,6 +307,14 @@ pub(crate) fn set_mapper(
         config.set_mapper(None);
         map.set_mapped(false);
     }
+}
+
+/// The device is dead: its memories are unmapped, and nobody maps them any more.
+pub(crate) fn withdraw_memories(config: &Mutex<ConfigSpace>, map: &AccessMap) {
+    let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+    config.set_mapper(None);
+    config.share(Vec::new());
+    map.set_mapped(false);
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clear::Summary;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Violation};
 use crate::mailbox::MailboxClient;
@@ -115,16 +116,34 @@ impl Client {
     }
 
     /// What a read of mirrored register `register` gives now, after all writes that happened before through any client.
-    /// Does not wait and is no crossing. `None`: only the device can tell, so read.
+    /// `summaries` are those of the device's clear groups. Does not wait and is no crossing. `None`: only the device can tell, so read.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or what this client failed with earlier.
-    pub fn mirrored(&mut self, register: u32) -> Result<Option<u8>, Error> {
+    pub fn mirrored(&mut self, register: u32, summaries: &[Summary]) -> Result<Option<u8>, Error> {
         self.unless_failed(|client| {
             let position = client.producer.position();
             let consumed = position - client.producer.outstanding()?;
             let tickets = client.tickets.as_deref();
-            let value = client.mirror.read(register, position, consumed, tickets)?;
+            let value = client
+                .mirror
+                .read(register, summaries, position, consumed, tickets)?;
+            client.tally.add(Count::Mirrored, value.is_some().into());
+            Ok(value)
+        })
+    }
+
+    /// Reads clear group `group`, of which the access covers the bytes in `mask`, and so clears it: what it had, after all writes that
+    /// happened before through any client. Does not wait and is no crossing. `None`: only the device can tell, so read.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or what this client failed with earlier.
+    pub fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, Error> {
+        self.unless_failed(|client| {
+            let position = client.producer.position();
+            let consumed = position - client.producer.outstanding()?;
+            let tickets = client.tickets.as_deref();
+            let value = client.mirror.take(group, mask, position, consumed, tickets);
             client.tally.add(Count::Mirrored, value.is_some().into());
             Ok(value)
         })

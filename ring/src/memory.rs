@@ -79,6 +79,15 @@ impl OwnLine<'_> {
         self.0.stamp.store(stamp, Ordering::Release);
     }
 
+    /// Writes the stamp if it is `from`: everything before it is visible to whoever acquires it, and everything that the peer did
+    /// before it wrote `from` is visible here. Else what the stamp is; that is acquired too.
+    pub(crate) fn exchange(self, from: u64, to: u64) -> Result<(), u64> {
+        self.0
+            .stamp
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+    }
+
     /// Writes the stamp, in no order: for flags, where a fence follows.
     #[inline]
     pub(crate) fn set(self, stamp: u64) {
@@ -170,7 +179,10 @@ mod mapped {
         #[inline]
         pub(super) fn load_at<const WORD: usize>(&self) -> u64 {
             const { assert!(WORD < 7) };
-            self.0[WORD].load(Ordering::Relaxed)
+            // There is one: the compiler sees it too.
+            self.0
+                .get(WORD)
+                .map_or(0, |word| word.load(Ordering::Relaxed))
         }
 
         #[inline]

@@ -3,6 +3,7 @@
 //! A lost wake-up leaves a thread asleep for ever, which loom reports as a deadlock; a body that is read while it is written
 //! is a race, which it reports too.
 
+mod clear;
 mod mirror;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use loom::sync::Arc as LoomArc;
 use loom::thread;
 
+use crate::clear::{ClearServer, GROUPS};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::doorbell::{Alarm, Doorbell};
@@ -35,6 +37,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
     let bell = Doorbell::new();
     let tickets = (channels > 1).then(|| std::sync::Arc::new(AtomicU64::new(0)));
     let mirror = Mapping::new(1);
+    let clears = Mapping::new(GROUPS);
     let posted: std::sync::Arc<[Posted]> = (0..channels).map(|_| Posted::default()).collect();
     let consumed: Vec<_> = (0..channels).map(|_| Mapping::new(1)).collect();
     let mut clients = Vec::new();
@@ -59,7 +62,14 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
             doorbell: bell.clone(),
             rung: 0,
             tickets: tickets.clone(),
-            mirror: MirrorClient::new(Some(mirror.peer()), 1, posted.clone(), channel, counters),
+            mirror: MirrorClient::new(
+                Some(mirror.peer()),
+                1,
+                clears.own(),
+                posted.clone(),
+                channel,
+                counters,
+            ),
             failed: None,
             tally: Tally::new(claims.own()),
         });
@@ -81,6 +91,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         cpu: 0,
         sleeps: 0,
         mirror: MirrorServer::new(Some(mirror.own()), 1),
+        clears: ClearServer::new(clears.own()),
         statistics: Statistics::default(),
         failed: None,
     };

@@ -1,5 +1,8 @@
 //! Step 4, ring: the device's end of a session, all channels together.
 
+mod offers;
+
+use crate::clear::ClearServer;
 use crate::consumer::Consumer;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Violation};
@@ -81,6 +84,7 @@ pub struct Server {
     /// Sleeps so far.
     pub(crate) sleeps: u64,
     pub(crate) mirror: MirrorServer,
+    pub(crate) clears: ClearServer,
     pub(crate) statistics: Statistics,
     pub(crate) failed: Option<Error>,
 }
@@ -113,8 +117,16 @@ impl Server {
         Ok(false)
     }
 
+    /// As [`Server::turn_with`], for a worker that has other work at hand: looks only once at what is there, and does not poll.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn look_with(&mut self, device: &mut impl Serve) -> Result<bool, Error> {
+        self.unless_failed(|server| server.look(device))
+    }
+
     /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
-    /// not overtake them, such as a reset. Bounded by two rings' length for each channel. Does not wait.
+    /// not overtake them, such as a reset. No offer stands any more, until [`Server::offer`]. Bounded by two rings' length for each channel. Does not wait.
     ///
     /// # Errors
     /// As [`Server::turn`].
@@ -130,6 +142,7 @@ impl Server {
         self.unless_failed(|server| {
             let limit = server.aim();
             server.catch_up(limit, device)?;
+            server.stand_down(device)?;
             server.publish();
             Ok(())
         })
@@ -139,6 +152,7 @@ impl Server {
     /// anything but a request of this session, and before anything that the guest could learn of the change from: before a
     /// later DMA, an interrupt, a reply that came another way.
     pub fn show(&mut self, register: u32, now: Mirrored) {
+        self.clears.changed();
         self.mirror.show(register, now, self.statistics.posted);
     }
 
@@ -153,10 +167,11 @@ impl Server {
     }
 
     /// Serves a request, and shows what it has changed before anybody can learn that it was served.
-    fn execute(&mut self, device: &mut impl Serve, message: Message) -> u64 {
+    fn execute(&mut self, device: &mut impl Serve, message: Message) -> Result<u64, Violation> {
+        self.stand_down(device)?;
         let value = device.serve(message.request, message.seen);
         self.show_all(device);
-        value
+        Ok(value)
     }
 
     fn unless_failed<T>(
@@ -196,6 +211,7 @@ impl Server {
             found = true;
         }
         if found {
+            self.offer(device);
             self.publish();
         }
         Ok(found)
@@ -221,7 +237,8 @@ impl Server {
             });
         }
         self.catch_up(limit, device)?;
-        let value = self.execute(device, message) & message.request.reply_mask();
+        let value = self.execute(device, message)? & message.request.reply_mask();
+        self.offer(device);
         self.statistics.crossings += 1;
         if let Some(channel) = self.channels.get_mut(index) {
             channel.mailbox.answer(value);
@@ -292,7 +309,7 @@ impl Server {
             applied += 1;
             // Counted first: what is shown then contains it.
             self.statistics.posted += 1;
-            self.execute(device, message);
+            self.execute(device, message)?;
         }
         if let Some(channel) = self.channels.get_mut(index)
             && channel.consumer.owes_much()
@@ -331,7 +348,7 @@ impl Server {
         // SYNC: pairs with the fence in `Client::kick`. Either the look below sees what the client has published, or the
         // client, which looks at the flag after it published, sees the flag and rings.
         fence(Ordering::SeqCst);
-        let idle = !self.anything();
+        let idle = !self.anything() && self.failed.is_none();
         self.statistics.blocks += u64::from(idle);
         idle
     }

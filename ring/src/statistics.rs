@@ -12,7 +12,7 @@ pub struct Statistics {
     pub posted: u64,
     /// Requests sent and answered (client), or answered (worker), through a mailbox.
     pub crossings: u64,
-    /// Reads answered from the register mirror (client).
+    /// Reads answered from the register mirror, or by an offer (client).
     pub mirrored: u64,
     /// Doorbells written: each is a system call, and wakes the peer.
     pub doorbells_sent: u64,
@@ -25,8 +25,9 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// As they travel: seven words in the order of the fields.
-    pub(crate) const fn words(self) -> [u64; 7] {
+    /// As they travel and are shown: seven words in the order of the fields.
+    #[must_use]
+    pub const fn words(self) -> [u64; 7] {
         let Self {
             posted,
             crossings,

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use outrigger_ring::{
-    Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError, Statistics,
+    Error, Geometry, Mirrored, Offers, Request, Serve, Server, ServerSetup, SetupError, Statistics,
 };
 
 use crate::device::Mirror;
@@ -60,7 +60,23 @@ impl RingFront {
     /// of it.
     pub(in crate::front) fn refresh(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            server.show_all(&Served(function));
+            let served = Served(function);
+            server.show_all(&served);
+            server.offer(&served);
+        }
+    }
+
+    /// After the device has run: offers what reads of its clear groups would take now.
+    pub(in crate::front) fn offer(&mut self, function: &mut Function) {
+        if let State::Live(server) = &mut self.state {
+            server.offer(&Served(function));
+        }
+    }
+
+    /// Has the device take what clients have taken of its offers: before anybody looks at its interrupt line.
+    pub(in crate::front) fn collect(&mut self, function: &mut Function) {
+        if let State::Live(server) = &mut self.state {
+            server.collect(&mut Served(function));
         }
     }
 
@@ -102,14 +118,19 @@ impl RingFront {
         matches!(self.state, State::Live(_))
     }
 
-    /// Takes what the rings hold, a bounded portion. Whether there was anything.
+    /// Takes what the rings hold, a bounded portion: looks once, or polls for a little while. Whether there was anything.
     ///
     /// # Errors
     /// The client broke the protocol: end its connection.
-    pub(in crate::front) fn intake(&mut self, function: &mut Function) -> Result<bool, Error> {
+    pub(in crate::front) fn intake(
+        &mut self,
+        function: &mut Function,
+        poll: bool,
+    ) -> Result<bool, Error> {
         match &mut self.state {
             State::Setup(_) => Ok(false),
-            State::Live(server) => server.turn_with(&mut Served(function)),
+            State::Live(server) if poll => server.turn_with(&mut Served(function)),
+            State::Live(server) => server.look_with(&mut Served(function)),
         }
     }
 
@@ -188,5 +209,13 @@ impl Serve for Served<'_> {
 
     fn mirrored(&self, register: u32) -> Option<Mirrored> {
         self.0.mirrored(register)
+    }
+
+    fn offers(&self) -> Offers {
+        self.0.offers()
+    }
+
+    fn take(&mut self, group: u32) {
+        self.0.take(group);
     }
 }

@@ -1,7 +1,9 @@
 //! The front from outside: real sockets, real messages, a small device.
 
 mod access_map;
+mod clear;
 mod device;
+mod gather;
 mod hostile;
 mod independent_client;
 mod interrupt;
@@ -20,6 +22,7 @@ use outrigger_vfio_user::{
 };
 
 use super::*;
+use crate::device::Device;
 
 /// The loop, as the emulator has it, in the test's own thread.
 #[derive(Debug)]
@@ -33,11 +36,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(endpoint: Endpoint) -> Self {
+    fn new(endpoint: Endpoint, device: Box<dyn Device>) -> Self {
         let poll = Poll::new().unwrap();
         let mut export = Export::new(endpoint, "test".into());
         export.register(poll.registry()).unwrap();
-        let function = Function::new(Box::new(device::Scratch::default()));
+        let function = Function::new(device);
         Self {
             poll,
             events: Events::with_capacity(16),
@@ -60,9 +63,9 @@ impl Worker {
                 self.export
                     .ready(self.poll.registry(), event, &mut self.function);
             }
-            let more = self.export.intake(&mut self.function);
+            let more = self.export.intake(&mut self.function, true);
             self.export.run(&mut self.function, self.now);
-            self.export.settle(&mut self.function, self.now);
+            self.export.settle(&mut self.function, self.now, more);
             if self.events.is_empty() && !more && idle {
                 return;
             }
@@ -80,11 +83,16 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::of(Box::new(device::Scratch::default()))
+    }
+
+    /// One that serves this device.
+    fn of(device: Box<dyn Device>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let worker = Worker::new(Endpoint::Listening(listener.into()));
+        let worker = Worker::new(Endpoint::Listening(listener.into()), device);
         Self {
             worker,
             path,

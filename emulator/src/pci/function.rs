@@ -15,7 +15,8 @@ use outrigger_ring::{Access, Width};
 
 use super::config_space::{self, Command, ConfigSpace};
 use crate::device::{
-    BarKind, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Progress, Work,
+    BarKind, ClearGroup, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Offers,
+    Progress, Work,
 };
 use crate::dma::{Gate, MapError, Mapping};
 
@@ -55,10 +56,12 @@ impl Function {
         let config = ConfigSpace::new(&device.identity(), device.bars());
         let mut regions = [Region { size: 0, io: false }; 6];
         for bar in config.bars() {
-            regions[usize::from(bar.index)] = Region {
-                size: u64::from(bar.size),
-                io: bar.kind == BarKind::Io,
-            };
+            if let Some(region) = regions.get_mut(usize::from(bar.index)) {
+                *region = Region {
+                    size: u64::from(bar.size),
+                    io: bar.kind == BarKind::Io,
+                };
+            }
         }
         Self {
             device,
@@ -163,6 +166,23 @@ impl Function {
         self.device.mirrored(register)
     }
 
+    /// The registers that a read clears and that may be offered.
+    #[must_use]
+    pub fn clear_groups(&self) -> &[ClearGroup] {
+        self.device.clear_groups()
+    }
+
+    /// What reads of the clear groups would take now.
+    #[must_use]
+    pub fn offers(&self) -> Offers {
+        self.device.offers()
+    }
+
+    /// What was offered of this group has been read.
+    pub fn take(&mut self, group: u32) {
+        self.device.take(group);
+    }
+
     /// The device's memory, for the client to map.
     ///
     /// # Errors
@@ -197,8 +217,9 @@ impl Function {
         self.gate.set_bus_master(bus_master);
         for bar in self.config.bars() {
             let base = self.config.base(bar);
-            let told = &mut self.bases[usize::from(bar.index)];
-            if *told != base {
+            if let Some(told) = self.bases.get_mut(usize::from(bar.index))
+                && *told != base
+            {
                 *told = base;
                 self.device.bar_moved(bar.index, base);
             }
