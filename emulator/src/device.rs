@@ -12,7 +12,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::dma::Gate;
-pub use access_map::{MemoryRange, Mirror, Mirrored, MirroredRegister};
+pub use access_map::{
+    ClearGroup, MAX_CLEARED, MemoryRange, Mirror, Mirrored, MirroredRegister, Offer, Offers, Taken,
+};
 pub use bar_memory::BarMemory;
 pub use outrigger_ring::Width;
 
@@ -130,6 +132,22 @@ pub trait Device: Send + std::fmt::Debug {
         None
     }
 
+    /// The places of its clear groups; constant.
+    fn clear_groups(&self) -> &[ClearGroup] {
+        &[]
+    }
+
+    /// What reads of the clear groups would take now, by group: only what they do plainly, as [`Offer`] says, and only while the device
+    /// stands still until it is told of something. It may offer less.
+    fn offers(&self) -> Offers {
+        Offers::default()
+    }
+
+    /// What was offered of this group has been read: it is cleared, as by [`Device::read`].
+    fn take(&mut self, group: u32) {
+        let _ = group;
+    }
+
     /// Ranges of its BARs that are memory and nothing else, for the client to map into its guest: whole pages, at most 16. The guest's accesses
     /// to them do not come through [`Device::read`] and [`Device::write`] from then on, and are not ordered behind posted ones.
     ///
@@ -148,7 +166,9 @@ pub trait Device: Send + std::fmt::Debug {
 
     /// Does a bounded slice of work: completions, timers, instructions.
     ///
-    /// A mirrored register that changes is shown to `mirror` before any DMA that follows, and before the return. What the slice
+    /// A mirrored register that changes is shown to `mirror` before any DMA that follows, and before the return. Before the device
+    /// does anything that a mirrored register, an offer or guest RAM shows, it calls [`Mirror::withdraw`]; a slice that finds nothing to do
+    /// does not. What the slice
     /// begins with sees the effect of all writes that the guest made before the slice; the rest may not. So a
     /// step that looks at bits that plain writes change comes first in a slice: the device returns
     /// [`Progress::More`] in front of it.

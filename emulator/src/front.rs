@@ -152,18 +152,32 @@ impl Export {
 
     /// Runs the function for a bounded slice; a client with rings sees its mirrored registers change.
     pub fn run(&mut self, function: &mut Function, now: Instant) -> Ran {
+        self.collect(function);
         if let Some(session) = &mut self.session {
             session.intx().follow(function.interrupt());
         }
-        match self.ring().and_then(RingFront::mirror) {
+        let Some(ring) = self.ring() else {
+            return function.run(now);
+        };
+        let ran = match ring.mirror() {
             Some(mirror) => function.run_mirrored(now, mirror),
             None => function.run(now),
+        };
+        ring.offer(function);
+        ran
+    }
+
+    /// What the client has read without the device is read: the line may have fallen.
+    fn collect(&mut self, function: &mut Function) {
+        if let Some(ring) = self.ring() {
+            ring.collect(function);
         }
     }
 
     /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`]. While the worker is `busy`,
     /// and comes back at once, that may wait for a short while: what is completed meanwhile shares the interrupt.
     pub fn settle(&mut self, function: &mut Function, now: Instant, busy: bool) {
+        self.collect(function);
         if let Some(session) = &mut self.session {
             session.intx().settle(function.interrupt(), now, busy);
         }

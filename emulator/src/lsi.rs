@@ -3,6 +3,7 @@
 //! Register accesses (step 6) change the chip's state only; [`Lsi::run`] executes SCRIPTS (step 7), works
 //! the SCSI bus (step 8) and lets the timers expire. Everything that one call does is bounded.
 
+mod clear;
 mod connection;
 mod first_byte;
 mod interrupt;
@@ -26,8 +27,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::device::{
-    Bar, BarKind, BarMemory, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
-    MirroredRegister, Progress, Width, Work,
+    Bar, BarKind, BarMemory, ClearGroup, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
+    MirroredRegister, Offers, Progress, Width, Work,
 };
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
@@ -310,6 +311,18 @@ impl Device for Lsi {
         (register == mirror::ISTAT0).then(|| self.shown())
     }
 
+    fn clear_groups(&self) -> &[ClearGroup] {
+        clear::groups(self.model)
+    }
+
+    fn offers(&self) -> Offers {
+        self.clear_offers()
+    }
+
+    fn take(&mut self, group: u32) {
+        self.take_group(group);
+    }
+
     fn share_memory(&mut self) -> io::Result<Vec<MemoryRange>> {
         if self.ram.is_empty() {
             return Ok(Vec::new());
@@ -330,6 +343,9 @@ impl Device for Lsi {
         self.timers.now(context.now);
         let mut shown = self.shown();
         self.bus.poll(context.now);
+        if self.stirs(context.now) {
+            self.stand_down(&mut shown, mirror);
+        }
         let progress = self.run_scripts(context.dma, &mut shown, mirror);
         if matches!(self.processor.state, State::Halted) {
             self.watch_bus();

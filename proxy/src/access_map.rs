@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use outrigger_ring::{Access, Effect, MAX_MIRRORED, Width};
+use outrigger_ring::{Access, Effect, MAX_CLEARED, MAX_MIRRORED, Summary, Width};
 use outrigger_vfio_user::{AccessEntry, Treatment};
 
 use crate::bar_memory::BarMemory;
@@ -52,6 +52,15 @@ pub enum MapError {
         /// The offset.
         offset: u64,
     },
+    /// A register that a read clears is not one or two aligned bytes, has a number that is too high or that stands for another group too, or
+    /// is summed up by bits that no mirrored register has or that the guest writes.
+    #[error("the register at {offset:#x} of region {region} that a read clears makes no sense")]
+    Clear {
+        /// The region.
+        region: u8,
+        /// The offset.
+        offset: u64,
+    },
     /// A range of memory is none that a VMM could map.
     #[error("the memory at {offset:#x} of region {region}: {reason}")]
     Memory {
@@ -76,10 +85,32 @@ struct Mirrored {
     opaque: u8,
 }
 
+/// A place where a clear group is reached.
+#[derive(Clone, Copy, Debug)]
+struct Cleared {
+    region: u8,
+    offset: u64,
+    /// 1 or 2.
+    size: u8,
+    summary: Summary,
+}
+
+/// What a read takes of a clear group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The group's number.
+    pub(crate) group: u32,
+    /// The bits that the read covers: not 0.
+    pub(crate) mask: u16,
+}
+
 /// A device's access map. Entries of kinds that the proxy does not know are left out: such accesses take the plain way.
 #[derive(Debug, Default)]
 pub struct AccessMap {
     mirrored: Vec<Mirrored>,
+    cleared: Vec<Cleared>,
+    /// Of the groups that `cleared` names, one each.
+    summaries: Vec<Summary>,
     /// Region, start and end.
     memories: Vec<(u8, u64, u64)>,
     /// The guest may reach the memories without an exit.
@@ -161,14 +192,69 @@ impl AccessMap {
                     memories.push(BarMemory::adopt(region, offset, size, file)?);
                     map.memories.push((region, offset, end));
                 }
+                Treatment::ReadToClear {
+                    group,
+                    register,
+                    summary,
+                } => {
+                    let size = u8::try_from(size).unwrap_or(0);
+                    map.cleared.push(Cleared {
+                        region,
+                        offset,
+                        size,
+                        summary: Summary {
+                            group,
+                            register: register.into(),
+                            bits: summary,
+                        },
+                    });
+                }
                 // A kind that is not known: the plain way is always right.
                 _ => {}
             }
         }
+        map.sum_up()?;
         match descriptors.iter().flatten().count() {
             0 => Ok((map, memories)),
             foreign => Err(MapError::Descriptors(foreign)),
         }
+    }
+
+    /// Checks the clear groups, which mirrored registers anywhere in the map sum up.
+    fn sum_up(&mut self) -> Result<(), MapError> {
+        for cleared in &self.cleared {
+            let Cleared {
+                region,
+                offset,
+                size,
+                summary,
+            } = *cleared;
+            let refused = Err(MapError::Clear { region, offset });
+            let sized = matches!(size, 1 | 2) && offset.is_multiple_of(size.into());
+            // A read takes the whole group wherever it is reached.
+            let same = |other: &&Cleared| other.summary.group == summary.group;
+            let alike = self
+                .cleared
+                .iter()
+                .filter(same)
+                .all(|other| (other.size, other.summary) == (size, summary));
+            if !sized || summary.group >= MAX_CLEARED || !alike {
+                return refused;
+            }
+            let mut places = self
+                .mirrored
+                .iter()
+                .filter(|it| it.effect.register == summary.register)
+                .peekable();
+            let none = places.peek().is_none();
+            if none || places.any(|it| (it.effect.through | it.effect.clears) & summary.bits != 0) {
+                return refused;
+            }
+            if !self.summaries.contains(&summary) {
+                self.summaries.push(summary);
+            }
+        }
+        Ok(())
     }
 
     /// The guest may reach the memories without an exit from now on, or not.
@@ -196,6 +282,32 @@ impl AccessMap {
     /// The mirrored register that an access reads, and nothing else.
     pub(crate) fn mirrored(&self, access: Access) -> Option<u32> {
         self.find(access).map(|entry| entry.effect.register)
+    }
+
+    /// What an access reads of a clear group, and nothing else.
+    pub(crate) fn clears(&self, access: Access) -> Option<Part> {
+        let width = access.width.bytes();
+        self.cleared.iter().find_map(|entry| {
+            let from = access.offset.checked_sub(entry.offset)?;
+            let within = entry.region == access.region
+                && from.checked_add(width.into())? <= entry.size.into();
+            // Within a group, so no more than two bytes.
+            let mask = match (width, from) {
+                (1, 0) => 0x00ff,
+                (1, 1) => 0xff00,
+                (2, 0) => 0xffff,
+                _ => return None,
+            };
+            within.then_some(Part {
+                group: entry.summary.group,
+                mask,
+            })
+        })
+    }
+
+    /// The bits of mirrored registers that say what is in the clear groups.
+    pub(crate) fn summaries(&self) -> &[Summary] {
+        &self.summaries
     }
 
     /// What a write does, if it is a plain one to a mirrored register: the byte and its effect.

@@ -1,6 +1,6 @@
 //! Step 3, port: one vCPU's way to a device, the same interface over the ring, over the socket and in the VMM's own process.
 
-use outrigger_ring::{Access, Effect};
+use outrigger_ring::{Access, Effect, Summary};
 
 use crate::health::Event;
 
@@ -45,10 +45,17 @@ pub trait Port: Send + std::fmt::Debug {
         self.post(access, value.into())
     }
 
-    /// What a mirrored register reads as now, after all writes that came before. Does not wait. `None`: only a
-    /// read can tell.
-    fn mirrored(&mut self, register: u32) -> Result<Option<u8>, PortError> {
-        let _ = register;
+    /// What a mirrored register reads as now, after all writes that came before. `summaries` are those of the device's clear
+    /// groups. Does not wait. `None`: only a read can tell.
+    fn mirrored(&mut self, register: u32, summaries: &[Summary]) -> Result<Option<u8>, PortError> {
+        let _ = (register, summaries);
+        Ok(None)
+    }
+
+    /// A read of the bytes in `mask` of a clear group, which clears it. Does not wait. `None`: nothing was done, and only a read
+    /// can tell.
+    fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
+        let _ = (group, mask);
         Ok(None)
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use outrigger_ring::{Access, Statistics, Width};
 
-use crate::access_map::AccessMap;
+use crate::access_map::{AccessMap, Part};
 use crate::bar_memory::MapMemory;
 use crate::bars::{ROM, Space};
 use crate::config_space::ConfigSpace;
@@ -235,15 +235,13 @@ impl VcpuPort {
 
     fn forward_read(&mut self, access: Access) -> u64 {
         if !self.health.is_dead() {
-            if let Some(register) = self.map.mirrored(access) {
-                match self.port.mirrored(register) {
-                    Ok(Some(value)) => {
-                        self.counters.mirror_reads += 1;
-                        return value.into();
-                    }
-                    Ok(None) => {}
-                    Err(error) => self.health.fail(error.to_event()),
+            match self.answer_here(access) {
+                Ok(Some(value)) => {
+                    self.counters.mirror_reads += 1;
+                    return value;
                 }
+                Ok(None) => {}
+                Err(error) => self.health.fail(error.to_event()),
             }
             self.counters.crossings += 1;
             match self.port.read(access) {
@@ -253,6 +251,19 @@ impl VcpuPort {
         }
         self.counters.dead_accesses += 1;
         access.width.mask()
+    }
+
+    /// What a read gives, if that can be told without a crossing.
+    fn answer_here(&mut self, access: Access) -> Result<Option<u64>, PortError> {
+        if let Some(register) = self.map.mirrored(access) {
+            let value = self.port.mirrored(register, self.map.summaries())?;
+            return Ok(value.map(u64::from));
+        }
+        let Some(Part { group, mask }) = self.map.clears(access) else {
+            return Ok(None);
+        };
+        let value = self.port.take(group, mask)?;
+        Ok(value.map(|value| u64::from((value & mask) >> mask.trailing_zeros())))
     }
 
     fn forward_write(&mut self, access: Access, value: u64, posted: bool) {

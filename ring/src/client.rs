@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clear::Summary;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Violation};
 use crate::mailbox::MailboxClient;
@@ -51,7 +52,8 @@ impl Client {
         self.post_all([(access, value)])
     }
 
-    /// Sends several posted writes, in order: cheaper than one by one, as the worker is looked after only once.
+    /// Sends several posted writes, in order: cheaper than one by one, as the worker is looked after only once. They count as
+    /// one act: what happens elsewhere while `writes` is asked for the next one is not known to come before that one.
     ///
     /// # Errors
     /// Any [`Error`]. After [`Error::Access`] the writes in front of the one at fault are on their way.
@@ -114,16 +116,34 @@ impl Client {
     }
 
     /// What a read of mirrored register `register` gives now, after all writes that happened before through any client.
-    /// Does not wait and is no crossing. `None`: only the device can tell, so read.
+    /// `summaries` are those of the device's clear groups. Does not wait and is no crossing. `None`: only the device can tell, so read.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or what this client failed with earlier.
-    pub fn mirrored(&mut self, register: u32) -> Result<Option<u8>, Error> {
+    pub fn mirrored(&mut self, register: u32, summaries: &[Summary]) -> Result<Option<u8>, Error> {
         self.unless_failed(|client| {
             let position = client.producer.position();
             let consumed = position - client.producer.outstanding()?;
             let tickets = client.tickets.as_deref();
-            let value = client.mirror.read(register, position, consumed, tickets)?;
+            let value = client
+                .mirror
+                .read(register, summaries, position, consumed, tickets)?;
+            client.tally.add(Count::Mirrored, value.is_some().into());
+            Ok(value)
+        })
+    }
+
+    /// Reads clear group `group`, of which the access covers the bytes in `mask`, and so clears it: what it had, after all writes that
+    /// happened before through any client. Does not wait and is no crossing. `None`: only the device can tell, so read.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], or what this client failed with earlier.
+    pub fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, Error> {
+        self.unless_failed(|client| {
+            let position = client.producer.position();
+            let consumed = position - client.producer.outstanding()?;
+            let tickets = client.tickets.as_deref();
+            let value = client.mirror.take(group, mask, position, consumed, tickets);
             client.tally.add(Count::Mirrored, value.is_some().into());
             Ok(value)
         })
@@ -198,6 +218,7 @@ impl Client {
         result
     }
 
+    #[inline]
     fn ticket(&self) -> u64 {
         // The order of tickets needs no more than relaxed: those drawn one after the other, in whatever way that is known, are in the order of the
         // counter's own modifications.
@@ -207,6 +228,7 @@ impl Client {
             .map_or(0, |tickets| tickets.fetch_add(1, Ordering::AcqRel))
     }
 
+    #[inline]
     fn push(&mut self, request: Request, ticket: u64, seen: Option<u32>) -> Result<(), Error> {
         if !request.access().is_encodable() {
             return Err(Error::Access);
@@ -224,6 +246,7 @@ impl Client {
         Ok(())
     }
 
+    #[cold]
     fn wait_until(
         &mut self,
         done: impl Fn(&mut Producer) -> Result<bool, Violation>,
@@ -251,13 +274,7 @@ impl Client {
         let glimpsed = self.sleeper.glimpse(peer_cpu, || Ok(mailbox.reply()?))?;
         let value = match glimpsed {
             Some(value) => value,
-            None => {
-                self.kick();
-                let mailbox = &mut self.mailbox;
-                let (value, waited) = self.sleeper.wait(peer_cpu, || Ok(mailbox.reply()?))?;
-                self.count(waited);
-                value
-            }
+            None => self.wait_for_reply(peer_cpu)?,
         };
         self.tally.add(Count::Crossings, 1);
         if value & !request.reply_mask() != 0 {
@@ -266,7 +283,17 @@ impl Client {
         Ok(value)
     }
 
+    #[cold]
+    fn wait_for_reply(&mut self, peer_cpu: u64) -> Result<u64, Error> {
+        self.kick();
+        let mailbox = &mut self.mailbox;
+        let (value, waited) = self.sleeper.wait(peer_cpu, || Ok(mailbox.reply()?))?;
+        self.count(waited);
+        Ok(value)
+    }
+
     /// Rings the worker's doorbell if it sleeps and this client has not rung for that sleep.
+    #[inline]
     pub(crate) fn kick(&mut self) {
         // SYNC: pairs with the fence in `Server::prepare_sleep`. Either this look sees the flag, or the worker, which looks
         // once more after it set the flag, sees what was published.
@@ -281,11 +308,12 @@ impl Client {
         }
     }
 
+    #[inline]
     fn worker_cpu(&self) -> u64 {
-        let [cpu, ..] = self.worker.at(0).body();
-        cpu
+        self.worker.at(0).word::<0>()
     }
 
+    #[inline]
     fn count(&self, waited: Waited) {
         self.tally.add(Count::Spins, waited.spun.into());
         self.tally.add(Count::Blocks, waited.slept);

@@ -94,6 +94,11 @@ impl Geometry {
         PAIR + PAIR * channel as u64
     }
 
+    /// Offset of the first clear group's word in the mailboxes memory.
+    pub(crate) const fn clears(self) -> u64 {
+        Self::mailbox(self.channels)
+    }
+
     /// Offset of the worker's flag in the device memory.
     pub(crate) const fn worker_flag() -> u64 {
         WORKER_FLAG
@@ -118,12 +123,15 @@ impl Geometry {
     pub(crate) const fn size(self, memory: Memory) -> u64 {
         let end = match memory {
             Memory::Requests => self.slots_at(self.channels),
-            Memory::Mailboxes => Self::mailbox(self.channels),
+            Memory::Mailboxes => self.clears() + CLEAR_LINES * LINE,
             Memory::Device { mirror_bytes } => self.mirror() + mirror_bytes as u64,
         };
         end.next_multiple_of(PAGE)
     }
 }
+
+/// Lines of the clear groups: one each, whether the device has so many or not, as the client makes them before it knows.
+pub(crate) const CLEAR_LINES: u64 = crate::clear::MAX_CLEARED as u64;
 
 /// Bytes of a mirror of so many registers: a line each.
 pub(crate) const fn mirror_bytes(registers: u32) -> u32 {
@@ -245,7 +253,8 @@ mod tests {
                 geometry.slots_at(channels)
             );
             assert!(geometry.slots_at(channels) <= geometry.size(Memory::Requests));
-            assert!(Geometry::mailbox(last) + PAIR <= geometry.size(Memory::Mailboxes));
+            assert_eq!(Geometry::mailbox(last) + PAIR, geometry.clears());
+            assert!(geometry.clears() + 4 * LINE <= geometry.size(Memory::Mailboxes));
             assert!(Geometry::consumed(last) + PAIR <= geometry.mirror());
             let device = Memory::Device { mirror_bytes: 1 };
             assert_eq!(geometry.mirror() + PAGE, geometry.size(device));

@@ -11,7 +11,7 @@
 //! - A *doorbell* (an eventfd) is written only when the other side has said that it sleeps.
 //!
 //! Some registers can be read without a crossing ([`Client::mirrored`]): the worker shows their values in the *register
-//! mirror*.
+//! mirror*. So can some that a read clears ([`Client::take`]): the worker offers what a read would take.
 //!
 //! # Order
 //! The accesses of one client take effect in program order. If one access happened before another, in whatever way
@@ -94,6 +94,7 @@
 #[cfg(not(loom))]
 mod session;
 
+mod clear;
 mod client;
 mod consumer;
 mod doorbell;
@@ -117,6 +118,7 @@ mod wait;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use clear::{MAX_CLEARED, Offer, Offers, Summary, Taken};
 pub use client::Client;
 #[cfg(not(loom))]
 pub use doorbell::PeerWatch;

@@ -26,18 +26,27 @@ const _: () =
 
 impl Line {
     /// The stamp as it is now; nothing after it is ordered. See [`Line::acquire`].
+    #[inline]
     pub(crate) fn glance(&self) -> u64 {
         self.stamp.load(Ordering::Relaxed)
     }
 
     /// Orders everything after it behind what the peer did before it released the stamps that were glanced at.
+    #[inline]
     pub(crate) fn acquire() {
         fence(Ordering::Acquire);
     }
 
     /// The body, each word loaded once.
+    #[inline]
     pub(crate) fn body(&self) -> Body {
         self.body.load()
+    }
+
+    /// One word of the body, loaded once.
+    #[inline]
+    pub(crate) fn word<const WORD: usize>(&self) -> u64 {
+        self.body.load_at::<WORD>()
     }
 }
 
@@ -47,26 +56,40 @@ pub(crate) struct OwnLine<'a>(&'a Line);
 
 impl OwnLine<'_> {
     /// Writes the body; it counts when the stamp is released.
+    #[inline]
     pub(crate) fn fill(self, body: Body) {
         self.0.body.store(body);
     }
 
     /// Writes the first word of the body.
+    #[inline]
     pub(crate) fn fill_first(self, value: u64) {
         self.0.body.store_first(value);
     }
 
     /// Writes one word of the body, 0 to 6.
+    #[inline]
     pub(crate) fn fill_at(self, word: usize, value: u64) {
         self.0.body.store_at(word, value);
     }
 
     /// Writes the stamp: everything before it is visible to whoever acquires it.
+    #[inline]
     pub(crate) fn release(self, stamp: u64) {
         self.0.stamp.store(stamp, Ordering::Release);
     }
 
+    /// Writes the stamp if it is `from`: everything before it is visible to whoever acquires it, and everything that the peer did
+    /// before it wrote `from` is visible here. Else what the stamp is; that is acquired too.
+    pub(crate) fn exchange(self, from: u64, to: u64) -> Result<(), u64> {
+        self.0
+            .stamp
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+    }
+
     /// Writes the stamp, in no order: for flags, where a fence follows.
+    #[inline]
     pub(crate) fn set(self, stamp: u64) {
         self.0.stamp.store(stamp, Ordering::Relaxed);
     }
@@ -75,6 +98,7 @@ impl OwnLine<'_> {
 impl core::ops::Deref for OwnLine<'_> {
     type Target = Line;
 
+    #[inline]
     fn deref(&self) -> &Line {
         self.0
     }
@@ -86,11 +110,13 @@ pub(crate) struct OwnLines(Lines);
 
 impl OwnLines {
     /// Line `position` modulo the (power of two) number of lines.
+    #[inline]
     pub(crate) fn at(&self, position: u64) -> OwnLine<'_> {
         OwnLine(self.0.at(position))
     }
 
     /// How many.
+    #[inline]
     pub(crate) fn count(&self) -> u64 {
         self.0.count()
     }
@@ -102,11 +128,13 @@ pub(crate) struct PeerLines(Lines);
 
 impl PeerLines {
     /// Line `position` modulo the (power of two) number of lines.
+    #[inline]
     pub(crate) fn at(&self, position: u64) -> &Line {
         self.0.at(position)
     }
 
     /// How many.
+    #[inline]
     pub(crate) fn count(&self) -> u64 {
         self.0.count()
     }
@@ -142,23 +170,33 @@ mod mapped {
     pub(super) struct Words([AtomicU64; 7]);
 
     impl Words {
+        #[inline]
         pub(super) fn load(&self) -> Body {
             let [a, b, c, d, e, f, g] = &self.0;
             [a, b, c, d, e, f, g].map(|word| word.load(Ordering::Relaxed))
         }
 
+        #[inline]
+        pub(super) fn load_at<const WORD: usize>(&self) -> u64 {
+            const { assert!(WORD < 7) };
+            self.0[WORD].load(Ordering::Relaxed)
+        }
+
+        #[inline]
         pub(super) fn store(&self, body: Body) {
             for (word, value) in self.0.iter().zip(body) {
                 word.store(value, Ordering::Relaxed);
             }
         }
 
+        #[inline]
         pub(super) fn store_at(&self, word: usize, value: u64) {
             if let Some(word) = self.0.get(word) {
                 word.store(value, Ordering::Relaxed);
             }
         }
 
+        #[inline]
         pub(super) fn store_first(&self, value: u64) {
             let [first, ..] = &self.0;
             first.store(value, Ordering::Relaxed);
@@ -251,6 +289,7 @@ mod mapped {
     unsafe impl Send for Lines {}
 
     impl Lines {
+        #[inline]
         pub(super) fn at(&self, position: u64) -> &Line {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -262,6 +301,7 @@ mod mapped {
             unsafe { self.first.add(index).as_ref() }
         }
 
+        #[inline]
         pub(super) fn count(&self) -> u64 {
             self.mask + 1
         }
@@ -299,6 +339,11 @@ mod modelled {
         pub(super) fn load(&self) -> Body {
             // SAFETY: loom has checked that nobody writes meanwhile.
             self.0.with(|body| unsafe { *body })
+        }
+
+        pub(super) fn load_at<const WORD: usize>(&self) -> u64 {
+            // SAFETY: as above.
+            self.0.with(|body| unsafe { (*body)[WORD] })
         }
 
         pub(super) fn store(&self, body: Body) {

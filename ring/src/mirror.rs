@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::clear::{self, GROUPS, MAX_CLEARED, Offers, State, Summary, TAKEN};
 use crate::error::Violation;
 use crate::memory::{Line, OwnLines, PeerLines};
 use crate::sync::{AtomicU64, Ordering};
@@ -59,6 +60,17 @@ pub trait Serve {
 
     /// The mirrored register of this number as it is now; `None` from the first number on that has none.
     fn mirrored(&self, register: u32) -> Option<Mirrored>;
+
+    /// What reads of the clear groups would take now. Until an offer is withdrawn, nothing happens to the device: neither `serve`
+    /// is called, nor does it run.
+    fn offers(&self) -> Offers {
+        Offers::default()
+    }
+
+    /// The clear group's offer was taken: the device does what a read of it does.
+    fn take(&mut self, group: u32) {
+        let _ = group;
+    }
 }
 
 /// A device without mirrored registers.
@@ -107,6 +119,7 @@ impl MirrorServer {
         }
     }
 
+    #[inline]
     pub(crate) fn registers(&self) -> usize {
         self.shown.len()
     }
@@ -149,6 +162,8 @@ pub(crate) struct MirrorClient {
     /// One per register; `None`: nothing is mirrored.
     pub(crate) lines: Option<PeerLines>,
     pub(crate) registers: u32,
+    /// One per clear group.
+    pub(crate) clears: OwnLines,
     /// The session's clients, and which of them this one is.
     pub(crate) posted: Arc<[Posted]>,
     pub(crate) own: usize,
@@ -163,6 +178,7 @@ impl MirrorClient {
     pub(crate) fn new(
         lines: Option<PeerLines>,
         registers: u32,
+        clears: OwnLines,
         posted: Arc<[Posted]>,
         own: usize,
         consumed: Vec<PeerLines>,
@@ -170,6 +186,7 @@ impl MirrorClient {
         Self {
             lines,
             registers,
+            clears,
             posted,
             own,
             consumed,
@@ -189,6 +206,7 @@ impl MirrorClient {
     }
 
     /// Before tickets are drawn for posted writes: other clients cannot tell for a while what this one has posted.
+    #[inline]
     pub(crate) fn begin(&self) {
         if let Some(own) = self.posted.get(self.own) {
             own.0.store(BUSY, Ordering::Relaxed);
@@ -196,6 +214,7 @@ impl MirrorClient {
     }
 
     /// After the writes were published: the ring's end is there now.
+    #[inline]
     pub(crate) fn end(&self, position: u64) {
         if let Some(own) = self.posted.get(self.own) {
             // SYNC: pairs with the acquire in `MirrorClient::others`.
@@ -213,6 +232,7 @@ impl MirrorClient {
     }
 
     /// A write was published whose end is at `end`. `effect` is `None` for one that can do anything.
+    #[inline]
     pub(crate) fn published(&mut self, effect: Option<(Effect, u8, Option<u32>)>, end: u64) {
         let Some((effect, value, seen)) = effect else {
             self.opaque = end;
@@ -231,11 +251,63 @@ impl MirrorClient {
         });
     }
 
+    /// The words of the clear groups that this register sums up, and its bits that are 0 as they were taken.
+    fn clears(&self, register: u32, summaries: &[Summary]) -> ([u64; GROUPS], u8) {
+        let mut words = [0; GROUPS];
+        let mut cleared = 0;
+        for summary in summaries.iter().filter(|it| it.register == register) {
+            let word = self.clears.at(summary.group.into()).glance();
+            if word & TAKEN != 0 {
+                cleared |= summary.bits;
+            }
+            let index = usize::try_from(summary.group).unwrap_or(GROUPS);
+            if let Some(seen) = words.get_mut(index) {
+                *seen = word;
+            }
+        }
+        // SYNC: pairs with the exchange in `MirrorClient::take`, and with the releases of `ClearServer`.
+        Line::acquire();
+        (words, cleared)
+    }
+
+    /// Takes what the worker offers of a clear group, of which the read covers the bytes in `mask`. `None`: only the device can tell.
+    pub(crate) fn take(
+        &self,
+        group: u32,
+        mask: u16,
+        position: u64,
+        consumed: u64,
+        tickets: Option<&AtomicU64>,
+    ) -> Option<u16> {
+        if consumed < self.opaque || group >= MAX_CLEARED {
+            return None;
+        }
+        if let Some(tickets) = tickets {
+            // As in `read`: this client's plain writes, which may be missing, come before whatever others post from now on.
+            tickets.fetch_add(0, Ordering::AcqRel);
+        }
+        self.others()?;
+        let line = self.clears.at(group.into());
+        let word = line.glance();
+        // SYNC: pairs with the release in `ClearServer::offer`.
+        Line::acquire();
+        match clear::decode(word) {
+            State::Offered(offer) if (offer.value ^ offer.residual) & !mask == 0 => {
+                // SYNC: pairs with the exchange in `ClearServer::withdraw`.
+                line.exchange(word, word | TAKEN).ok()?;
+                Some(offer.value & mask)
+            }
+            State::Taken(offer) if consumed == position => Some(offer.residual & mask),
+            _ => None,
+        }
+    }
+
     /// What the register reads as, after `position` posted writes of this client of which `consumed` are known to be
     /// consumed, and after all that happened before. `None`: only the device can tell.
     pub(crate) fn read(
         &mut self,
         register: u32,
+        summaries: &[Summary],
         position: u64,
         consumed: u64,
         tickets: Option<&AtomicU64>,
@@ -247,9 +319,13 @@ impl MirrorClient {
             self.pending.pop_front();
         }
         let all = consumed == position;
-        if !all && let Some(tickets) = tickets {
+        let (words, cleared) = self.clears(register, summaries);
+        let taken = words.iter().any(|word| word & TAKEN != 0);
+        if (!all || taken)
+            && let Some(tickets) = tickets
+        {
             // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
-            // drew one before is seen by `others`.
+            // drew one before is seen by `others`. Of two that find different groups taken, the second sees both.
             tickets.fetch_add(0, Ordering::AcqRel);
         }
         let Some(others) = self.others() else {
@@ -258,8 +334,11 @@ impl MirrorClient {
         let Some((now, applied)) = self.look(register) else {
             return Ok(None);
         };
+        if self.clears(register, summaries).0 != words {
+            return Ok(None);
+        }
         if all {
-            return Ok(Some(now.value));
+            return Ok(Some(now.value & !cleared));
         }
         if self.others() != Some(others) {
             return Ok(None);
@@ -269,7 +348,7 @@ impl MirrorClient {
         let Some(contained) = position.checked_sub(missing.into()) else {
             return Err(Violation::Mirror(applied));
         };
-        Ok(Some(self.lay_over(register, now, contained)))
+        Ok(Some(self.lay_over(register, now, contained) & !cleared))
     }
 
     /// How many writes the other clients have published, if all of them were consumed.

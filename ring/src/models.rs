@@ -3,6 +3,7 @@
 //! A lost wake-up leaves a thread asleep for ever, which loom reports as a deadlock; a body that is read while it is written
 //! is a race, which it reports too.
 
+mod clear;
 mod mirror;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use loom::sync::Arc as LoomArc;
 use loom::thread;
 
+use crate::clear::{ClearServer, GROUPS};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::doorbell::{Alarm, Doorbell};
@@ -35,6 +37,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
     let bell = Doorbell::new();
     let tickets = (channels > 1).then(|| std::sync::Arc::new(AtomicU64::new(0)));
     let mirror = Mapping::new(1);
+    let clears = Mapping::new(GROUPS);
     let posted: std::sync::Arc<[Posted]> = (0..channels).map(|_| Posted::default()).collect();
     let consumed: Vec<_> = (0..channels).map(|_| Mapping::new(1)).collect();
     let mut clients = Vec::new();
@@ -59,7 +62,14 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
             doorbell: bell.clone(),
             rung: 0,
             tickets: tickets.clone(),
-            mirror: MirrorClient::new(Some(mirror.peer()), 1, posted.clone(), channel, counters),
+            mirror: MirrorClient::new(
+                Some(mirror.peer()),
+                1,
+                clears.own(),
+                posted.clone(),
+                channel,
+                counters,
+            ),
             failed: None,
             tally: Tally::new(claims.own()),
         });
@@ -81,6 +91,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         cpu: 0,
         sleeps: 0,
         mirror: MirrorServer::new(Some(mirror.own()), 1),
+        clears: ClearServer::new(clears.own()),
         statistics: Statistics::default(),
         failed: None,
     };
@@ -272,4 +283,66 @@ fn posted_writes_of_two_vcpus_keep_their_order() {
             }
         });
     }
+}
+
+/// A vCPU hands over two writes together, tells another one, and that posts a write of its own; or the other way round.
+#[test]
+fn batches_keep_their_order() {
+    for batch_first in [true, false] {
+        model(2, move || {
+            let (mut clients, server) = session(2, 2);
+            let (mut early, mut late) = (clients.remove(0), clients.remove(0));
+            let told = LoomArc::new(AtomicU64::new(0));
+            let tell = LoomArc::clone(&told);
+            let batch = [(REGISTER, 2), (REGISTER, 3)];
+            let (first, then): (Vec<_>, Vec<_>) = match batch_first {
+                true => (batch.into(), vec![(REGISTER, 4)]),
+                false => (vec![(REGISTER, 1)], batch.into()),
+            };
+            let early = thread::spawn(move || {
+                early.post_all(first).unwrap();
+                tell.store(1, Ordering::Release);
+            });
+            let late = thread::spawn(move || {
+                let told = told.load(Ordering::Acquire) == 1;
+                late.post_all(then).unwrap();
+                told
+            });
+            let order = writes(&work(server, 3));
+            early.join().unwrap();
+            if late.join().unwrap() {
+                assert!(order.is_sorted());
+            }
+            let at = |wanted| order.iter().position(|&value| value == wanted);
+            assert!(at(2) < at(3));
+        });
+    }
+}
+
+/// A vCPU posts a write, another one that was told of it posts one, and the first one that was told of that posts again.
+#[test]
+fn a_ring_does_not_run_ahead_of_what_came_between() {
+    model(2, || {
+        let (mut clients, server) = session(2, 2);
+        let (mut first, mut second) = (clients.remove(0), clients.remove(0));
+        let told = LoomArc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let tell = LoomArc::clone(&told);
+        let first = thread::spawn(move || {
+            first.post(REGISTER, 1).unwrap();
+            tell[0].store(1, Ordering::Release);
+            let told = tell[1].load(Ordering::Acquire) == 1;
+            first.post(REGISTER, 3).unwrap();
+            told
+        });
+        let second = thread::spawn(move || {
+            let heard = told[0].load(Ordering::Acquire) == 1;
+            second.post(REGISTER, 2).unwrap();
+            told[1].store(1, Ordering::Release);
+            heard
+        });
+        let order = writes(&work(server, 3));
+        let at = |wanted| order.iter().position(|&value| value == wanted);
+        assert!(!second.join().unwrap() || at(1) < at(2));
+        assert!(!first.join().unwrap() || at(2) < at(3));
+    });
 }

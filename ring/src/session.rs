@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::clear::ClearServer;
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::doorbell::{Alarm, Doorbell, PeerWatch};
 use crate::error::SetupError;
-use crate::layout::{Geometry, Memory, mirror_bytes, mirror_lines};
+use crate::layout::{CLEAR_LINES, Geometry, Memory, mirror_bytes, mirror_lines};
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::mirror::{MAX_MIRRORED, MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
@@ -106,7 +107,10 @@ impl ClientSetup {
                 .collect::<Result<_, _>>()?;
             let own = usize::try_from(channel).unwrap_or(usize::MAX);
             let posted = Arc::clone(&posted);
-            Ok::<_, SetupError>(MirrorClient::new(lines, registers, posted, own, consumed))
+            let clears = mailboxes.own(geometry.clears(), CLEAR_LINES)?;
+            Ok::<_, SetupError>(MirrorClient::new(
+                lines, registers, clears, posted, own, consumed,
+            ))
         };
         let worker_doorbell = Doorbell::adopt(doorbell)?;
         let tickets = (geometry.channels() > 1).then(|| Arc::new(AtomicU64::new(0)));
@@ -277,6 +281,7 @@ impl ServerSetup {
             cpu,
             sleeps: 0,
             mirror: MirrorServer::new(mirror, usize::try_from(registers).unwrap_or(0)),
+            clears: ClearServer::new(mailboxes.own(geometry.clears(), CLEAR_LINES)?),
             statistics: Statistics::default(),
             failed: None,
         })

@@ -12,7 +12,7 @@ pub struct Statistics {
     pub posted: u64,
     /// Requests sent and answered (client), or answered (worker), through a mailbox.
     pub crossings: u64,
-    /// Reads answered from the register mirror (client).
+    /// Reads answered from the register mirror, or by an offer (client).
     pub mirrored: u64,
     /// Doorbells written: each is a system call, and wakes the peer.
     pub doorbells_sent: u64,
@@ -138,6 +138,7 @@ impl Tally {
 struct Counter(AtomicU64);
 
 impl Counter {
+    #[inline]
     fn add(&self, count: u64) -> u64 {
         let now = self.get().wrapping_add(count);
         self.0.store(now, Ordering::Relaxed);

@@ -3,11 +3,16 @@
 use std::fmt::Write as _;
 
 use outrigger_proxy::Width;
-use outrigger_proxy::vmm::guest::registers::{ISTAT0, istat0};
+use outrigger_proxy::vmm::guest::assembler::{Condition, Phase};
+use outrigger_proxy::vmm::guest::registers::{
+    DIEN, DSTAT, ISTAT0, SCRATCHA, SIEN0, SIEN1, SIST0, SIST1, STIME0, istat0,
+};
 use outrigger_tests::front::{Attached, Front};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
-use outrigger_tests::registers::{Data, IO, REGISTERS, SCRIPTS_RAM};
+use outrigger_tests::registers::{
+    DATA, DSTAT_IID, DSTAT_SIR, Data, IO, OUTSIDE, REGISTERS, SCRIPTS_RAM,
+};
 
 const DISK: usize = 256 << 10;
 const BLOCKS: u32 = 512;
@@ -154,5 +159,172 @@ fn commands_end_the_same_everywhere() {
                 command(device, random, log);
             }
         });
+    }
+}
+
+/// ISTAT0's interrupt bits.
+const REASONS: u8 = istat0::INTF | istat0::SIP | istat0::DIP;
+
+/// Waits until SCRIPTS do not run any more: whatever they raise, they have raised.
+fn until_halted(device: &mut Attached, vcpu: usize) {
+    const SRUN: u8 = 0x02;
+    while device.read_on::<1>(vcpu, ISTAT0 + 1)[0] & SRUN != 0 {
+        std::hint::spin_loop();
+    }
+}
+
+/// SCRIPTS that end by an error of this kind.
+fn fail(device: &mut Attached, kind: u32) {
+    device.start(|script| match kind {
+        0 => script.interrupt(7, Condition::ALWAYS),
+        1 => {
+            script.word(0xffff_ffff);
+            script.word(0);
+        }
+        // Nobody has this ID.
+        2 => {
+            let alternate = script.label();
+            script.select(5, true, alternate);
+            script.move_direct(1, DATA, Phase::MessageOut);
+            script.bind(alternate);
+            script.interrupt(8, Condition::ALWAYS);
+        }
+        // The target wants a message.
+        3 => {
+            let alternate = script.label();
+            script.select(0, true, alternate);
+            script.move_direct(1, DATA, Phase::Status);
+            script.bind(alternate);
+            script.interrupt(9, Condition::ALWAYS);
+        }
+        _ => {
+            script.interrupt_on_the_fly(Condition::ALWAYS);
+            script.load(SCRATCHA, 4, OUTSIDE);
+        }
+    });
+}
+
+/// One step of a driver that makes errors and looks for their reasons in every way there is, on either vCPU.
+fn error_step(device: &mut Attached, random: &mut Random, log: &mut String) {
+    let vcpu = usize::try_from(random.below(2)).unwrap();
+    let image = 0x100 * u64::from(random.below(4));
+    let byte = random.next().to_le_bytes()[0];
+    let mut read = |device: &mut Attached, register: u8, width: usize, io: bool| {
+        let mut data = [0; 4];
+        let data = &mut data[..width];
+        let port = &mut device.ports[vcpu];
+        let hit = if io {
+            port.pio_read(IO + u16::from(register), data)
+        } else {
+            port.mmio_read(REGISTERS + image + u64::from(register), data)
+        };
+        assert!(hit);
+        writeln!(log, "{register:#x} on {vcpu}, {io}: {data:02x?}").unwrap();
+    };
+    let io = byte & 1 != 0;
+    match random.below(20) {
+        0..=2 => {
+            fail(device, random.below(5));
+            until_halted(device, vcpu);
+        }
+        3 => {
+            let (register, bits) = [(DIEN, 0x7d), (SIEN0, 0x8f), (SIEN1, 0x17)][byte as usize % 3];
+            let value = [0, bits, byte & bits][random.below(3) as usize];
+            device.write_on(vcpu, register, &[value]);
+        }
+        // GEN, once nothing else is there that would hide it: masked it shows in SIST1 only.
+        4 => {
+            for _ in 0..3 {
+                read(device, SIST0, 2, io);
+                read(device, DSTAT, 1, io);
+            }
+            device.write_on(vcpu, STIME0 + 1, &[1]);
+            if byte & 2 == 0 {
+                device.write_on(vcpu, SIEN1, &[0x17]);
+                while device.read_on::<1>(vcpu, ISTAT0)[0] & istat0::SIP == 0 {}
+            } else {
+                device.write_on(vcpu, SIEN1, &[0]);
+                while device.read_on::<2>(vcpu, SIST0) == [0, 0] {}
+            }
+        }
+        5 => device.write_on(vcpu, ISTAT0, &[byte & (istat0::INTF | istat0::SIGP)]),
+        6 if byte & 7 == 0 => device.write_on(vcpu, ISTAT0, &[istat0::SRST]),
+        6 => device.write_on(vcpu, ISTAT0, &[0x80]),
+        7 => device.write_on(vcpu, ISTAT0 + 1, &[byte & 1]),
+        8 | 9 => read(device, SIST0, 2, io),
+        10 => read(device, SIST0, 1, io),
+        11 => read(device, SIST1, 1, io),
+        12 | 13 => read(device, DSTAT, 1, io),
+        14 => read(device, SIEN0, 4, io),
+        15 => read(device, DSTAT, 4, io),
+        16 => {
+            // Linux's handler, with its loop.
+            let mut status = device.read_on::<1>(vcpu, ISTAT0)[0];
+            for _ in 0..4 {
+                if status & istat0::SIP != 0 {
+                    read(device, SIST0, 2, false);
+                }
+                if status & istat0::DIP != 0 {
+                    read(device, DSTAT, 1, false);
+                }
+                status = device.read_on::<1>(vcpu, ISTAT0)[0];
+            }
+            writeln!(log, "then {:#x}", status & REASONS).unwrap();
+        }
+        _ => read(device, ISTAT0, 1, io),
+    }
+}
+
+#[test]
+fn errors_look_the_same_everywhere() {
+    for seed in 1..=4 {
+        compare(seed, |device, random, log| {
+            for _ in 0..1500 {
+                error_step(device, random, log);
+            }
+        });
+    }
+}
+
+/// What Linux does at an error's interrupt, on the ring: the register mirror and the clear groups answer all of it.
+#[test]
+fn linuxs_error_loop_makes_no_crossing() {
+    let place = Place::new();
+    let image = place.image("disk.img", &pattern(DISK));
+    let mut device = Attached::new(Front::Ring, std::slice::from_ref(&image));
+    device.set_up();
+    for round in 0..200 {
+        let vcpu = round % 2;
+        let kind = u32::try_from(round % 4).unwrap();
+        fail(&mut device, kind);
+        device.wait_for_interrupt();
+        let before = device.ports[vcpu].counters();
+        let (mut sist, mut dstat) = (0, 0);
+        let mut reads = 1;
+        let mut status = device.read_on::<1>(vcpu, ISTAT0)[0];
+        while status & (istat0::SIP | istat0::DIP) != 0 {
+            if status & istat0::SIP != 0 {
+                sist |= u16::from_le_bytes(device.read_on(vcpu, SIST0));
+                reads += 1;
+            }
+            if status & istat0::DIP != 0 {
+                dstat |= device.read_on::<1>(vcpu, DSTAT)[0] & 0x7f;
+                reads += 1;
+            }
+            status = device.read_on::<1>(vcpu, ISTAT0)[0];
+            reads += 1;
+        }
+        let after = device.ports[vcpu].counters();
+        let expected = [(0, DSTAT_SIR), (0, DSTAT_IID), (0x0400, 0), (0x0080, 0)];
+        assert_eq!((sist, dstat), expected[round % 4], "round {round}");
+        assert_eq!(after.crossings, before.crossings, "round {round}");
+        assert_eq!(after.mirror_reads, before.mirror_reads + reads);
+        // The target lets go.
+        device.write(ISTAT0, &[istat0::SRST]);
+        device.write(ISTAT0, &[0]);
+        for (register, value) in [(DIEN, 0x7d), (SIEN0, 0x8f), (SIEN1, 0x17)] {
+            device.write(register, &[value]);
+        }
+        device.intx.end_of_interrupt().unwrap();
     }
 }

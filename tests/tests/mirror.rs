@@ -1,12 +1,19 @@
-//! ISTAT0 over a ring is answered from the register mirror. A guest must not be able to tell: not by what it reads, not
+//! ISTAT0 over a ring is answered from the register mirror, and DSTAT and SIST by what the worker offers. A guest must not be able to tell: not by what it reads, not
 //! by an interrupt that gets lost.
 
-use outrigger_proxy::vmm::guest::assembler::Condition;
-use outrigger_proxy::vmm::guest::registers::{CTEST2, DIEN, DSTAT, ISTAT0, SCRATCHA, istat0};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use outrigger_proxy::VcpuPort;
+use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition};
+use outrigger_proxy::vmm::guest::registers::{CTEST2, DIEN, DSP, DSTAT, ISTAT0, SCRATCHA, istat0};
+use outrigger_tests::PATIENCE;
 use outrigger_tests::front::{Attached, Front};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
-use outrigger_tests::registers::{DATA, IO, REGISTERS};
+use outrigger_tests::registers::{DATA, DSTAT_SIR, IO, REGISTERS, SCRIPT};
 
 const ABRT: u8 = 0x80;
 const SEM: u8 = 0x10;
@@ -126,6 +133,59 @@ fn no_interrupt_on_the_fly_is_lost() {
             // The read after the clear, in each round: the other vCPU is silent. The first may have to wait for DSP's write.
             let reads = device.ports[0].counters().mirror_reads;
             assert!(reads >= 200, "{reads} reads from the mirror");
+        }
+    }
+}
+
+/// Two vCPUs look for the same interrupt, round after round, as fast as they can. One of them finds the reason, and only one.
+#[test]
+fn each_condition_is_taken_once() {
+    const ROUNDS: u32 = 1000;
+    for front in Front::ALL {
+        let (mut device, _place) = attached(front);
+        let mut script = Assembler::new(SCRIPT);
+        script.interrupt(1, Condition::ALWAYS);
+        let program = script.finish().unwrap();
+        device.ram.write(SCRIPT.into(), program.bytes()).unwrap();
+        let found = AtomicU32::new(0);
+        let turn = Barrier::new(2);
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for (vcpu, port) in (0..).zip(&mut device.ports) {
+                let (found, turn) = (&found, &turn);
+                scope.spawn(move || {
+                    let read = |port: &mut VcpuPort, register: u8| {
+                        let mut data = [0];
+                        assert!(port.mmio_read(REGISTERS + u64::from(register), &mut data));
+                        data[0]
+                    };
+                    for round in 1..=ROUNDS {
+                        turn.wait();
+                        if round % 2 == vcpu {
+                            let dsp = REGISTERS + u64::from(DSP);
+                            assert!(port.mmio_write(dsp, &SCRIPT.to_le_bytes()));
+                        }
+                        while found.load(Ordering::Acquire) < round && began.elapsed() < PATIENCE {
+                            if read(port, ISTAT0) & istat0::DIP != 0
+                                && read(port, DSTAT) & DSTAT_SIR != 0
+                            {
+                                assert_eq!(read(port, ISTAT0) & istat0::DIP, 0);
+                                found.fetch_add(1, Ordering::AcqRel);
+                            }
+                        }
+                        turn.wait();
+                        assert_eq!(found.load(Ordering::Acquire), round, "{front}");
+                    }
+                });
+            }
+        });
+        if front == Front::Ring {
+            let reads: u64 = device
+                .ports
+                .iter()
+                .map(|it| it.counters().mirror_reads)
+                .sum();
+            assert!(reads > u64::from(ROUNDS), "{reads}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-pub use outrigger_ring::Mirrored;
+pub use outrigger_ring::{MAX_CLEARED, Mirrored, Offer, Offers, Taken};
 
 /// A range of a BAR that is memory.
 #[derive(Debug)]
@@ -39,10 +39,40 @@ pub struct MirroredRegister {
     pub clears: u8,
 }
 
+/// A register that a read clears, of one byte or of two that one read takes together: a *clear group*.
+///
+/// What a read would take, [`Device::offers`](super::Device::offers) tells; who reads may take it without the device, which is told by
+/// [`Device::take`](super::Device::take) later, before it does anything else. A plain write to a mirrored register changes nothing of
+/// what is offered, and it makes no difference to the device which of the two it is told first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClearGroup {
+    /// The BAR that it is reached through. A group that is reached in several places has an entry for each.
+    pub bar: u8,
+    /// Its offset there: a multiple of its size.
+    pub offset: u64,
+    /// Bytes: 1 or 2.
+    pub size: u8,
+    /// Its number, below [`MAX_CLEARED`].
+    pub group: u32,
+    /// The mirrored register that says whether there is something in it.
+    pub register: u8,
+    /// Its bits that do; no plain write changes them.
+    pub summary: u8,
+}
+
 /// Where a device shows its mirrored registers while it runs.
 pub trait Mirror {
     /// Register `register` is this now. No cost if it is no news.
     fn show(&mut self, register: u32, now: Mirrored);
+
+    /// The device is about to change what it offers, or a mirrored register: before that it takes what is returned, shows its mirrored
+    /// registers, and calls [`Mirror::collected`]. No cost while nothing is offered.
+    fn withdraw(&mut self) -> Taken {
+        Taken::default()
+    }
+
+    /// See [`Mirror::withdraw`].
+    fn collected(&mut self) {}
 }
 
 /// Nobody looks.
@@ -53,5 +83,13 @@ impl Mirror for () {
 impl Mirror for outrigger_ring::Server {
     fn show(&mut self, register: u32, now: Mirrored) {
         Self::show(self, register, now);
+    }
+
+    fn withdraw(&mut self) -> Taken {
+        Self::withdraw(self)
+    }
+
+    fn collected(&mut self) {
+        Self::collected(self);
     }
 }

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use outrigger_ring::{
-    Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError, Statistics,
+    Error, Geometry, Mirrored, Offers, Request, Serve, Server, ServerSetup, SetupError, Statistics,
 };
 
 use crate::device::Mirror;
@@ -60,7 +60,23 @@ impl RingFront {
     /// of it.
     pub(in crate::front) fn refresh(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            server.show_all(&Served(function));
+            let served = Served(function);
+            server.show_all(&served);
+            server.offer(&served);
+        }
+    }
+
+    /// After the device has run: offers what reads of its clear groups would take now.
+    pub(in crate::front) fn offer(&mut self, function: &mut Function) {
+        if let State::Live(server) = &mut self.state {
+            server.offer(&Served(function));
+        }
+    }
+
+    /// Has the device take what clients have taken of its offers: before anybody looks at its interrupt line.
+    pub(in crate::front) fn collect(&mut self, function: &mut Function) {
+        if let State::Live(server) = &mut self.state {
+            server.collect(&mut Served(function));
         }
     }
 
@@ -193,5 +209,13 @@ impl Serve for Served<'_> {
 
     fn mirrored(&self, register: u32) -> Option<Mirrored> {
         self.0.mirrored(register)
+    }
+
+    fn offers(&self) -> Offers {
+        self.0.offers()
+    }
+
+    fn take(&mut self, group: u32) {
+        self.0.take(group);
     }
 }

@@ -1,6 +1,7 @@
 //! The front from outside: real sockets, real messages, a small device.
 
 mod access_map;
+mod clear;
 mod device;
 mod gather;
 mod hostile;
@@ -21,6 +22,7 @@ use outrigger_vfio_user::{
 };
 
 use super::*;
+use crate::device::Device;
 
 /// The loop, as the emulator has it, in the test's own thread.
 #[derive(Debug)]
@@ -34,11 +36,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(endpoint: Endpoint) -> Self {
+    fn new(endpoint: Endpoint, device: Box<dyn Device>) -> Self {
         let poll = Poll::new().unwrap();
         let mut export = Export::new(endpoint, "test".into());
         export.register(poll.registry()).unwrap();
-        let function = Function::new(Box::new(device::Scratch::default()));
+        let function = Function::new(device);
         Self {
             poll,
             events: Events::with_capacity(16),
@@ -81,11 +83,16 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::of(Box::new(device::Scratch::default()))
+    }
+
+    /// One that serves this device.
+    fn of(device: Box<dyn Device>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let worker = Worker::new(Endpoint::Listening(listener.into()));
+        let worker = Worker::new(Endpoint::Listening(listener.into()), device);
         Self {
             worker,
             path,

@@ -1,6 +1,7 @@
 //! The chip as a driver sees it: registers, scripts and a bus with disks.
 
 mod asm;
+mod clear;
 mod disconnect;
 mod drivers;
 mod first_byte;

@@ -15,7 +15,8 @@ use outrigger_ring::{Access, Width};
 
 use super::config_space::{self, Command, ConfigSpace};
 use crate::device::{
-    BarKind, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Progress, Work,
+    BarKind, ClearGroup, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Offers,
+    Progress, Work,
 };
 use crate::dma::{Gate, MapError, Mapping};
 
@@ -161,6 +162,23 @@ impl Function {
     #[must_use]
     pub fn mirrored(&self, register: u32) -> Option<Mirrored> {
         self.device.mirrored(register)
+    }
+
+    /// The registers that a read clears and that may be offered.
+    #[must_use]
+    pub fn clear_groups(&self) -> &[ClearGroup] {
+        self.device.clear_groups()
+    }
+
+    /// What reads of the clear groups would take now.
+    #[must_use]
+    pub fn offers(&self) -> Offers {
+        self.device.offers()
+    }
+
+    /// What was offered of this group has been read.
+    pub fn take(&mut self, group: u32) {
+        self.device.take(group);
     }
 
     /// The device's memory, for the client to map.

@@ -61,7 +61,7 @@ fn counts_are_exact() {
             assert_eq!(ring.read(SCRATCH).unwrap(), value + 2);
             posted += 3;
             crossings += 1;
-            mirrored += u64::from(ring.mirrored(0).unwrap().is_some());
+            mirrored += u64::from(ring.mirrored(0, &[]).unwrap().is_some());
         }
         assert!(ring.counters().snapshot().mirrored > 0);
         let sample = Page::open(&stats).unwrap().read();

@@ -140,6 +140,101 @@ fn registers_make_sense() {
     }
 }
 
+fn cleared(region: u32, offset: u64, size: u64, treatment: (u32, u8, u8)) -> AccessEntry {
+    let (group, register, summary) = treatment;
+    AccessEntry {
+        region,
+        offset,
+        size,
+        treatment: Treatment::ReadToClear {
+            group,
+            register,
+            summary,
+        },
+    }
+}
+
+#[test]
+fn a_read_of_a_clear_group_or_of_its_half_clears() {
+    let entries = [
+        cleared(1, 0x42, 2, (1, 0, 0x02)),
+        cleared(0, 0x42, 2, (1, 0, 0x02)),
+        entry(1, 0x14, 1),
+        cleared(1, 0x0d, 1, (3, 0, 0x01)),
+    ];
+    let map = map(&entries).unwrap();
+    let read = |region, offset, width| {
+        let part = map.clears(Access {
+            region,
+            offset,
+            width,
+        });
+        part.map(|Part { group, mask }| (group, mask))
+    };
+    assert_eq!(read(1, 0x42, Width::Word), Some((1, 0xffff)));
+    assert_eq!(read(0, 0x42, Width::Word), Some((1, 0xffff)));
+    assert_eq!(read(1, 0x42, Width::Byte), Some((1, 0x00ff)));
+    assert_eq!(read(1, 0x43, Width::Byte), Some((1, 0xff00)));
+    assert_eq!(read(1, 0x0d, Width::Byte), Some((3, 0x00ff)));
+    for (region, offset, width) in [
+        (1, 0x43, Width::Word),
+        (1, 0x41, Width::Word),
+        (1, 0x40, Width::Dword),
+        (1, 0x42, Width::Dword),
+        (1, 0x0d, Width::Word),
+        (1, 0x0c, Width::Word),
+        (2, 0x42, Width::Word),
+        (1, u64::MAX, Width::Word),
+    ] {
+        assert_eq!(read(region, offset, width), None, "{region} {offset:#x}");
+    }
+    let summaries = map.summaries().iter();
+    let found: Vec<_> = summaries.map(|s| (s.group, s.register, s.bits)).collect();
+    assert_eq!(found, [(1, 0, 0x02), (3, 0, 0x01)]);
+}
+
+#[test]
+fn clear_groups_make_sense() {
+    let with = |entries: &[AccessEntry]| {
+        let mut all = vec![entry(1, 0x14, 1)];
+        all.extend(entries);
+        map(&all)
+    };
+    assert!(with(&[cleared(1, 0x42, 2, (3, 0, 0x02))]).is_ok());
+    for bad in [
+        cleared(1, 0x42, 3, (0, 0, 0x02)),
+        cleared(1, 0x40, 4, (0, 0, 0x02)),
+        cleared(1, 0x40, 0x102, (0, 0, 0x02)),
+        // Not aligned.
+        cleared(1, 0x43, 2, (0, 0, 0x02)),
+        // Numbers that are too high, or of registers that are not mirrored.
+        cleared(1, 0x42, 2, (4, 0, 0x02)),
+        cleared(1, 0x42, 2, (u32::MAX, 0, 0x02)),
+        cleared(1, 0x42, 2, (0, 1, 0x02)),
+        cleared(1, 0x42, 2, (0, 255, 0x02)),
+        // Bits that the guest writes.
+        cleared(1, 0x42, 2, (0, 0, 0x04)),
+        cleared(1, 0x42, 2, (0, 0, 0x12)),
+    ] {
+        assert!(
+            matches!(with(&[bad]), Err(MapError::Clear { .. })),
+            "{bad:?}"
+        );
+    }
+    let alone = map(&[cleared(1, 0x42, 2, (0, 0, 0x02))]);
+    assert!(matches!(alone, Err(MapError::Clear { .. })));
+    // One group, two opinions.
+    for other in [
+        cleared(0, 0x42, 2, (1, 0, 0x01)),
+        cleared(0, 0x42, 1, (1, 0, 0x02)),
+    ] {
+        let refused = with(&[cleared(1, 0x42, 2, (1, 0, 0x02)), other]);
+        assert!(matches!(refused, Err(MapError::Clear { .. })), "{other:?}");
+    }
+    let over = with(&[cleared(1, 0x14, 2, (1, 0, 0x02))]);
+    assert!(matches!(over, Err(MapError::Overlap { .. })));
+}
+
 #[test]
 fn a_map_has_an_end() {
     let entries = (0..=64).map(|offset| entry(1, offset, 1));

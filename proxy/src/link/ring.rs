@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_ring::{
-    Access, Client, ClientSetup, Counters, Effect, Error, Geometry, PeerWatch, SetupError,
+    Access, Client, ClientSetup, Counters, Effect, Error, Geometry, PeerWatch, SetupError, Summary,
 };
 
 use crate::port::{Port, PortError};
@@ -112,9 +112,15 @@ impl Port for RingPort {
         done.or_else(|error| port_error(error).map(drop))
     }
 
-    fn mirrored(&mut self, register: u32) -> Result<Option<u8>, PortError> {
+    fn mirrored(&mut self, register: u32, summaries: &[Summary]) -> Result<Option<u8>, PortError> {
         self.client
-            .mirrored(register)
+            .mirrored(register, summaries)
+            .or_else(|error| port_error(error).map(|_| None))
+    }
+
+    fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
+        self.client
+            .take(group, mask)
             .or_else(|error| port_error(error).map(|_| None))
     }
 

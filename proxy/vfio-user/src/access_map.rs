@@ -25,6 +25,15 @@ pub enum Treatment {
         /// The reply's descriptor of that number is a memfd that holds the range from its start on.
         descriptor: u32,
     },
+    /// One or two bytes that a read clears, aligned to their size.
+    ReadToClear {
+        /// The clear group's number.
+        group: u32,
+        /// The number of the mirrored register that says whether there is something.
+        register: u8,
+        /// Its bits that do.
+        summary: u8,
+    },
     /// What this crate does not know: not to be relied upon.
     Other {
         /// Its number.
@@ -36,6 +45,7 @@ pub enum Treatment {
 
 const MIRRORED: u32 = 1;
 const MEMORY: u32 = 2;
+const READ_TO_CLEAR: u32 = 3;
 
 /// A range of a region and its treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +71,11 @@ impl AccessEntry {
                 opaque,
             },
             (MEMORY, [descriptor, 0], _) => Treatment::Memory { descriptor },
+            (READ_TO_CLEAR, [group, _], [summary, register, 0, 0]) => Treatment::ReadToClear {
+                group,
+                register,
+                summary,
+            },
             (kind, words, _) => Treatment::Other { kind, words },
         };
         Self {
@@ -83,6 +98,14 @@ impl AccessEntry {
                 (MIRRORED, [register, bits])
             }
             Treatment::Memory { descriptor } => (MEMORY, [descriptor, 0]),
+            Treatment::ReadToClear {
+                group,
+                register,
+                summary,
+            } => {
+                let bits = u32::from_le_bytes([summary, register, 0, 0]);
+                (READ_TO_CLEAR, [group, bits])
+            }
             Treatment::Other { kind, words } => (kind, words),
         };
         AccessEntryBytes {

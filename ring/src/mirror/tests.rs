@@ -76,11 +76,11 @@ impl Serve for Byte {
 #[test]
 fn nothing_is_read_before_it_is_shown_nor_beyond_the_mirror() {
     let (mut client, mut server, _peer) = session();
-    assert_eq!(client.mirrored(0), Ok(None));
+    assert_eq!(client.mirrored(0, &[]), Ok(None));
     server.show_all(&Byte(Mirrored::default()));
-    assert_eq!(client.mirrored(0), Ok(Some(0)));
+    assert_eq!(client.mirrored(0, &[]), Ok(Some(0)));
     for other in [1, 2, 15, 16, u32::MAX] {
-        assert_eq!(client.mirrored(other), Ok(None));
+        assert_eq!(client.mirrored(other, &[]), Ok(None));
     }
     assert_eq!(client.counters().snapshot().mirrored, 1);
 }
@@ -97,9 +97,9 @@ fn a_write_of_unknown_effect_must_be_consumed_first() {
     };
     client.post(access, 0x40).unwrap();
     client.post_effect(1, 0x14, 0x20, EFFECT).unwrap();
-    assert_eq!(client.mirrored(0), Ok(None));
+    assert_eq!(client.mirrored(0, &[]), Ok(None));
     assert_eq!(server.turn_with(&mut byte), Ok(true));
-    assert_eq!(client.mirrored(0), Ok(Some(0x20)));
+    assert_eq!(client.mirrored(0, &[]), Ok(Some(0x20)));
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn more_writes_than_are_remembered_are_waited_for() {
         let value = if count % 2 == 0 { 0x10 } else { 0x20 };
         client.post_effect(1, 0x14, value, EFFECT).unwrap();
         let known = (count < MAX_PENDING).then_some(value);
-        assert_eq!(client.mirrored(0), Ok(known), "{count}");
+        assert_eq!(client.mirrored(0, &[]), Ok(known), "{count}");
     }
     assert_eq!(server.turn_with(&mut byte), Ok(true));
-    assert_eq!(client.mirrored(0), Ok(Some(0x10)));
+    assert_eq!(client.mirrored(0, &[]), Ok(Some(0x10)));
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn a_word_that_contains_more_than_was_published_is_a_violation() {
     server.mirror.show(0, Mirrored::default(), 100);
     client.post_effect(1, 0x14, 0x20, EFFECT).unwrap();
     let corrupt = Err(Error::Corrupt(Violation::Mirror(100)));
-    assert_eq!(client.mirrored(0), corrupt);
-    assert_eq!(client.mirrored(0), corrupt, "for good");
+    assert_eq!(client.mirrored(0, &[]), corrupt);
+    assert_eq!(client.mirrored(0, &[]), corrupt, "for good");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_write_of_another_client_that_changes_nothing_counts() {
     other.post(access, 0).unwrap();
     assert_eq!(server.turn_with(&mut byte), Ok(true));
     client.post_effect(1, 0x14, 0x20, EFFECT).unwrap();
-    assert_eq!(client.mirrored(0), Ok(Some(0x20)));
+    assert_eq!(client.mirrored(0, &[]), Ok(Some(0x20)));
 }
 
 /// A worker that shows anything at any time: what a client reads is a value or a violation.
@@ -188,14 +188,14 @@ fn a_mirror_that_changes_under_a_read_gives_a_value() {
             });
             for _ in 0..500 {
                 // Nothing is missing, so the count is not looked at.
-                client.mirrored(0).unwrap();
+                client.mirrored(0, &[]).unwrap();
             }
             let mut violated = false;
             for _ in 0..16 {
                 // Tagged with whatever is seen.
                 let posted = client.post_effect(1, 0x14, 0x24, EFFECT);
                 assert_eq!(posted.is_err(), violated);
-                let read = client.mirrored(0);
+                let read = client.mirrored(0, &[]);
                 assert!(!violated || read.is_err(), "for good");
                 violated = read.is_err();
             }

@@ -80,7 +80,7 @@ fn turn(server: &mut Server, chip: &mut Chip) {
 }
 
 fn read(client: &mut Client) -> u8 {
-    match client.mirrored(0).unwrap() {
+    match client.mirrored(0, &[]).unwrap() {
         Some(value) => value,
         None => client.read(REGISTER).unwrap().to_le_bytes()[0],
     }
@@ -113,11 +113,11 @@ fn a_read_shows_its_own_clients_posted_writes() {
         opaque(&mut client, 0x80);
         plain(&mut client, 0x20);
         // Not before the first write was consumed, and then with the second.
-        if let Some(value) = client.mirrored(0).unwrap() {
+        if let Some(value) = client.mirrored(0, &[]).unwrap() {
             assert_eq!(value, 0xa0);
         }
         plain(&mut client, 0x10);
-        if let Some(value) = client.mirrored(0).unwrap() {
+        if let Some(value) = client.mirrored(0, &[]).unwrap() {
             assert_eq!(value, 0x90);
         }
         worker.join().unwrap();
@@ -146,7 +146,7 @@ fn a_clear_takes_no_event_that_came_after_it() {
             chip.value & STICKY != 0
         });
         plain(&mut client, STICKY);
-        let Some(value) = client.mirrored(0).unwrap() else {
+        let Some(value) = client.mirrored(0, &[]).unwrap() else {
             panic!("the write's effect is known");
         };
         let found = completions.load(Ordering::Relaxed) == 1;
@@ -176,7 +176,7 @@ fn the_bit_is_set_after_the_completion() {
             line.store(1, Ordering::Release);
         });
         let interrupted = interrupt.load(Ordering::Acquire) == 1;
-        let value = client.mirrored(0).unwrap().unwrap();
+        let value = client.mirrored(0, &[]).unwrap().unwrap();
         assert!(!interrupted || value == STICKY, "interrupt before mirror");
         if value == STICKY {
             assert_eq!(completions.load(Ordering::Relaxed), 1);
@@ -206,7 +206,7 @@ fn a_read_shows_what_another_vcpu_posted_before() {
             });
             let reader = thread::spawn(move || {
                 let told = told.load(Ordering::Acquire) == 1;
-                if let Some(value) = reader.mirrored(0).unwrap() {
+                if let Some(value) = reader.mirrored(0, &[]).unwrap() {
                     assert!(!told || value == if known { 0x20 } else { 0x40 });
                 }
             });
@@ -231,7 +231,7 @@ fn writes_of_two_vcpus_and_a_read_have_one_order() {
         server.show_all(&chip);
         let one = thread::spawn(move || {
             plain(&mut one, 0x20);
-            one.mirrored(0).unwrap()
+            one.mirrored(0, &[]).unwrap()
         });
         let other = thread::spawn(move || plain(&mut other, 0x10 | STICKY));
         while chip.requests < 2 {
@@ -260,7 +260,7 @@ fn a_write_that_changes_nothing_is_counted() {
         server.show_all(&chip);
         let one = thread::spawn(move || {
             plain(&mut one, 0x20);
-            one.mirrored(0).unwrap()
+            one.mirrored(0, &[]).unwrap()
         });
         let other = thread::spawn(move || opaque(&mut other, 0));
         while chip.requests < 2 {
@@ -290,7 +290,7 @@ fn a_read_and_a_crossing_agree() {
         assert_eq!(read(&mut client), 0x20);
         opaque(&mut client, 0x40);
         assert_eq!(client.read(REGISTER), Ok(0x60));
-        assert_eq!(client.mirrored(0), Ok(Some(0x60)));
+        assert_eq!(client.mirrored(0, &[]), Ok(Some(0x60)));
         worker.join().unwrap();
     });
 }

@@ -34,7 +34,7 @@ fn byte(offset: u64) -> Access {
 }
 
 /// A client that has offered the rings and was confirmed.
-fn offered(server: &mut Server) -> Client {
+pub(super) fn offered(server: &mut Server) -> Client {
     let mut client = server.connect();
     let version = Version {
         major: 0,
@@ -65,14 +65,14 @@ fn doorbells(first: u32, count: u32) -> Request<'static> {
 }
 
 /// Rings, live, one client for each channel.
-fn attach(server: &mut Server, client: &mut Client) -> Vec<outrigger_ring::Client> {
+pub(super) fn attach(server: &mut Server, client: &mut Client) -> Vec<outrigger_ring::Client> {
     let setup = ClientSetup::new(geometry()).unwrap();
     let memories = [setup.requests(), setup.mailboxes()];
     let mut answered = client.ask(server, &Request::RingSetup(SETUP), &memories);
     let Reply::RingReady(ready) = answered.parse() else {
         panic!("{answered:?}")
     };
-    assert_eq!((ready.version, ready.mirror_bytes), (1, 0));
+    assert_eq!(ready.version, 1);
     let doorbell = answered.fds.pop().unwrap();
     let device = answered.fds.pop().unwrap();
     assert!(answered.fds.is_empty());
@@ -83,7 +83,13 @@ fn attach(server: &mut Server, client: &mut Client) -> Vec<outrigger_ring::Clien
     let socket = client.socket.try_clone().unwrap();
     let watch = PeerWatch::Socket(Arc::new(socket.into()));
     setup
-        .finish(device, doorbell, 0, &watch, Duration::from_secs(10))
+        .finish(
+            device,
+            doorbell,
+            ready.mirror_bytes,
+            &watch,
+            Duration::from_secs(10),
+        )
         .unwrap()
 }
 

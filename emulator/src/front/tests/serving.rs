@@ -388,7 +388,10 @@ fn a_client_that_leaves_with_its_last_word_is_gone() {
 fn an_inherited_client_is_the_only_one() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
-    let mut worker = Worker::new(Endpoint::Connected(theirs.into()));
+    let mut worker = Worker::new(
+        Endpoint::Connected(theirs.into()),
+        Box::new(device::Scratch::default()),
+    );
     let mut client = Client::new(ours);
     let version = Version {
         major: 0,

@@ -147,17 +147,29 @@ fn golden_bytes_of_every_reply() {
             size: 0x2000,
             treatment: Treatment::Memory { descriptor: 3 },
         },
+        AccessEntry {
+            region: 0,
+            offset: 0x42,
+            size: 2,
+            treatment: Treatment::ReadToClear {
+                group: 1,
+                register: 2,
+                summary: 0x08,
+            },
+        },
     ]);
     golden(
         Reply::AccessMap(AccessMap::new(&entries).unwrap()),
         &bytes(
             0x4f03,
             &[
-                2, 0, 0, 0, 0, 0, 0, 0, //
+                3, 0, 0, 0, 0, 0, 0, 0, //
                 1, 0, 0, 0, 1, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0, 0, //
                 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0x30, 0x04, 0xc0, 0, //
                 2, 0, 0, 0, 2, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, //
-                0, 0x20, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+                0, 0x20, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, //
+                3, 0, 0, 0, 0, 0, 0, 0, 0x42, 0, 0, 0, 0, 0, 0, 0, //
+                2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x08, 2, 0, 0,
             ],
         ),
     );

@@ -101,26 +101,38 @@ impl Lsi {
 
     /// Nothing that SCRIPTS do is under way.
     pub(in crate::lsi) fn watch_bus(&mut self) {
-        if !self.link.connected() && !self.link.unanswered && !self.holds_bus() {
+        if self.bus_is_idle() {
             self.answers_reselection();
         }
         self.watch_handshake();
     }
 
+    fn bus_is_idle(&self) -> bool {
+        !self.link.connected() && !self.link.unanswered && !self.holds_bus()
+    }
+
+    /// Whether [`Lsi::watch_bus`] is about to answer a reselection.
+    pub(in crate::lsi) fn awaits_reselection(&self) -> bool {
+        self.bus_is_idle() && self.may_be_reselected() && self.bus.wants_reselection()
+    }
+
     /// Section 4.2, SCID: with RRE, and its ID in RESPID, the chip answers reselections without SCRIPTS; whether it
     /// did.
     pub(in crate::lsi) fn answers_reselection(&mut self) -> bool {
+        let answered = self.may_be_reselected() && self.reselected();
+        if answered {
+            self.post_scsi(Scsi::RSL);
+        }
+        answered
+    }
+
+    fn may_be_reselected(&self) -> bool {
         let scid = self.registers.byte(at::SCID);
         let respid = u16::from_le_bytes([
             self.registers.byte(at::RESPID),
             self.registers.byte(at::RESPID + 1),
         ]);
-        let answers = scid & SCID_RRE != 0 && respid >> (scid & 15) & 1 != 0;
-        let answered = answers && self.reselected();
-        if answered {
-            self.post_scsi(Scsi::RSL);
-        }
-        answered
+        scid & SCID_RRE != 0 && respid >> (scid & 15) & 1 != 0
     }
 
     /// Lets the next target reselect; whether one did.
