@@ -184,7 +184,9 @@ impl VcpuPort {
                 offset: hit.offset,
                 width,
             });
-            now.copy_from_slice(&value.to_le_bytes()[..now.len()]);
+            for (to, from) in now.iter_mut().zip(value.to_le_bytes()) {
+                *to = from;
+            }
             decoded = true;
             rest = after;
             address = address.wrapping_add(width.bytes().into());
@@ -202,7 +204,9 @@ impl VcpuPort {
         while let Some((hit, width)) = self.piece(space, address, rest.len()) {
             let (now, after) = rest.split_at(usize::from(width.bytes()));
             let mut bytes = [0; 8];
-            bytes[..now.len()].copy_from_slice(now);
+            for (to, from) in bytes.iter_mut().zip(now) {
+                *to = *from;
+            }
             if usize::from(hit.region) != ROM {
                 let access = Access {
                     region: hit.region,

@@ -179,7 +179,10 @@ mod mapped {
         #[inline]
         pub(super) fn load_at<const WORD: usize>(&self) -> u64 {
             const { assert!(WORD < 7) };
-            self.0[WORD].load(Ordering::Relaxed)
+            // There is one: the compiler sees it too.
+            self.0
+                .get(WORD)
+                .map_or(0, |word| word.load(Ordering::Relaxed))
         }
 
         #[inline]

@@ -25,8 +25,9 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// As they travel: seven words in the order of the fields.
-    pub(crate) const fn words(self) -> [u64; 7] {
+    /// As they travel and are shown: seven words in the order of the fields.
+    #[must_use]
+    pub const fn words(self) -> [u64; 7] {
         let Self {
             posted,
             crossings,

@@ -87,7 +87,7 @@ impl ByHand {
     /// # Errors
     /// Only the device could tell.
     pub fn mirrored(&mut self) -> Result<u8> {
-        match self.client.mirrored(0)? {
+        match self.client.mirrored(0, &[])? {
             Some(value) => Ok(value),
             None => bail!("only the device can tell"),
         }
