@@ -1,6 +1,7 @@
 # One command for each thing people do here. CI calls `check` and `test`, nothing else.
 #   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
 #   make bench              what each part costs, beside its peers (release, ten minutes at most)
+#   make counts [RECORD=1]  host instructions of each piece of work; fails if one is not as recorded (or records them)
 #   make guest [QEMU=path] [KERNEL=path] [DISK=path]
 #                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own;
 #                           then the tests of Linux once more, five times as long
@@ -9,17 +10,33 @@
 
 CARGO ?= cargo
 DISK ?=
+RECORD ?=
+COUNTS := target/reports/counts.json
 LOOM_TARGET := target/loom
 
-.PHONY: demo bench guest test test-units test-loom check fmt clippy docs clean
+.PHONY: demo bench counts count bench-tools guest test test-units test-loom check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
 	target/release/outrigger-demo $(if $(DISK),--disk "$(DISK)")
 
-bench:
+bench: count
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches --features outrigger-benches/iceoryx2
-	target/release/outrigger-bench
+	target/release/outrigger-bench --counts $(COUNTS)
+
+counts: count
+	target/release/outrigger-counts $(if $(RECORD),--accept) $(COUNTS)
+
+count: bench-tools
+	mkdir -p $(dir $(COUNTS))
+	$(CARGO) bench --locked -p outrigger-benches --bench counts -- --output-format=json >$(COUNTS)
+
+# What instructions are counted with; without it, the rest is measured. The runner must have the version of the library.
+bench-tools:
+	@if ! command -v valgrind >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends valgrind; fi
+	-$(CARGO) install --quiet --debug --locked --root target/tools \
+	    --version "=$$($(CARGO) pkgid --locked gungraun-runner | sed 's/.*[#@]//')" gungraun-runner
 
 guest: export QEMU := $(QEMU)
 guest: export KERNEL := $(KERNEL)

@@ -1,6 +1,7 @@
-//! The device's own work: SCRIPTS, a command without data, a 4 KiB read from memory.
+//! The device's own work: SCRIPTS, the parse of CDBs, a command without data, a 4 KiB read from memory.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use outrigger_benches::cdbs;
 use outrigger_benches::chip::{Chip, INSTRUCTIONS, READ_BYTES};
 
 fn device(criterion: &mut Criterion) {
@@ -10,6 +11,10 @@ fn device(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(INSTRUCTIONS.into()));
     group.bench_function("scripts", |bencher| {
         bencher.iter(|| chip.scripts().expect("the script ends"));
+    });
+    group.throughput(Throughput::Elements(cdbs::TYPICAL.len() as u64));
+    group.bench_function("parse of each typical CDB", |bencher| {
+        bencher.iter(|| cdbs::TYPICAL.map(cdbs::parse));
     });
     chip.prepare_test_unit_ready().expect("a command");
     group.throughput(Throughput::Elements(1));

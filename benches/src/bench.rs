@@ -3,6 +3,7 @@
 //! Everything is measured once per round, in turn, so that the machine's moods hit all; ratios are taken within a
 //! round, and their median is what counts. No outcome is an error: figures inform, they do not gate.
 
+mod by_hand;
 mod clock;
 mod cpus;
 mod device;
@@ -15,14 +16,16 @@ pub(crate) mod system_calls;
 mod transport;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+use crate::counts::{Counts, RECORD, compare};
 use crate::plot;
 use crate::report::Report;
+pub use by_hand::ByHand;
 pub(crate) use clock::median;
 use cpus::Cpus;
 pub use series::{Bound, Series};
@@ -59,6 +62,10 @@ pub struct Options {
     /// Where bench.json and the plots go.
     #[arg(long, value_name = "DIRECTORY", default_value = "target/reports")]
     pub reports: PathBuf,
+
+    /// What gungraun counted, its JSON lines: reported beside the record.
+    #[arg(long, value_name = "FILE")]
+    pub counts: Option<PathBuf>,
 }
 
 /// Measures, prints and writes the report.
@@ -94,6 +101,15 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Device) {
         let found = device::measure(cpus, say)?;
         tables.extend(present::device(&found, &mut report));
+    }
+    match options.counts.as_deref().map(Counts::found).transpose() {
+        Ok(Some(found)) => {
+            let recorded = Counts::recorded(Path::new(RECORD))?;
+            let rows = compare(&found, &recorded);
+            tables.push(present::counts(&rows, &mut report));
+        }
+        Ok(None) => {}
+        Err(error) => println!("no counts: {error:#}"),
     }
     if wanted(Part::Path) {
         let found = path::measure(cpus, rounds, say)?;

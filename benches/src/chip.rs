@@ -14,6 +14,8 @@ use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition, Operator, Pha
 use outrigger_proxy::vmm::guest::registers::{DSP, DSPS, DSTAT, ISTAT0, SIST0};
 use outrigger_ring::{Access, Width};
 
+use crate::cdbs;
+
 const SCRIPT: u32 = 0x1000;
 const MESSAGE: u32 = 0x8000;
 const CDB: u32 = 0x8010;
@@ -76,7 +78,7 @@ impl Chip {
         };
         function.write(command, 6);
         let mut chip = Self { function, ram };
-        chip.prepare_command(&[0; 6], 0)?;
+        chip.prepare_test_unit_ready()?;
         chip.run(DONE)?;
         chip.run(DONE)?;
         Ok(chip)
@@ -108,7 +110,7 @@ impl Chip {
     /// # Errors
     /// As [`Chip::prepare_scripts`].
     pub fn prepare_test_unit_ready(&mut self) -> Result<()> {
-        self.prepare_command(&[0; 6], 0)
+        self.prepare_command(cdbs::TEST_UNIT_READY, 0)
     }
 
     /// Puts a READ (10) of [`READ_BYTES`] in RAM.
@@ -116,7 +118,7 @@ impl Chip {
     /// # Errors
     /// As [`Chip::prepare_scripts`].
     pub fn prepare_read(&mut self) -> Result<()> {
-        self.prepare_command(&[0x28, 0, 0, 0, 0, 8, 0, 0, 8, 0], READ_BYTES)
+        self.prepare_command(cdbs::READ_10, READ_BYTES)
     }
 
     /// Runs the command that was prepared, whose status must be GOOD.

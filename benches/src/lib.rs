@@ -1,7 +1,9 @@
 //! The demo and the measurements, and what they share: reports, plots, disk images, counters.
 
 pub mod bench;
+pub mod cdbs;
 pub mod chip;
+pub mod counts;
 pub mod demo;
 mod front;
 pub mod guest;

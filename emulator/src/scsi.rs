@@ -28,6 +28,7 @@ mod unit;
 mod work;
 
 pub use bus::Bus;
+pub use cdb::DiskCommand;
 pub use cdrom::{Cdrom, CdromOptions};
 pub use disk::{Disk, DiskOptions};
 pub use identity::{Identity, UnitError};

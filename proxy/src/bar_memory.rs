@@ -113,7 +113,7 @@ pub trait MapMemory: Send + fmt::Debug {
     fn map(&mut self, memory: &BarMemory, address: u64) -> io::Result<()>;
 
     /// Takes `memory` away from where it is mapped; no vCPU reaches it there when this returns. The same terms as
-    /// [`MapMemory::map`].
+    /// [`MapMemory::map`]; if the device has died, it is called on a thread of the proxy's, while vCPUs run.
     ///
     /// # Errors
     /// It may still be mapped there.

@@ -25,7 +25,7 @@ use crate::interrupt::Intx;
 use crate::link::socket::{Connection, SocketPort};
 use crate::peer::{Emulator, EmulatorCommand};
 use crate::port::Port;
-use crate::vcpu_port::{VcpuPort, set_mapper};
+use crate::vcpu_port::{VcpuPort, set_mapper, withdraw_memories};
 use crate::watch::Watch;
 
 pub use options::{Endpoint, ProxyOptions, Transport};
@@ -141,7 +141,10 @@ impl Proxy {
             (Transport::Socket, ports)
         };
         let process = emulator.as_ref().map(Emulator::pidfd);
-        let watch = Watch::start(connection.socket(), process, Arc::clone(&health))
+        let (its_config, its_map) = (Arc::clone(&config), Arc::clone(&map));
+        // The guest finds all ones there, too.
+        let dead = move || withdraw_memories(&its_config, &its_map);
+        let watch = Watch::start(connection.socket(), process, Arc::clone(&health), dead)
             .step("starting the watch thread")?;
         let proxy = Self {
             _watch: watch,
@@ -204,7 +207,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// The device's BARs, or parts of them, that are memory and nothing else. None over a socket.
+    /// The device's BARs, or parts of them, that are memory and nothing else. None over a socket, and none once the device is dead.
     #[must_use]
     pub fn memories(&self) -> Vec<BarMemory> {
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +217,7 @@ impl Proxy {
     /// Has `mapper` map the device's [memories](Proxy::memories) into the guest, now and whenever the guest moves them; `None`: nobody, and accesses
     /// to them exit as others do. Call it while no vCPU runs. The old mapper unmaps what it has mapped, as each does when the proxy is dropped.
     ///
-    /// If the device dies, the memory stays where it is until then: accesses to it have no effect any more, but do not fail.
+    /// If the device dies, it is unmapped too, soon after and on a thread of the proxy's: accesses to it exit from then on, and read all ones.
     pub fn map_memory(&self, mapper: Option<Box<dyn MapMemory>>) {
         set_mapper(&self.config, &self.map, mapper);
     }

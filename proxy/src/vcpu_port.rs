@@ -299,5 +299,13 @@ pub(crate) fn set_mapper(
     }
 }
 
+/// The device is dead: its memories are unmapped, and nobody maps them any more.
+pub(crate) fn withdraw_memories(config: &Mutex<ConfigSpace>, map: &AccessMap) {
+    let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+    config.set_mapper(None);
+    config.share(Vec::new());
+    map.set_mapped(false);
+}
+
 #[cfg(test)]
 mod tests;

@@ -17,11 +17,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches the connection and, if the VMM has started the emulator, its process.
+    /// Watches the connection and, if the VMM has started the emulator, its process. Whoever finds out first that the device is dead
+    /// hangs up, so `dead` is called here in any case, but for a stop.
     pub(crate) fn start(
         connection: BorrowedFd<'_>,
         process: Option<BorrowedFd<'_>>,
         health: Arc<Health>,
+        dead: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let stopped = stop.try_clone()?;
@@ -29,7 +31,12 @@ impl Watch {
         let process = process.map(|fd| fd.try_clone_to_owned()).transpose()?;
         let thread = Builder::new()
             .name("outrigger-watch".into())
-            .spawn(move || watch(&stopped, &connection, process.as_ref(), &health))?;
+            .spawn(move || {
+                if gone(&stopped, &connection, process.as_ref()) {
+                    health.fail(Event::Exited(None));
+                    dead();
+                }
+            })?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -37,7 +44,8 @@ impl Watch {
     }
 }
 
-fn watch(stop: &OwnedFd, connection: &OwnedFd, process: Option<&OwnedFd>, health: &Health) {
+/// Waits for the emulator's end, or for the stop: then `false`.
+fn gone(stop: &OwnedFd, connection: &OwnedFd, process: Option<&OwnedFd>) -> bool {
     loop {
         // Not for input: that is for whoever waits for a reply. A hang-up is reported unasked.
         let mut fds = vec![
@@ -46,12 +54,13 @@ fn watch(stop: &OwnedFd, connection: &OwnedFd, process: Option<&OwnedFd>, health
         ];
         fds.extend(process.map(|process| PollFd::new(process, PollFlags::IN)));
         match poll(&mut fds, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => tracing::warn!(%error, "the emulator is not watched any more"),
-            Ok(_) if !fds[0].revents().is_empty() => {}
-            Ok(_) => health.fail(Event::Exited(None)),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the emulator is not watched any more");
+                return false;
+            }
+            Ok(_) => return fds[0].revents().is_empty(),
         }
-        return;
     }
 }
 

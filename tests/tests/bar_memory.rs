@@ -1,14 +1,16 @@
 //! SCRIPTS RAM as memory that the guest reaches without an exit: what the guest, the chip and the plain way see is one memory.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
 use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{BarMemory, Endpoint, MapMemory, Transport, Width};
+use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::Emulator;
 use outrigger_tests::front::{Attached, Front, options};
 use outrigger_tests::place::Place;
@@ -19,20 +21,20 @@ use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 const DONE: u32 = 0x0dd;
 
 /// Where the memory has been mapped; `None`: taken away.
-type Log = Arc<Mutex<Vec<Option<u64>>>>;
+type Log = Receiver<Option<u64>>;
 
 #[derive(Debug)]
-struct Mapper(Log);
+struct Mapper(Sender<Option<u64>>);
 
 impl MapMemory for Mapper {
     fn map(&mut self, memory: &BarMemory, address: u64) -> io::Result<()> {
         assert_eq!((memory.region(), memory.offset()), (2, 0));
-        self.0.lock().unwrap().push(Some(address));
-        Ok(())
+        self.0.send(Some(address)).map_err(io::Error::other)
     }
 
     fn unmap(&mut self, _: &BarMemory) -> io::Result<()> {
-        self.0.lock().unwrap().push(None);
+        // Nobody listens any more where a test has ended.
+        let _ = self.0.send(None);
         Ok(())
     }
 }
@@ -72,14 +74,14 @@ fn mapped() -> (Attached, Guest, Log, Place) {
     let image = place.image("disk.img", &pattern(64 << 10));
     let mut device = Attached::new(Front::Ring, &[image]);
     let guest = scripts_ram(&mut device);
-    let log = Log::default();
-    let mapper = Mapper(Arc::clone(&log));
+    let (sender, log) = channel();
+    let mapper = Mapper(sender);
     device.device.proxy().map_memory(Some(Box::new(mapper)));
     (device, guest, log, place)
 }
 
 fn take(log: &Log) -> Vec<Option<u64>> {
-    std::mem::take(&mut *log.lock().unwrap())
+    log.try_iter().collect()
 }
 
 /// Has the chip execute a script that the guest has stored in SCRIPTS RAM.
@@ -161,6 +163,27 @@ fn it_follows_its_bar_and_a_reset_empties_it() {
     assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
     device.device.proxy().map_memory(None);
     assert_eq!(take(&log), [None]);
+}
+
+/// As its registers do, it reads all ones from then on.
+#[test]
+fn it_goes_with_the_emulator() {
+    let (mut device, guest, log, _place) = mapped();
+    device.set_up();
+    guest.store(0, &[1, 2, 3]);
+    assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
+    device.device.proxy().emulator().unwrap().kill().unwrap();
+    assert_eq!(log.recv_timeout(PATIENCE), Ok(None));
+    let mut bytes = [0; 4];
+    assert!(device.ports[1].mmio_read(SCRIPTS_RAM, &mut bytes));
+    assert_eq!(bytes, [0xff; 4]);
+    // The guest moves a BAR of the dead device, and another machine comes.
+    device.ports[0].config_write(0x18, Width::Dword, SCRIPTS_RAM + 0x10_0000);
+    let (sender, log) = channel();
+    let proxy = device.device.proxy();
+    proxy.map_memory(Some(Box::new(Mapper(sender))));
+    assert!(proxy.memories().is_empty());
+    assert_eq!(take(&log), []);
 }
 
 /// A guest that overwrites SCRIPTS while they are fetched gets what it deserves, and a chip that can be reset.

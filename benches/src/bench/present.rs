@@ -11,6 +11,7 @@ use super::disk::{Backend, Cell, DEPTHS, Found as Disk, Setting};
 use super::path;
 use super::transport::{Found as Transport, Stream};
 use super::verdict::Verdict;
+use crate::counts::{self, Row};
 use crate::front::Front;
 use crate::report::{Measure, Report};
 
@@ -146,29 +147,32 @@ pub(super) fn transport(found: &Transport, report: &mut Report) -> Vec<Table> {
 
 /// The device's own work.
 pub(super) fn device(found: &[device::Found], report: &mut Report) -> Vec<Table> {
-    let mut table = table(
-        &["device alone", "ns", "per second", "host instructions"],
-        1,
-    );
-    for device::Found {
-        work,
-        nanoseconds,
-        instructions,
-    } in found
-    {
+    let mut table = table(&["device alone", "ns", "million/s"], 1);
+    for device::Found { work, nanoseconds } in found {
         table.add_row([
             work.name().to_owned(),
             format!("{nanoseconds:.1}"),
-            format!("{:.0}", 1e9 / nanoseconds),
-            instructions.map_or_else(|| "no valgrind".to_owned(), |count| format!("{count:.0}")),
+            format!("{:.3}", 1e3 / nanoseconds),
         ]);
         let context = [("work", json!(work.name()))];
         add(report, "device_work", *nanoseconds, "ns", &context);
-        if let Some(count) = instructions {
-            add(report, "device_instructions", *count, "1", &context);
-        }
     }
     vec![table]
+}
+
+/// What was counted, beside the record.
+pub(super) fn counts(rows: &[Row<'_>], report: &mut Report) -> Table {
+    for row in rows {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "far fewer than 2^52 instructions"
+        )]
+        if let Some(count) = row.now {
+            let context = [("work", json!(row.name)), ("recorded", json!(row.recorded))];
+            add(report, "instructions", count as f64, "1", &context);
+        }
+    }
+    counts::table(rows)
 }
 
 /// A guest's accesses.

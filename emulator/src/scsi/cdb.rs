@@ -209,6 +209,19 @@ impl Command {
     }
 }
 
+/// A command descriptor block, taken apart as a disk does it: a command that it knows, with nothing in its format to refuse.
+/// Ranges, and what this one disk supports, are looked at when the command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskCommand(Command);
+
+impl DiskCommand {
+    /// Parses a CDB for LUN 0. `None`: a disk ends it with CHECK CONDITION, ILLEGAL REQUEST.
+    #[must_use]
+    pub fn parse(cdb: &[u8]) -> Option<Self> {
+        Command::parse(cdb, 0, Kind::Disk).ok().map(Self)
+    }
+}
+
 /// Whether a command runs although a unit attention condition is pending (SAM-2 section 5.9.7; MMC-5 chapter 6). All
 /// but REQUEST SENSE leave it pending.
 pub(crate) fn ignores_attention(operation: u8, kind: Kind) -> bool {

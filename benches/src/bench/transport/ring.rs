@@ -29,29 +29,32 @@ const SLOTS: u32 = 256;
 const BURST: usize = 4096;
 
 /// Both ends of a session, before they go to their threads.
-struct Session {
-    client: Client,
-    server: ServerSetup,
+#[derive(Debug)]
+pub(in crate::bench) struct Session {
+    pub(in crate::bench) client: Client,
+    pub(in crate::bench) server: ServerSetup,
     /// Its end tells a server that sleeps that the client has gone.
     client_socket: Arc<rustix::fd::OwnedFd>,
     server_socket: UnixStream,
 }
 
-fn connect() -> Result<Session> {
+/// A session that mirrors this many registers.
+pub(in crate::bench) fn connect(registers: u32) -> Result<Session> {
     let geometry = Geometry::new(1, SLOTS)?;
     let (client_socket, server_socket) = UnixStream::pair()?;
     let client_socket = Arc::new(rustix::fd::OwnedFd::from(client_socket));
     let client = ClientSetup::new(geometry)?;
     let requests = client.requests().try_clone_to_owned()?;
     let mailboxes = client.mailboxes().try_clone_to_owned()?;
-    let mut server = ServerSetup::new(geometry, requests, mailboxes, 0)?;
+    let mut server = ServerSetup::new(geometry, requests, mailboxes, registers)?;
     for (channel, doorbell) in (0..).zip(client.doorbells()) {
         server.add_doorbells(channel, vec![doorbell.try_clone_to_owned()?])?;
     }
     let device = server.device().try_clone_to_owned()?;
     let doorbell = server.doorbell().try_clone_to_owned()?;
     let watch = PeerWatch::Socket(Arc::clone(&client_socket));
-    let clients = client.finish(device, doorbell, 0, &watch, Duration::from_secs(5))?;
+    let mirror = server.mirror_bytes();
+    let clients = client.finish(device, doorbell, mirror, &watch, Duration::from_secs(5))?;
     Ok(Session {
         client: clients.into_iter().next().context("no channel")?,
         server,
@@ -81,7 +84,7 @@ fn run<T: Send>(
         server,
         client_socket,
         server_socket,
-    } = connect()?;
+    } = connect(0)?;
     let stop = &AtomicBool::new(false);
     cpus.pair(
         place,

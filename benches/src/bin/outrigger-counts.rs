@@ -1,0 +1,51 @@
+//! Compares what gungraun counted with what is recorded.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use outrigger_benches::counts::{Counts, RECORD, Row, compare, table};
+
+/// Compares the instructions that gungraun counted with those that are recorded. Exit code 1: one moved by more than a
+/// percent, is new, or is gone.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger-counts")]
+struct Options {
+    /// What gungraun counted: its JSON lines.
+    found: PathBuf,
+
+    /// Make what was counted the record.
+    #[arg(long)]
+    accept: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("outrigger-counts: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything is as recorded, or is so now.
+fn run(options: &Options) -> Result<bool> {
+    let found = Counts::found(&options.found)?;
+    let recorded = Counts::recorded(Path::new(RECORD))?;
+    if found.rustc != recorded.rustc {
+        println!(
+            "recorded with {}, counted with {}",
+            recorded.rustc, found.rustc
+        );
+    }
+    let rows = compare(&found, &recorded);
+    println!("{}", table(&rows));
+    if options.accept {
+        found.record(Path::new(RECORD))?;
+        println!("{RECORD}: written");
+    }
+    Ok(options.accept || rows.iter().all(Row::stands))
+}
