@@ -247,23 +247,29 @@ impl MirrorClient {
         });
     }
 
-    /// The words of the clear groups that this register sums up, and its bits that are 0 as they were taken.
+    /// The words of the clear groups that this register sums up, in the order of `summaries`, and its bits that are 0 as they
+    /// were taken.
     fn clears(&self, register: u32, summaries: &[Summary]) -> ([u64; GROUPS], u8) {
         let mut words = [0; GROUPS];
         let mut cleared = 0;
-        for summary in summaries.iter().filter(|it| it.register == register) {
-            let word = self.clears.at(summary.group.into()).glance();
-            if word & TAKEN != 0 {
+        let summaries = summaries.iter().filter(|it| it.register == register);
+        for (summary, word) in summaries.zip(&mut words) {
+            *word = self.clears.at(summary.group.into()).glance();
+            if *word & TAKEN != 0 {
                 cleared |= summary.bits;
-            }
-            let index = usize::try_from(summary.group).unwrap_or(GROUPS);
-            if let Some(seen) = words.get_mut(index) {
-                *seen = word;
             }
         }
         // SYNC: pairs with the exchange in `MirrorClient::take`, and with the releases of `ClearServer`.
         Line::acquire();
         (words, cleared)
+    }
+
+    /// Whether they are still the same, after the register's word was acquired.
+    fn stand(&self, register: u32, summaries: &[Summary], words: &[u64; GROUPS]) -> bool {
+        let summaries = summaries.iter().filter(|it| it.register == register);
+        summaries
+            .zip(words)
+            .all(|(summary, word)| self.clears.at(summary.group.into()).glance() == *word)
     }
 
     /// Takes what the worker offers of a clear group, of which the read covers the bytes in `mask`. `None`: only the device can tell.
@@ -316,8 +322,7 @@ impl MirrorClient {
         }
         let all = consumed == position;
         let (words, cleared) = self.clears(register, summaries);
-        let taken = words.iter().any(|word| word & TAKEN != 0);
-        if (!all || taken)
+        if (!all || cleared != 0)
             && let Some(tickets) = tickets
         {
             // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
@@ -330,7 +335,7 @@ impl MirrorClient {
         let Some((now, applied)) = self.look(register) else {
             return Ok(None);
         };
-        if self.clears(register, summaries).0 != words {
+        if !self.stand(register, summaries, &words) {
             return Ok(None);
         }
         if all {
