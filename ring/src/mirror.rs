@@ -322,9 +322,9 @@ impl MirrorClient {
         }
         let all = consumed == position;
         let (words, cleared) = self.clears(register, summaries);
-        if (!all || cleared != 0)
-            && let Some(tickets) = tickets
-        {
+        // Nothing is laid over the word: it is the device's state at one instant.
+        let plain = all && cleared == 0;
+        if !plain && let Some(tickets) = tickets {
             // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
             // drew one before is seen by `others`. Of two that find different groups taken, the second sees both.
             tickets.fetch_add(0, Ordering::AcqRel);
@@ -335,6 +335,9 @@ impl MirrorClient {
         let Some((now, applied)) = self.look(register) else {
             return Ok(None);
         };
+        if plain {
+            return Ok(Some(now.value));
+        }
         if !self.stand(register, summaries, &words) {
             return Ok(None);
         }
