@@ -10,7 +10,7 @@ pub mod export;
 mod nearest;
 pub mod options;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 pub use blockdev::Blockdev;
 pub use command_line::{Answer, CommandLine, Switch};
@@ -55,26 +55,23 @@ impl Config {
             }
         }
 
-        let mut nodes = BTreeMap::new();
+        let mut names = BTreeSet::new();
         for node in &blockdevs {
-            if nodes.insert(node.node_name.clone(), None).is_some() {
+            if !names.insert(node.node_name.clone()) {
                 return Err(node.place.error(Problem::Taken {
                     key: "node-name",
                     value: node.node_name.clone(),
                 }));
             }
         }
-        let (blockdevs, below) = blockdev::link(blockdevs)?;
-        for name in below {
-            nodes.insert(name, Some(()));
-        }
-        let mut ids = BTreeMap::new();
+        let (blockdevs, mut taken) = blockdev::link(blockdevs)?;
+        let mut ids = BTreeSet::new();
         for (place, id) in (controllers.iter().map(|it| (&it.place, &it.id))).chain(
             units
                 .iter()
                 .filter_map(|it| Some((&it.place, it.id.as_ref()?))),
         ) {
-            if ids.insert(id, ()).is_some() {
+            if !ids.insert(id) {
                 return Err(place.error(Problem::Taken {
                     key: "id",
                     value: id.clone(),
@@ -84,23 +81,20 @@ impl Config {
         device::place_on_buses(&controllers, &mut units)?;
         for unit in &units {
             let Some(drive) = &unit.drive else { continue };
-            match nodes.get_mut(drive) {
-                Some(user @ None) => *user = Some(()),
-                Some(Some(())) => {
-                    return Err(unit.place.error(Problem::Taken {
-                        key: "drive",
-                        value: drive.clone(),
-                    }));
-                }
-                None => {
-                    let known = blockdevs.iter().map(|it| it.node_name.as_str());
-                    return Err(unit.place.error(Problem::unknown(
-                        "drive",
-                        drive,
-                        known,
-                        "--blockdev",
-                    )));
-                }
+            if !names.contains(drive) {
+                let known = blockdevs.iter().map(|it| it.node_name.as_str());
+                return Err(unit.place.error(Problem::unknown(
+                    "drive",
+                    drive,
+                    known,
+                    "--blockdev",
+                )));
+            }
+            if !taken.insert(drive.clone()) {
+                return Err(unit.place.error(Problem::Taken {
+                    key: "drive",
+                    value: drive.clone(),
+                }));
             }
         }
         if controllers.is_empty() {

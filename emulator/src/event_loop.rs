@@ -6,6 +6,7 @@
 //! worker costs nothing.
 
 mod activity;
+mod alert;
 mod process;
 mod readers;
 mod spin;
@@ -24,6 +25,7 @@ use crate::device::Progress;
 use crate::front::{Export, FIRST_FRONT_TOKEN};
 use crate::pci::Function;
 use activity::Activity;
+use alert::Alert;
 pub use process::{Failure, serve};
 use readers::Readers;
 use spin::Spin;
@@ -34,15 +36,18 @@ const STOP: Token = Token(0);
 const FIRST_DEVICE_TOKEN: usize = 1;
 
 /// How long a busy worker goes without looking at its sockets: long against what a look costs, short against
-/// what a client notices.
+/// what a client notices. Also how often it shows its counts.
 const LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
-/// The same while an interrupt waits for the guest's end of the one before, which comes by eventfd: the guest waits as long.
+/// The same where the alert says that there is nothing to see.
+const QUIET_LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The same where the alert says that there is, or where an interrupt waits for the guest's end of the one before, which comes
+/// by eventfd: the guest waits as long. With both it looks at once.
 const UNMASK_LOOK_INTERVAL: Duration = Duration::from_micros(20);
 
-/// How often an idle worker looks at its rings before it looks at the clock: a look at a ring that is in the cache
-/// costs a few nanoseconds, the clock and the device tens.
-const LOOKS_PER_TURN: u32 = 16;
+/// How often an idle worker polls its rings for a little while before it looks at the clock and at the device.
+const POLLS_PER_TURN: u32 = 2;
 
 /// One function with its front, and the thread's own loop.
 #[derive(Debug)]
@@ -53,6 +58,7 @@ pub struct Worker {
     poll: Poll,
     stop: Arc<Stop>,
     activity: Activity,
+    alert: Alert,
     /// Where it shows what it counts, if anybody may look.
     page: Option<CounterPage>,
     /// Taken when the process begins to serve.
@@ -102,6 +108,7 @@ impl Worker {
     pub fn new(label: String, function: Function, mut export: Export) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), STOP)?;
+        let alert = Alert::new(poll.as_raw_fd());
         let wake_fds = function.wake_fds();
         // Interest in a device's descriptor has a token below the front's.
         let tokens = (FIRST_DEVICE_TOKEN..FIRST_FRONT_TOKEN).map(Token);
@@ -125,6 +132,7 @@ impl Worker {
             poll,
             stop,
             activity: Activity::default(),
+            alert,
             page: None,
             readers: None,
         })
@@ -219,25 +227,29 @@ impl Worker {
     fn work(&mut self, events: &mut Events, spin: &mut Spin) -> io::Result<Option<Instant>> {
         let mut now = Instant::now();
         let mut last_look = now;
+        let mut last_shown = now;
         let mut idle_since = None;
+        if self.export.has_ring() {
+            self.alert.arm();
+        }
         loop {
-            let looks = if idle_since.is_some() {
-                LOOKS_PER_TURN
+            // With other work at hand one look is enough.
+            let polls = if idle_since.is_some() {
+                POLLS_PER_TURN
             } else {
-                1
+                0
             };
-            let took = (0..looks).any(|look| {
-                if look > 0 {
+            let took = self.export.intake(&mut self.function, polls > 0)
+                || (1..polls).any(|_| {
                     std::hint::spin_loop();
-                }
-                self.export.intake(&mut self.function)
-            });
+                    self.export.intake(&mut self.function, true)
+                });
             now = Instant::now().max(now);
             let progress = self.export.run(&mut self.function, now);
-            self.export.settle(&mut self.function, now);
+            let busy = took || progress == Progress::More;
+            self.export.settle(&mut self.function, now, busy);
 
-            if took
-                || progress == Progress::More
+            if busy
                 || self
                     .function
                     .deadline()
@@ -254,16 +266,20 @@ impl Worker {
                     return Ok(Some(since));
                 }
             }
-            let interval = if self.export.awaits_unmask(&self.function) {
-                UNMASK_LOOK_INTERVAL
-            } else {
-                LOOK_INTERVAL
-            };
-            if now - last_look >= interval {
+            let awaited = self.export.awaits_unmask(&self.function);
+            let raised = self.alert.is_raised();
+            // Most likely this is what is awaited, and there is a shorter way to it. What came with it waits for the next alert or look.
+            let taken = raised == Some(true) && awaited && self.export.take_unmask();
+            if taken {
+                self.alert.explained();
+            } else if now - last_look >= look_interval(raised, awaited) {
                 self.activity.looks += 1;
                 self.look(events, Some(Duration::ZERO))?;
-                self.publish();
                 last_look = now;
+            }
+            if now - last_shown >= LOOK_INTERVAL {
+                self.publish();
+                last_shown = now;
             }
             if self.is_done() {
                 return Ok(None);
@@ -273,7 +289,9 @@ impl Worker {
 
     /// Waits for events, at most for `timeout`, and hands them to the front.
     fn look(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(events, timeout) {
+        let looked = self.poll.poll(events, timeout);
+        self.alert.looked();
+        match looked {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
@@ -291,5 +309,16 @@ impl Worker {
         }
         // The device's own events need no more than the turn that follows, and the flag tells of the other.
         Ok(())
+    }
+}
+
+/// How long after a look the next one is due: whether the alert is raised, if anybody knows, and whether an interrupt waits for the
+/// end of the one before.
+const fn look_interval(raised: Option<bool>, awaited: bool) -> Duration {
+    match (raised, awaited) {
+        (Some(true), true) => Duration::ZERO,
+        (Some(true), false) | (None, true) => UNMASK_LOOK_INTERVAL,
+        (Some(false), _) => QUIET_LOOK_INTERVAL,
+        (None, false) => LOOK_INTERVAL,
     }
 }

@@ -117,9 +117,8 @@ impl Export {
                 }
             }
             UNMASK => {
-                if let Some(session) = &mut self.session {
-                    session.intx().unmask_signalled();
-                }
+                // Nothing there: it was taken before.
+                self.take_unmask();
             }
             DOORBELL => {
                 // Watched edge-triggered, so there is nothing to drain.
@@ -133,8 +132,8 @@ impl Export {
     }
 
     /// Takes what the rings hold and what an earlier portion left in the socket, a bounded portion. Whether there was
-    /// anything: then the worker must not sleep yet.
-    pub fn intake(&mut self, function: &mut Function) -> bool {
+    /// anything: then the worker must not sleep yet. `poll`: there is nothing else to do, so it looks for a little while.
+    pub fn intake(&mut self, function: &mut Function, poll: bool) -> bool {
         let Some(registry) = self.registry.take() else {
             return false;
         };
@@ -142,7 +141,7 @@ impl Export {
         if self.more {
             self.serve(&registry, function);
         }
-        match self.ring().map(|ring| ring.intake(function)) {
+        match self.ring().map(|ring| ring.intake(function, poll)) {
             Some(Ok(found)) => any |= found,
             Some(Err(error)) => self.end(&registry, function, &error.into()),
             None => {}
@@ -175,11 +174,12 @@ impl Export {
         }
     }
 
-    /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`].
-    pub fn settle(&mut self, function: &mut Function, now: Instant) {
+    /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`]. While the worker is `busy`,
+    /// and comes back at once, that may wait for a short while: what is completed meanwhile shares the interrupt.
+    pub fn settle(&mut self, function: &mut Function, now: Instant, busy: bool) {
         self.collect(function);
         if let Some(session) = &mut self.session {
-            session.intx().settle(function.interrupt(), now);
+            session.intx().settle(function.interrupt(), now, busy);
         }
     }
 
@@ -188,6 +188,12 @@ impl Export {
         let level = function.interrupt();
         let session = self.session.as_mut();
         session.is_some_and(|session| session.intx().awaits_unmask(level))
+    }
+
+    /// Takes the guest's end of an interrupt, if it has come by eventfd. Whether it had.
+    pub fn take_unmask(&mut self) -> bool {
+        let session = self.session.as_mut();
+        session.is_some_and(|session| session.intx().unmask_signalled())
     }
 
     /// When [`Export::settle`] must be called although nothing happens.

@@ -265,7 +265,8 @@ impl Device for Lsi {
     fn read(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width) -> u64 {
         self.timers.now(context.now);
         let mut bytes = [0; 8];
-        let accessed = &mut bytes[..usize::from(width.bytes())];
+        let count = usize::from(width.bytes());
+        let accessed = bytes.get_mut(..count).unwrap_or_default();
         if bar == RAM_BAR {
             self.ram.read(ram_index(offset), accessed);
         } else {
@@ -282,7 +283,8 @@ impl Device for Lsi {
     fn write(&mut self, context: &mut Context<'_>, bar: u8, offset: u64, width: Width, value: u64) {
         self.timers.now(context.now);
         let bytes = value.to_le_bytes();
-        let accessed = &bytes[..usize::from(width.bytes())];
+        let count = usize::from(width.bytes());
+        let accessed = bytes.get(..count).unwrap_or_default();
         if bar == RAM_BAR {
             self.ram.write(ram_index(offset), accessed);
             return;

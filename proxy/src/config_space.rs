@@ -72,7 +72,7 @@ impl ConfigSpace {
             } else {
                 usize::from(FIRST_BAR) + 4 * slot
             };
-            if let Some(&bytes) = snapshot[at..].first_chunk() {
+            if let Some(&bytes) = snapshot.get(at..).and_then(<[u8]>::first_chunk) {
                 *register = u32::from_le_bytes(bytes);
             }
         }
@@ -85,7 +85,7 @@ impl ConfigSpace {
                 0
             };
         let windows = Arc::new(Windows::new(&bars));
-        let command = snapshot[usize::from(COMMAND)] & command_mask;
+        let command = snapshot.get(usize::from(COMMAND)).copied().unwrap_or(0) & command_mask;
         let mut shadow = Self {
             bars,
             command,
@@ -129,7 +129,10 @@ impl ConfigSpace {
         match at {
             COMMAND => (self.command, COMMAND_IO | COMMAND_MEMORY),
             _ => match bar_byte(at) {
-                Some((slot, byte)) => (self.bars.read(slot).to_le_bytes()[byte], 0xff),
+                Some((slot, byte)) => {
+                    let register = self.bars.read(slot).to_le_bytes();
+                    (register.get(byte).copied().unwrap_or(0), 0xff)
+                }
                 None => (0, 0),
             },
         }
@@ -145,7 +148,9 @@ impl ConfigSpace {
                 decode_changed = true;
             } else if let Some((slot, index)) = bar_byte(at) {
                 let mut register = self.bars.read(slot).to_le_bytes();
-                register[index] = byte;
+                if let Some(old) = register.get_mut(index) {
+                    *old = byte;
+                }
                 self.bars.write(slot, u32::from_le_bytes(register));
                 decode_changed = true;
             }

@@ -104,7 +104,8 @@ pub(crate) fn describe(connection: &Connection) -> Result<Description, Error> {
     for (index, region) in (0..info.regions).zip(&mut regions) {
         *region = describe_region(connection, index)?;
     }
-    let config_size = match regions[usize::from(CONFIG_REGION)].size {
+    let config = regions.get(usize::from(CONFIG_REGION));
+    let config_size = match config.map_or(0, |region| region.size) {
         0x100 => 0x100,
         0x1000 => 0x1000,
         size => {

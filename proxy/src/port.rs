@@ -61,4 +61,9 @@ pub trait Port: Send + std::fmt::Debug {
 
     /// A non-posted write (port I/O, config space): returns when it has taken effect.
     fn write(&mut self, access: Access, value: u64) -> Result<(), PortError>;
+
+    /// The guest has acknowledged the device's interrupt. `false`: the device hears of it by the interrupt's eventfd only.
+    fn end_of_interrupt(&mut self) -> bool {
+        false
+    }
 }

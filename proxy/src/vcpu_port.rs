@@ -73,6 +73,12 @@ impl VcpuPort {
         set_mapper(&self.config, &self.map, mapper);
     }
 
+    /// The guest has acknowledged the interrupt. Whether the device knows: if not, it is to be told by the interrupt's eventfd.
+    #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
+    pub(crate) fn end_of_interrupt(&mut self) -> bool {
+        self.port.end_of_interrupt()
+    }
+
     /// A read of memory space. `data` is filled if the device decodes `address`.
     #[must_use = "an address that this device does not decode may be another's"]
     pub fn mmio_read(&mut self, address: u64, data: &mut [u8]) -> bool {
@@ -178,7 +184,9 @@ impl VcpuPort {
                 offset: hit.offset,
                 width,
             });
-            now.copy_from_slice(&value.to_le_bytes()[..now.len()]);
+            for (to, from) in now.iter_mut().zip(value.to_le_bytes()) {
+                *to = from;
+            }
             decoded = true;
             rest = after;
             address = address.wrapping_add(width.bytes().into());
@@ -196,7 +204,9 @@ impl VcpuPort {
         while let Some((hit, width)) = self.piece(space, address, rest.len()) {
             let (now, after) = rest.split_at(usize::from(width.bytes()));
             let mut bytes = [0; 8];
-            bytes[..now.len()].copy_from_slice(now);
+            for (to, from) in bytes.iter_mut().zip(now) {
+                *to = *from;
+            }
             if usize::from(hit.region) != ROM {
                 let access = Access {
                     region: hit.region,

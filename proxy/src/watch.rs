@@ -59,7 +59,7 @@ fn gone(stop: &OwnedFd, connection: &OwnedFd, process: Option<&OwnedFd>) -> bool
                 tracing::warn!(%error, "the emulator is not watched any more");
                 return false;
             }
-            Ok(_) => return fds[0].revents().is_empty(),
+            Ok(_) => return fds.first().is_some_and(|stop| stop.revents().is_empty()),
         }
     }
 }

@@ -52,7 +52,8 @@ impl Client {
         self.post_all([(access, value)])
     }
 
-    /// Sends several posted writes, in order: cheaper than one by one, as the worker is looked after only once.
+    /// Sends several posted writes, in order: cheaper than one by one, as the worker is looked after only once. They count as
+    /// one act: what happens elsewhere while `writes` is asked for the next one is not known to come before that one.
     ///
     /// # Errors
     /// Any [`Error`]. After [`Error::Access`] the writes in front of the one at fault are on their way.
@@ -217,6 +218,7 @@ impl Client {
         result
     }
 
+    #[inline]
     fn ticket(&self) -> u64 {
         // The order of tickets needs no more than relaxed: those drawn one after the other, in whatever way that is known, are in the order of the
         // counter's own modifications.
@@ -226,6 +228,7 @@ impl Client {
             .map_or(0, |tickets| tickets.fetch_add(1, Ordering::AcqRel))
     }
 
+    #[inline]
     fn push(&mut self, request: Request, ticket: u64, seen: Option<u32>) -> Result<(), Error> {
         if !request.access().is_encodable() {
             return Err(Error::Access);
@@ -243,6 +246,7 @@ impl Client {
         Ok(())
     }
 
+    #[cold]
     fn wait_until(
         &mut self,
         done: impl Fn(&mut Producer) -> Result<bool, Violation>,
@@ -270,13 +274,7 @@ impl Client {
         let glimpsed = self.sleeper.glimpse(peer_cpu, || Ok(mailbox.reply()?))?;
         let value = match glimpsed {
             Some(value) => value,
-            None => {
-                self.kick();
-                let mailbox = &mut self.mailbox;
-                let (value, waited) = self.sleeper.wait(peer_cpu, || Ok(mailbox.reply()?))?;
-                self.count(waited);
-                value
-            }
+            None => self.wait_for_reply(peer_cpu)?,
         };
         self.tally.add(Count::Crossings, 1);
         if value & !request.reply_mask() != 0 {
@@ -285,7 +283,17 @@ impl Client {
         Ok(value)
     }
 
+    #[cold]
+    fn wait_for_reply(&mut self, peer_cpu: u64) -> Result<u64, Error> {
+        self.kick();
+        let mailbox = &mut self.mailbox;
+        let (value, waited) = self.sleeper.wait(peer_cpu, || Ok(mailbox.reply()?))?;
+        self.count(waited);
+        Ok(value)
+    }
+
     /// Rings the worker's doorbell if it sleeps and this client has not rung for that sleep.
+    #[inline]
     pub(crate) fn kick(&mut self) {
         // SYNC: pairs with the fence in `Server::prepare_sleep`. Either this look sees the flag, or the worker, which looks
         // once more after it set the flag, sees what was published.
@@ -300,11 +308,12 @@ impl Client {
         }
     }
 
+    #[inline]
     fn worker_cpu(&self) -> u64 {
-        let [cpu, ..] = self.worker.at(0).body();
-        cpu
+        self.worker.at(0).word::<0>()
     }
 
+    #[inline]
     fn count(&self, waited: Waited) {
         self.tally.add(Count::Spins, waited.spun.into());
         self.tally.add(Count::Blocks, waited.slept);

@@ -21,6 +21,7 @@ impl MailboxClient {
     }
 
     /// Sends a request. The last one was answered.
+    #[inline]
     pub(crate) fn send(&mut self, message: Message) {
         let line = self.line.at(0);
         line.fill(message.encode());
@@ -29,6 +30,7 @@ impl MailboxClient {
     }
 
     /// The reply's value, once it is there.
+    #[inline]
     pub(crate) fn reply(&mut self) -> Result<Option<u64>, Violation> {
         let line = self.line.at(0);
         let found = line.glance();
@@ -61,11 +63,13 @@ impl MailboxServer {
     }
 
     /// Whether [`MailboxServer::request`] would find something.
+    #[inline]
     pub(crate) fn anything(&self) -> bool {
         self.line.at(0).glance() != self.stamp
     }
 
     /// The request that waits, if there is one, as a copy.
+    #[inline]
     pub(crate) fn request(&self) -> Result<Option<Body>, Violation> {
         let line = self.line.at(0);
         let found = line.glance();
@@ -83,6 +87,7 @@ impl MailboxServer {
     }
 
     /// Answers the request that [`MailboxServer::request`] gave.
+    #[inline]
     pub(crate) fn answer(&mut self, value: u64) {
         let line = self.line.at(0);
         line.fill_first(value);

@@ -26,18 +26,27 @@ const _: () =
 
 impl Line {
     /// The stamp as it is now; nothing after it is ordered. See [`Line::acquire`].
+    #[inline]
     pub(crate) fn glance(&self) -> u64 {
         self.stamp.load(Ordering::Relaxed)
     }
 
     /// Orders everything after it behind what the peer did before it released the stamps that were glanced at.
+    #[inline]
     pub(crate) fn acquire() {
         fence(Ordering::Acquire);
     }
 
     /// The body, each word loaded once.
+    #[inline]
     pub(crate) fn body(&self) -> Body {
         self.body.load()
+    }
+
+    /// One word of the body, loaded once.
+    #[inline]
+    pub(crate) fn word<const WORD: usize>(&self) -> u64 {
+        self.body.load_at::<WORD>()
     }
 }
 
@@ -47,21 +56,25 @@ pub(crate) struct OwnLine<'a>(&'a Line);
 
 impl OwnLine<'_> {
     /// Writes the body; it counts when the stamp is released.
+    #[inline]
     pub(crate) fn fill(self, body: Body) {
         self.0.body.store(body);
     }
 
     /// Writes the first word of the body.
+    #[inline]
     pub(crate) fn fill_first(self, value: u64) {
         self.0.body.store_first(value);
     }
 
     /// Writes one word of the body, 0 to 6.
+    #[inline]
     pub(crate) fn fill_at(self, word: usize, value: u64) {
         self.0.body.store_at(word, value);
     }
 
     /// Writes the stamp: everything before it is visible to whoever acquires it.
+    #[inline]
     pub(crate) fn release(self, stamp: u64) {
         self.0.stamp.store(stamp, Ordering::Release);
     }
@@ -76,6 +89,7 @@ impl OwnLine<'_> {
     }
 
     /// Writes the stamp, in no order: for flags, where a fence follows.
+    #[inline]
     pub(crate) fn set(self, stamp: u64) {
         self.0.stamp.store(stamp, Ordering::Relaxed);
     }
@@ -84,6 +98,7 @@ impl OwnLine<'_> {
 impl core::ops::Deref for OwnLine<'_> {
     type Target = Line;
 
+    #[inline]
     fn deref(&self) -> &Line {
         self.0
     }
@@ -95,11 +110,13 @@ pub(crate) struct OwnLines(Lines);
 
 impl OwnLines {
     /// Line `position` modulo the (power of two) number of lines.
+    #[inline]
     pub(crate) fn at(&self, position: u64) -> OwnLine<'_> {
         OwnLine(self.0.at(position))
     }
 
     /// How many.
+    #[inline]
     pub(crate) fn count(&self) -> u64 {
         self.0.count()
     }
@@ -111,11 +128,13 @@ pub(crate) struct PeerLines(Lines);
 
 impl PeerLines {
     /// Line `position` modulo the (power of two) number of lines.
+    #[inline]
     pub(crate) fn at(&self, position: u64) -> &Line {
         self.0.at(position)
     }
 
     /// How many.
+    #[inline]
     pub(crate) fn count(&self) -> u64 {
         self.0.count()
     }
@@ -151,23 +170,36 @@ mod mapped {
     pub(super) struct Words([AtomicU64; 7]);
 
     impl Words {
+        #[inline]
         pub(super) fn load(&self) -> Body {
             let [a, b, c, d, e, f, g] = &self.0;
             [a, b, c, d, e, f, g].map(|word| word.load(Ordering::Relaxed))
         }
 
+        #[inline]
+        pub(super) fn load_at<const WORD: usize>(&self) -> u64 {
+            const { assert!(WORD < 7) };
+            // There is one: the compiler sees it too.
+            self.0
+                .get(WORD)
+                .map_or(0, |word| word.load(Ordering::Relaxed))
+        }
+
+        #[inline]
         pub(super) fn store(&self, body: Body) {
             for (word, value) in self.0.iter().zip(body) {
                 word.store(value, Ordering::Relaxed);
             }
         }
 
+        #[inline]
         pub(super) fn store_at(&self, word: usize, value: u64) {
             if let Some(word) = self.0.get(word) {
                 word.store(value, Ordering::Relaxed);
             }
         }
 
+        #[inline]
         pub(super) fn store_first(&self, value: u64) {
             let [first, ..] = &self.0;
             first.store(value, Ordering::Relaxed);
@@ -260,6 +292,7 @@ mod mapped {
     unsafe impl Send for Lines {}
 
     impl Lines {
+        #[inline]
         pub(super) fn at(&self, position: u64) -> &Line {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -271,6 +304,7 @@ mod mapped {
             unsafe { self.first.add(index).as_ref() }
         }
 
+        #[inline]
         pub(super) fn count(&self) -> u64 {
             self.mask + 1
         }
@@ -308,6 +342,11 @@ mod modelled {
         pub(super) fn load(&self) -> Body {
             // SAFETY: loom has checked that nobody writes meanwhile.
             self.0.with(|body| unsafe { *body })
+        }
+
+        pub(super) fn load_at<const WORD: usize>(&self) -> u64 {
+            // SAFETY: as above.
+            self.0.with(|body| unsafe { (*body)[WORD] })
         }
 
         pub(super) fn store(&self, body: Body) {

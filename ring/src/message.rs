@@ -20,12 +20,14 @@ pub enum Width {
 impl Width {
     /// The width in bytes: 1, 2, 4 or 8.
     #[must_use]
+    #[inline]
     pub const fn bytes(self) -> u8 {
         self as u8
     }
 
     /// The width of `bytes` bytes, if that is 1, 2, 4 or 8.
     #[must_use]
+    #[inline]
     pub const fn from_bytes(bytes: u64) -> Option<Self> {
         match bytes {
             1 => Some(Self::Byte),
@@ -38,6 +40,7 @@ impl Width {
 
     /// All bits that a value of this width can have.
     #[must_use]
+    #[inline]
     pub const fn mask(self) -> u64 {
         u64::MAX >> (64 - 8 * self.bytes())
     }
@@ -61,6 +64,7 @@ impl Access {
 
     /// Whether the access can travel: a known region, and no byte beyond the 64-bit range.
     #[must_use]
+    #[inline]
     pub const fn is_encodable(self) -> bool {
         self.region <= Self::MAX_REGION
             && self.offset.checked_add(self.width.bytes() as u64).is_some()
@@ -79,6 +83,7 @@ pub enum Request {
 impl Request {
     /// Where it goes.
     #[must_use]
+    #[inline]
     pub const fn access(self) -> Access {
         match self {
             Self::Read(access) | Self::Write(access, _) => access,
@@ -86,6 +91,7 @@ impl Request {
     }
 
     /// The bits that an answer can have: none for a write.
+    #[inline]
     pub(crate) const fn reply_mask(self) -> u64 {
         match self {
             Self::Read(access) => access.width.mask(),
@@ -107,12 +113,16 @@ pub(crate) struct Message {
     pub(crate) seen: Option<u32>,
 }
 
+/// Where a slot's body has the ticket.
+pub(crate) const TICKET: usize = 3;
+
 const WRITE: u64 = 1;
 const READ: u64 = 2;
 
 impl Message {
     /// Word 0: kind in bits 0-7, width in bytes in bits 8-15, region in bits 16-23, zero above. Word 1: offset. Word 2: value,
     /// zero for a read. Word 3: ticket or position. Word 4: the tag plus 1, else zero. Words 5 and 6: zero.
+    #[inline]
     pub(crate) fn encode(self) -> Body {
         let (kind, value) = match self.request {
             Request::Write(_, value) => (WRITE, value),
@@ -133,6 +143,7 @@ impl Message {
     }
 
     /// The message in `body`, if every field is in range.
+    #[inline]
     pub(crate) fn decode(body: Body) -> Result<Self, Violation> {
         let [head, offset, value, order, tag, 0, 0] = body else {
             return Err(Violation::Message);
@@ -140,7 +151,9 @@ impl Message {
         let [kind, width, region, 0, 0, 0, 0, 0] = head.to_le_bytes() else {
             return Err(Violation::Message);
         };
-        let width = Width::from_bytes(width.into()).ok_or(Violation::Message)?;
+        let Some(width) = Width::from_bytes(width.into()) else {
+            return Err(Violation::Message);
+        };
         let access = Access {
             region,
             offset,
@@ -169,6 +182,7 @@ impl Message {
     }
 
     /// As [`Message::decode`], for a mailbox: nothing is tagged.
+    #[inline]
     pub(crate) fn decode_waiting(body: Body) -> Result<Self, Violation> {
         let message = Self::decode(body)?;
         match message.seen {
@@ -178,6 +192,7 @@ impl Message {
     }
 
     /// As [`Message::decode`], for a slot: only writes are posted.
+    #[inline]
     pub(crate) fn decode_posted(body: Body) -> Result<Self, Violation> {
         let message = Self::decode(body)?;
         match message.request {

@@ -119,6 +119,7 @@ impl MirrorServer {
         }
     }
 
+    #[inline]
     pub(crate) fn registers(&self) -> usize {
         self.shown.len()
     }
@@ -205,6 +206,7 @@ impl MirrorClient {
     }
 
     /// Before tickets are drawn for posted writes: other clients cannot tell for a while what this one has posted.
+    #[inline]
     pub(crate) fn begin(&self) {
         if let Some(own) = self.posted.get(self.own) {
             own.0.store(BUSY, Ordering::Relaxed);
@@ -212,6 +214,7 @@ impl MirrorClient {
     }
 
     /// After the writes were published: the ring's end is there now.
+    #[inline]
     pub(crate) fn end(&self, position: u64) {
         if let Some(own) = self.posted.get(self.own) {
             // SYNC: pairs with the acquire in `MirrorClient::others`.
@@ -229,6 +232,7 @@ impl MirrorClient {
     }
 
     /// A write was published whose end is at `end`. `effect` is `None` for one that can do anything.
+    #[inline]
     pub(crate) fn published(&mut self, effect: Option<(Effect, u8, Option<u32>)>, end: u64) {
         let Some((effect, value, seen)) = effect else {
             self.opaque = end;

@@ -284,3 +284,65 @@ fn posted_writes_of_two_vcpus_keep_their_order() {
         });
     }
 }
+
+/// A vCPU hands over two writes together, tells another one, and that posts a write of its own; or the other way round.
+#[test]
+fn batches_keep_their_order() {
+    for batch_first in [true, false] {
+        model(2, move || {
+            let (mut clients, server) = session(2, 2);
+            let (mut early, mut late) = (clients.remove(0), clients.remove(0));
+            let told = LoomArc::new(AtomicU64::new(0));
+            let tell = LoomArc::clone(&told);
+            let batch = [(REGISTER, 2), (REGISTER, 3)];
+            let (first, then): (Vec<_>, Vec<_>) = match batch_first {
+                true => (batch.into(), vec![(REGISTER, 4)]),
+                false => (vec![(REGISTER, 1)], batch.into()),
+            };
+            let early = thread::spawn(move || {
+                early.post_all(first).unwrap();
+                tell.store(1, Ordering::Release);
+            });
+            let late = thread::spawn(move || {
+                let told = told.load(Ordering::Acquire) == 1;
+                late.post_all(then).unwrap();
+                told
+            });
+            let order = writes(&work(server, 3));
+            early.join().unwrap();
+            if late.join().unwrap() {
+                assert!(order.is_sorted());
+            }
+            let at = |wanted| order.iter().position(|&value| value == wanted);
+            assert!(at(2) < at(3));
+        });
+    }
+}
+
+/// A vCPU posts a write, another one that was told of it posts one, and the first one that was told of that posts again.
+#[test]
+fn a_ring_does_not_run_ahead_of_what_came_between() {
+    model(2, || {
+        let (mut clients, server) = session(2, 2);
+        let (mut first, mut second) = (clients.remove(0), clients.remove(0));
+        let told = LoomArc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let tell = LoomArc::clone(&told);
+        let first = thread::spawn(move || {
+            first.post(REGISTER, 1).unwrap();
+            tell[0].store(1, Ordering::Release);
+            let told = tell[1].load(Ordering::Acquire) == 1;
+            first.post(REGISTER, 3).unwrap();
+            told
+        });
+        let second = thread::spawn(move || {
+            let heard = told[0].load(Ordering::Acquire) == 1;
+            second.post(REGISTER, 2).unwrap();
+            told[1].store(1, Ordering::Release);
+            heard
+        });
+        let order = writes(&work(server, 3));
+        let at = |wanted| order.iter().position(|&value| value == wanted);
+        assert!(!second.join().unwrap() || at(1) < at(2));
+        assert!(!first.join().unwrap() || at(2) < at(3));
+    });
+}

@@ -26,6 +26,7 @@ impl Producer {
     }
 
     /// How many messages were published.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
@@ -33,6 +34,7 @@ impl Producer {
     /// Looks at the consumed counter; returns how many published messages are not yet consumed.
     ///
     /// Everything that the worker did with the consumed messages happened before the return.
+    #[inline]
     pub(crate) fn outstanding(&mut self) -> Result<u64, Violation> {
         // SYNC: pairs with the release of the counter in `Consumer::publish`. Without it the words that `push` stores into a
         // reused slot could reach the consumer while it still copies the slot's last message.
@@ -46,6 +48,7 @@ impl Producer {
     }
 
     /// Whether there is room for a message; looks at the consumed counter only when it seems that there is none.
+    #[inline]
     pub(crate) fn has_room(&mut self) -> Result<bool, Violation> {
         if self.position - self.seen < self.slots.count() {
             return Ok(true);
@@ -54,6 +57,7 @@ impl Producer {
     }
 
     /// Publishes a message. The caller has seen [`Producer::has_room`] since the last one.
+    #[inline]
     pub(crate) fn push(&mut self, message: Message) {
         let slot = self.slots.at(self.position);
         slot.fill(message.encode());

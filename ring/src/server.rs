@@ -35,12 +35,13 @@ pub(crate) struct Channel {
     pub(crate) doorbell: Doorbell,
     /// The client's last sleep that was rung for.
     pub(crate) rung: u64,
-    /// The position that must be reached before the read at hand.
+    /// The position that must be reached before the request at hand.
     pub(crate) target: u64,
 }
 
 impl Channel {
     /// After something was published to the client: rings its doorbell if it sleeps and that sleep was not rung for.
+    #[inline]
     fn wake(&mut self, statistics: &mut Statistics) {
         // SYNC: pairs with the fence in `Sleeper::wait`.
         fence(Ordering::SeqCst);
@@ -54,10 +55,15 @@ impl Channel {
         }
     }
 
+    #[inline]
     fn publish(&mut self, statistics: &mut Statistics) {
         if self.consumer.publish() {
             self.wake(statistics);
         }
+    }
+
+    fn is_at_target(&self) -> bool {
+        self.consumer.head() >= self.target
     }
 }
 
@@ -105,8 +111,18 @@ impl Server {
             if self.unless_failed(|server| server.look(device))? {
                 return Ok(true);
             }
+            #[cfg(not(loom))]
+            crate::wait::breathe();
         }
         Ok(false)
+    }
+
+    /// As [`Server::turn_with`], for a worker that has other work at hand: looks only once at what is there, and does not poll.
+    ///
+    /// # Errors
+    /// As [`Server::turn`].
+    pub fn look_with(&mut self, device: &mut impl Serve) -> Result<bool, Error> {
+        self.unless_failed(|server| server.look(device))
     }
 
     /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
@@ -124,7 +140,8 @@ impl Server {
     /// As [`Server::turn`].
     pub fn apply_posted_with(&mut self, device: &mut impl Serve) -> Result<(), Error> {
         self.unless_failed(|server| {
-            server.catch_up(device)?;
+            let limit = server.aim();
+            server.catch_up(limit, device)?;
             server.stand_down(device)?;
             server.publish();
             Ok(())
@@ -171,6 +188,7 @@ impl Server {
     }
 
     /// Tells every client how much was consumed.
+    #[inline]
     fn publish(&mut self) {
         for channel in &mut self.channels {
             channel.publish(&mut self.statistics);
@@ -182,10 +200,13 @@ impl Server {
         for index in 0..self.channels.len() {
             found |= self.synchronous(index, device)?;
         }
-        for _ in 0..TURN {
-            if !self.apply_next(device)? {
+        let mut left = TURN;
+        while left > 0 {
+            let applied = self.apply_run(left, device)?;
+            if applied == 0 {
                 break;
             }
+            left -= applied;
             found = true;
         }
         if found {
@@ -205,15 +226,16 @@ impl Server {
         };
         let message = Message::decode_waiting(body)?;
         let position = message.order;
+        let limit = self.aim();
         // The sender waits for the reply, so the end of its ring stands still, and is what it names.
-        let published = channel.consumer.visible_end();
+        let published = self.channels.get(index).map_or(0, |channel| channel.target);
         if position != published {
             return Err(Violation::Position {
                 position,
                 published,
             });
         }
-        self.catch_up(device)?;
+        self.catch_up(limit, device)?;
         self.stand_down(device)?;
         let value = self.execute(device, message) & message.request.reply_mask();
         self.offer(device);
@@ -225,42 +247,40 @@ impl Server {
         Ok(true)
     }
 
-    /// Applies every posted write that is visible now, in any ring.
-    fn catch_up(&mut self, device: &mut impl Serve) -> Result<(), Violation> {
+    /// Every posted write that is visible now, in any ring, is to be applied by the [`Server::catch_up`] that follows. Returns
+    /// how many that can be.
+    ///
+    /// What is visible is at most a ring's length for each channel. Besides, a write with a lower ticket than one of those can
+    /// come in meanwhile, and some with the same ticket: of each honest client at most those that share one ticket, which are
+    /// no more than a ring's length. So an honest session stays below the limit.
+    fn aim(&mut self) -> u64 {
         let mut limit = 0;
         for channel in &mut self.channels {
             channel.target = channel.consumer.visible_end();
             limit += 2 * channel.consumer.slots();
         }
-        // What is visible is at most a ring's length for each channel. Besides, a write with a lower ticket than one of those can
-        // come in meanwhile: of each honest client at most those that share one ticket, which are no more than a ring's
-        // length. So an honest session stays below the limit.
-        for _ in 0..limit {
-            if self
-                .channels
-                .iter()
-                .all(|channel| channel.consumer.head() >= channel.target)
-            {
-                return Ok(());
-            }
-            self.apply_next(device)?;
-        }
-        if self
-            .channels
-            .iter()
-            .all(|channel| channel.consumer.head() >= channel.target)
-        {
-            return Ok(());
-        }
-        Err(Violation::Order)
+        limit
     }
 
-    /// Applies the posted write that comes next of all rings. `false` if all are empty.
+    /// Applies what [`Server::aim`] saw.
+    fn catch_up(&mut self, limit: u64, device: &mut impl Serve) -> Result<(), Violation> {
+        let mut left = limit;
+        while !self.channels.iter().all(Channel::is_at_target) {
+            if left == 0 {
+                return Err(Violation::Order);
+            }
+            left -= self.apply_run(left, device)?;
+        }
+        Ok(())
+    }
+
+    /// Applies the posted writes that come next of all rings: a run of one ring's, with the same ticket, and at most so many.
+    /// Returns how many; 0 if all rings are empty.
     ///
-    /// The next one is the one with the lowest ticket, once each ring has either shown its next message or was seen empty
-    /// *after* all those were seen: a write that happened before one of them is then either among them, or behind one in its own
-    /// ring whose ticket is lower still.
-    fn apply_next(&mut self, device: &mut impl Serve) -> Result<bool, Violation> {
+    /// Next is the lowest ticket, once each ring has either shown its next message or was seen empty *after* all those were
+    /// seen: a write that happened before one of them is then either among them, or behind one in its own ring
+    /// whose ticket is lower still. What shares the ticket was handed over together, so nothing comes between.
+    fn apply_run(&mut self, most: u64, device: &mut impl Serve) -> Result<u64, Violation> {
         // Each further round found a message in a ring that had none: no more rounds than rings, plus one.
         let mut look_again = true;
         while look_again {
@@ -276,23 +296,28 @@ impl Server {
             .enumerate()
             .filter_map(|(index, channel)| Some((channel.consumer.ticket()?, index)))
             .min();
-        let Some((_, index)) = next else {
-            return Ok(false);
+        let Some((ticket, index)) = next else {
+            return Ok(0);
         };
-        let taken = self.channels.get_mut(index).map(|c| c.consumer.take());
-        let Some(Some(message)) = taken else {
-            return Ok(false);
-        };
-        // Counted first: what is shown then contains it.
-        self.statistics.posted += 1;
         self.stand_down(device)?;
-        self.execute(device, message);
+        let quarter = self.channels.get(index).map(|c| c.consumer.quarter());
+        let most = quarter.map_or(most, |quarter| most.min(quarter));
+        let mut applied = 0;
+        while applied < most
+            && let Some(channel) = self.channels.get_mut(index)
+            && let Some(message) = channel.consumer.take(ticket)?
+        {
+            applied += 1;
+            // Counted first: what is shown then contains it.
+            self.statistics.posted += 1;
+            self.execute(device, message);
+        }
         if let Some(channel) = self.channels.get_mut(index)
             && channel.consumer.owes_much()
         {
             channel.publish(&mut self.statistics);
         }
-        Ok(true)
+        Ok(applied)
     }
 
     /// Tells the clients that the worker is about to sleep: from now on they ring. `false`: something has come meanwhile, do
@@ -344,10 +369,7 @@ impl Server {
     /// Whether polling before a sleep can pay: not if every client can run only on the worker's own CPU.
     #[must_use]
     pub fn polling_pays(&self) -> bool {
-        let elsewhere = |channel: &Channel| {
-            let [cpu, ..] = channel.client.at(0).body();
-            cpu != self.cpu
-        };
+        let elsewhere = |channel: &Channel| channel.client.at(0).word::<0>() != self.cpu;
         self.cpu == 0 || self.channels.iter().any(elsewhere)
     }
 

@@ -25,8 +25,9 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// As they travel: seven words in the order of the fields.
-    pub(crate) const fn words(self) -> [u64; 7] {
+    /// As they travel and are shown: seven words in the order of the fields.
+    #[must_use]
+    pub const fn words(self) -> [u64; 7] {
         let Self {
             posted,
             crossings,
@@ -138,6 +139,7 @@ impl Tally {
 struct Counter(AtomicU64);
 
 impl Counter {
+    #[inline]
     fn add(&self, count: u64) -> u64 {
         let now = self.get().wrapping_add(count);
         self.0.store(now, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::sync::{Ordering, fence};
 #[cfg(not(loom))]
 pub use pace::wake_cost;
 #[cfg(not(loom))]
-pub(crate) use pace::{LOOKS, Pace, pinned_cpu};
+pub(crate) use pace::{LOOKS, Pace, breathe, pinned_cpu};
 
 /// How a wait went, for the statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,16 +48,7 @@ impl Sleeper {
         if self.pace.shares_cpu(peer_cpu) {
             return Ok(None);
         }
-        for _ in 0..pace::GLIMPSES {
-            for _ in 0..LOOKS {
-                if let Some(value) = ready()? {
-                    return Ok(Some(value));
-                }
-            }
-            // Keeps the pace; what it says does not matter here.
-            std::hint::black_box(Instant::now());
-        }
-        Ok(None)
+        pace::look(pace::GLIMPSES, &mut ready)
     }
 
     /// The model looks when it waits.
@@ -78,10 +69,8 @@ impl Sleeper {
     ) -> Result<(T, Waited), Error> {
         let mut waited = Waited::default();
         #[cfg(not(loom))]
-        for _ in 0..LOOKS {
-            if let Some(value) = ready()? {
-                return Ok((value, waited));
-            }
+        if let Some(value) = pace::look(LOOKS, &mut ready)? {
+            return Ok((value, waited));
         }
         waited.spun = true;
         #[cfg(not(loom))]
@@ -140,13 +129,34 @@ mod pace {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
     use crate::error::Error;
+    use crate::sync::{Ordering, fence};
 
-    /// Loads between two looks at the clock. A clock read between every two loads would take turns with the line's
-    /// arrival; none at all makes the poll tight, and the line then travels slower.
+    /// Looks between two looks at the clock.
     pub(crate) const LOOKS: u32 = 16;
 
-    /// Looks at the clock before the worker is looked after: together about 0.2 microseconds, a few line transfers.
-    pub(crate) const GLIMPSES: u32 = 6;
+    /// Looks before the worker is looked after: together about 0.2 microseconds, a few line transfers.
+    pub(crate) const GLIMPSES: u32 = 32;
+
+    /// Between two looks at a line: lets no second load of it begin before the first has ended. Loads that pile up are all done
+    /// again when the line changes, and a line that is polled without a break takes twice the time to travel.
+    #[inline]
+    pub(crate) fn breathe() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// Looks so many times for something.
+    pub(super) fn look<T>(
+        looks: u32,
+        ready: &mut impl FnMut() -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        for _ in 0..looks {
+            if let Some(value) = ready()? {
+                return Ok(Some(value));
+            }
+            breathe();
+        }
+        Ok(None)
+    }
 
     /// What a wake costs where it cannot be measured.
     const USUAL: Duration = Duration::from_micros(50);
@@ -198,11 +208,9 @@ mod pace {
                 if elapsed >= budget {
                     return Ok(None);
                 }
-                for _ in 0..LOOKS {
-                    if let Some(value) = ready()? {
-                        self.learn(elapsed);
-                        return Ok(Some(value));
-                    }
+                if let Some(value) = look(LOOKS, ready)? {
+                    self.learn(elapsed);
+                    return Ok(Some(value));
                 }
             }
         }
@@ -236,6 +244,7 @@ mod pace {
     }
 
     /// The one CPU that the calling thread may run on, plus 1; 0 if there are several.
+    #[cold]
     pub(crate) fn pinned_cpu() -> u64 {
         let Ok(set) = sched_getaffinity(None) else {
             return 0;

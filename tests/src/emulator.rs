@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use outrigger_proxy::EmulatorCommand;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
@@ -25,7 +25,7 @@ pub fn binary() -> PathBuf {
 pub(crate) fn find() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     // Beside this program, or beside the directory `deps` that it is in.
-    program
+    let emulator = program
         .ancestors()
         .skip(1)
         .take(2)
@@ -33,10 +33,39 @@ pub(crate) fn find() -> Result<PathBuf> {
         .find(|path| path.is_file())
         .with_context(|| {
             format!(
-                "there is no outrigger-emulator near {}: build it with `cargo build -p outrigger-emulator`",
+                "there is no outrigger-emulator near {}: {BUILD}",
                 program.display()
             )
-        })
+        })?;
+    if let Some(source) = changed_since(&emulator)? {
+        bail!(
+            "{} is older than {}: {BUILD}",
+            emulator.display(),
+            source.display()
+        );
+    }
+    Ok(emulator)
+}
+
+const BUILD: &str = "build it with `cargo build -p outrigger-emulator`, and --release if this was";
+
+/// A source of this program that has changed since it was built, as cargo has noted them beside it. `cargo test` builds this
+/// package's dependencies only as libraries.
+fn changed_since(program: &Path) -> Result<Option<PathBuf>> {
+    let Ok(notes) = fs::read_to_string(program.with_extension("d")) else {
+        return Ok(None);
+    };
+    let built = fs::metadata(program)?.modified()?;
+    let sources = notes.split_once(": ").map_or("", |(_, sources)| sources);
+    // As in a makefile: a space within a name has a backslash.
+    let sources = sources.trim_end().replace("\\ ", "\0");
+    let sources = sources.split(' ').filter(|source| !source.is_empty());
+    let mut sources = sources.map(|source| PathBuf::from(source.replace('\0', " ")));
+    // One that is gone has changed.
+    Ok(sources.find(|source| {
+        let changed = fs::metadata(source).and_then(|it| it.modified());
+        changed.map_or(true, |changed| changed > built)
+    }))
 }
 
 /// The options of a controller `id` with these disks as targets 0, 1, ...
@@ -99,20 +128,18 @@ pub struct Emulator {
 impl Emulator {
     /// One with these options, which listens on all these sockets by the time that this returns.
     ///
-    /// # Panics
-    /// If it does not.
-    #[must_use]
-    pub fn start(options: &[String], sockets: &[&Path]) -> Self {
-        let stderr = NamedTempFile::new().expect("a file for the log");
-        let mut child = Command::new(binary())
+    /// # Errors
+    /// If it was not built or does not start.
+    pub fn try_start(options: &[String], sockets: &[impl AsRef<Path>]) -> Result<Self> {
+        let stderr = NamedTempFile::new()?;
+        let mut child = Command::new(find()?)
             .args(options)
-            .args(["--log", "info"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stderr.reopen().expect("a descriptor"))
+            .stderr(stderr.reopen()?)
             .spawn()
-            .expect("the emulator starts");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+            .context("cannot start the emulator")?;
+        let stdout = BufReader::new(child.stdout.take().context("no output")?);
         let mut emulator = Self {
             child,
             stdout,
@@ -120,11 +147,23 @@ impl Emulator {
         };
         for socket in sockets {
             let mut line = String::new();
-            emulator.stdout.read_line(&mut line).expect("a line");
-            let expected = format!("listening on {}\n", socket.display());
-            assert_eq!(line, expected, "{}", emulator.log());
+            emulator.stdout.read_line(&mut line)?;
+            if line != format!("listening on {}\n", socket.as_ref().display()) {
+                bail!("the emulator does not listen: {line}{}", emulator.log());
+            }
         }
-        emulator
+        Ok(emulator)
+    }
+
+    /// The same, with a log that tells more.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start(options: &[String], sockets: &[impl AsRef<Path>]) -> Self {
+        let more = ["--log", "info"].map(str::to_owned);
+        let started = Self::try_start(&[options, &more].concat(), sockets);
+        started.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// One with controller `lsi0`, these disks and the socket `lsi.sock` in `place`; and the socket's path.
@@ -183,5 +222,36 @@ impl Drop for Emulator {
         // Gone already, unless the test has left it or failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_source_that_has_changed_is_named() {
+        let place = Place::new();
+        let program = place.path("program");
+        let at = |path: &Path, seconds| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            File::create(path).unwrap().set_modified(time).unwrap();
+        };
+        at(&program, 1000);
+        assert_eq!(changed_since(&program).unwrap(), None, "no notes");
+        let (plain, spaced) = (place.path("a.rs"), place.path("b c.rs"));
+        let escaped = spaced.display().to_string().replace(' ', "\\ ");
+        let notes = format!("{}: {} {escaped}\n", program.display(), plain.display());
+        fs::write(place.path("program.d"), notes).unwrap();
+        at(&plain, 1000);
+        at(&spaced, 999);
+        assert_eq!(changed_since(&program).unwrap(), None);
+        at(&spaced, 1001);
+        assert_eq!(changed_since(&program).unwrap(), Some(spaced));
+        fs::remove_file(&plain).unwrap();
+        assert_eq!(changed_since(&program).unwrap(), Some(plain));
     }
 }

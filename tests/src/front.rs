@@ -280,6 +280,22 @@ pub fn everywhere(disk: &[u8], mut test: impl FnMut(Front, &mut Attached, &Image
     }
 }
 
+/// Has the guest read all of target 0, which must have these bytes: whole blocks of 4096.
+///
+/// # Panics
+/// If it has not.
+pub fn reads_all(machine: &mut Machine, disk: &[u8]) {
+    let requests = disk.chunks_exact(4096).zip(0_u32..);
+    let requests =
+        requests.map(|(_, index)| Request::read(0, index * 8, 8, BUFFERS + index * 4096));
+    let workload = Workload::new(requests.collect(), 8);
+    let report = machine.run(&workload).expect("a run");
+    assert!(report.is_good(), "{report:?}");
+    let mut read = vec![0; disk.len()];
+    machine.ram().read(BUFFERS.into(), &mut read).expect("RAM");
+    assert!(read == disk, "other bytes than the disk's");
+}
+
 /// Whether the descriptor becomes readable within this time.
 ///
 /// # Panics

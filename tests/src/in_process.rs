@@ -1,7 +1,8 @@
 //! A device in the VMM's own process, as a monolithic VMM has it: the peer that the fronts are compared with.
 //!
 //! A vCPU's access takes the device's lock, and the device runs in the vCPU's thread until it is idle; a second thread
-//! serves completions, timers and the end of interrupts.
+//! serves completions, timers and the ends of interrupts that come by eventfd, as KVM's do. A software vCPU's come
+//! by a call: its interrupt controller is in the same process.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -209,5 +210,12 @@ impl Port for InProcessPort {
 
     fn write(&mut self, access: Access, value: u64) -> Result<(), PortError> {
         self.post(access, value)
+    }
+
+    fn end_of_interrupt(&mut self) -> bool {
+        let mut state = self.shared.lock();
+        state.masked = false;
+        self.shared.advance(&mut state);
+        true
     }
 }

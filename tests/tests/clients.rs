@@ -9,7 +9,7 @@ use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Proxy, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command, controller, export};
-use outrigger_tests::front::{Attached, Device, options};
+use outrigger_tests::front::{Attached, Device, options, reads_all};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::Data;
@@ -187,13 +187,7 @@ fn two_controllers_of_one_emulator_work_side_by_side() {
                     let endpoint = Endpoint::Path(path.clone());
                     let attached = Attached::connect(endpoint, options(transport));
                     let (mut machine, _device) = attached.ready_machine(VcpuKind::Software);
-                    let requests = (0..256_u32)
-                        .map(|index| Request::read(0, index * 8, 8, BUFFERS + index * 0x1000));
-                    let report = machine.run(&Workload::new(requests.collect(), 8)).unwrap();
-                    assert!(report.is_good(), "{report:?}");
-                    let mut read = vec![0; disk.len()];
-                    machine.ram().read(BUFFERS.into(), &mut read).unwrap();
-                    assert!(read == *disk);
+                    reads_all(&mut machine, disk);
                 }
             });
         }

@@ -9,7 +9,7 @@ use outrigger_proxy::vmm::{Failure, Machine, OtherVcpus, Request, VcpuKind, Work
 use outrigger_proxy::{Endpoint, Event, Intx, Proxy, ProxyOptions, Transport, VcpuPort, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command};
-use outrigger_tests::front::{Attached, Device, options, readable, vcpu_kinds};
+use outrigger_tests::front::{Attached, Device, options, readable, reads_all, vcpu_kinds};
 use outrigger_tests::place::{Image, Place};
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::REGISTERS;
@@ -278,13 +278,7 @@ fn one_of_two_emulators_dies_alone() {
             let mut after = 0;
             while after < 2 {
                 after += i32::from(over.load(Ordering::Acquire));
-                let requests = (0..256_u32)
-                    .map(|index| Request::read(0, index * 8, 8, BUFFERS + index * 0x1000));
-                let report = machine.run(&Workload::new(requests.collect(), 8)).unwrap();
-                assert!(report.is_good(), "{report:?}");
-                let mut read = vec![0; disk.len()];
-                machine.ram().read(BUFFERS.into(), &mut read).unwrap();
-                assert!(read == *disk);
+                reads_all(&mut machine, disk);
             }
         });
         let (mut machine, mut device) = first;

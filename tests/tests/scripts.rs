@@ -5,7 +5,7 @@ use outrigger_proxy::vmm::guest::assembler::{Condition, Operator, Phase};
 use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
 use outrigger_tests::random::pattern;
 use outrigger_tests::registers::{
-    DATA, DSTAT_BF, DSTAT_IID, Data, OUTSIDE, SCRIPT, SCRIPTS_RAM, SIST0_MA, Stop, cdb10,
+    DATA, DSTAT_BF, DSTAT_IID, Data, OUTSIDE, SCRIPT, SCRIPTS_RAM, SIST0_MA, cdb10,
     set_up_everywhere,
 };
 
@@ -153,17 +153,25 @@ fn scripts_that_fail_stop_with_the_chips_own_reasons() {
         device.write(ISTAT0, &[0]);
         device.set_up();
         // And a disk's data: it goes on afterwards.
+        device.put_data(&[0x80]);
+        let read = cdb10(0x28, 0, 1);
+        device.ram.write(u64::from(DATA) + 0x10, &read).unwrap();
         let stop = device.script(|s| {
             let fail = s.label();
             s.select(0, true, fail);
-            s.move_direct(1, SCRIPT - 0x100, Phase::MessageOut);
-            s.move_direct(10, SCRIPT - 0x80, Phase::Command);
+            s.move_direct(1, DATA, Phase::MessageOut);
+            s.move_direct(10, DATA + 0x10, Phase::Command);
+            s.jump(fail, Condition::when_not(Phase::DataIn));
             s.move_direct(512, OUTSIDE, Phase::DataIn);
             s.interrupt(0, Condition::ALWAYS);
             s.bind(fail);
             s.interrupt(1, Condition::ALWAYS);
         });
-        assert_ne!(stop, Stop::default(), "{front}");
+        assert_eq!(
+            (stop.istat0, stop.dstat),
+            (istat0::DIP, DSTAT_BF),
+            "{front}"
+        );
         device.write(ISTAT0, &[istat0::SRST]);
         device.write(ISTAT0, &[0]);
         device.set_up();

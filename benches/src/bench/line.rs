@@ -3,7 +3,7 @@
 //! The two ends are threads. For the hardware that is the same as two processes: coherence works on physical lines,
 //! and no address space is switched while each end has a CPU to itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -11,8 +11,6 @@ use anyhow::Result;
 use super::clock::median;
 use super::cpus::{Cpus, Place};
 
-/// Loads between two reads of the clock: what [`paced`] means.
-const LOOKS: u32 = 16;
 /// Trips per batch, and batches per probe.
 const TRIPS: u64 = 500;
 const BATCHES: u64 = 24;
@@ -27,16 +25,14 @@ struct Pair(AtomicU64);
 #[repr(align(64))]
 struct Line(AtomicU64);
 
-/// Polls `ready` as the ring does: a few looks, then a read of the clock. Polled without a break, the line
+/// Polls `ready` as the ring does: a fence after each look, so that looks do not pile up. Polled without a break, the line
 /// travels slower.
 pub(crate) fn paced<T>(mut ready: impl FnMut() -> Option<T>) -> T {
     loop {
-        for _ in 0..LOOKS {
-            if let Some(found) = ready() {
-                return found;
-            }
+        if let Some(found) = ready() {
+            return found;
         }
-        std::hint::black_box(Instant::now());
+        fence(Ordering::SeqCst);
     }
 }
 

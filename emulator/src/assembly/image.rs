@@ -116,7 +116,7 @@ fn open_raw(
         .write(!options.read_only)
         .open(filename)
         .map_err(|error| not_opened(filename, options.read_only, &error))?;
-    block::lock(&file, !options.read_only, known(locking))
+    block::lock(&file, !options.read_only, locking)
         .map_err(|error| not_a_format(filename, options.read_only, &error.into()))?;
     block::open(file, options).map_err(|error| not_a_disk(filename, error))
 }
@@ -134,7 +134,7 @@ fn open_format(node: &Blockdev, above: Above) -> Result<block::OpenedFormat, Opt
         read_only: above.read_only || file.read_only,
         direct: false,
         discard: above.discard && file.discard,
-        locking: block::Locking::Auto,
+        locking: Locking::Auto,
     };
     let filename = match &file.source {
         Source::File {
@@ -144,7 +144,7 @@ fn open_format(node: &Blockdev, above: Above) -> Result<block::OpenedFormat, Opt
             aio: None | Some(Aio::Threads),
         } => {
             options.direct = *direct;
-            options.locking = known(*locking);
+            options.locking = *locking;
             filename
         }
         Source::File { .. } => {
@@ -193,14 +193,6 @@ fn inner<'a>(place: &Place, child: &'a Child) -> Result<&'a Blockdev, OptionErro
             format!("no node '{name}'"),
             "define it with --blockdev",
         ))),
-    }
-}
-
-fn known(locking: Locking) -> block::Locking {
-    match locking {
-        Locking::Auto => block::Locking::Auto,
-        Locking::On => block::Locking::On,
-        Locking::Off => block::Locking::Off,
     }
 }
 

@@ -3,15 +3,14 @@
 use super::image::Image;
 use crate::config::device::{Kind, Model, OnError};
 use crate::config::{OptionError, Problem, Unit};
-use crate::scsi::{self, Bus, Cdrom, CdromOptions, Disk, DiskOptions, ErrorPolicy, Identity};
+use crate::scsi::{
+    self, Bus, Cdrom, CdromOptions, Disk, DiskOptions, ErrorPolicy, Identity, UnitError,
+};
 
 /// Puts a unit onto the bus. Without an image a CD-ROM drive has no disc, and a disk is left out.
 pub(super) fn attach(bus: &mut Bus, unit: &Unit, image: Option<Image>) -> Result<(), OptionError> {
     let backend = image.map(Image::start).transpose()?;
-    let refuse = |what: String| {
-        unit.place
-            .error(Problem::refused(what, "choose other values"))
-    };
+    let refuse = |what: String, mend: &str| unit.place.error(Problem::refused(what, mend));
     let logical_unit = match (unit.kind, backend) {
         (Kind::Disk, None) => return Ok(()),
         (Kind::Disk, Some(backend)) => {
@@ -26,9 +25,16 @@ pub(super) fn attach(bus: &mut Bus, unit: &Unit, image: Option<Image>) -> Result
             Cdrom::new(backend, options).map(scsi::LogicalUnit::from)
         }
     };
-    let logical_unit = logical_unit.map_err(|error| refuse(error.to_string()))?;
+    let logical_unit = logical_unit.map_err(|error| {
+        let mend = match (unit.kind, &error) {
+            (Kind::Disk, UnitError::Size { .. }) => "pad the image, or change logical_block_size",
+            (Kind::Cdrom, UnitError::Size { .. }) => "name an image of a disc",
+            _ => "change what the option asks for",
+        };
+        refuse(error.to_string(), mend)
+    })?;
     bus.attach(unit.scsi_id.unwrap_or(0), unit.lun, logical_unit)
-        .map_err(|error| refuse(error.to_string()))
+        .map_err(|error| refuse(error.to_string(), "change scsi-id or lun"))
 }
 
 fn disk_options(unit: &Unit) -> DiskOptions {

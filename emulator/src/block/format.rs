@@ -72,16 +72,8 @@ impl Formatted {
     }
 
     pub(super) fn submit(&mut self, request: Request) -> Option<Completion> {
-        if let Err(error) = request.check(&self.geometry) {
-            return Some(request.complete(Err(error)));
-        }
-        let idle = match request.op {
-            Op::Flush => self.geometry.read_only,
-            Op::Discard => !self.geometry.discard || request.length == 0,
-            Op::Read | Op::Write { .. } | Op::WriteZeroes { .. } => request.length == 0,
-        };
-        if idle {
-            return Some(request.complete(Ok(())));
+        if let Some(result) = request.foregone(&self.geometry) {
+            return Some(request.complete(result));
         }
         self.threads.start(request);
         None

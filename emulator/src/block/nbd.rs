@@ -22,7 +22,7 @@ use std::time::Duration;
 use rustix::event::EventfdFlags;
 use rustix::net::SendFlags;
 
-use super::{BlockError, Completion, Geometry, Op, Request};
+use super::{BlockError, Completion, Geometry, Request};
 use handshake::{Abilities, part};
 pub use handshake::{NbdError, NbdOptions, OpenedNbd, connect};
 use piece::{Command, MAX_DATA, Piece, cut};
@@ -133,11 +133,8 @@ impl Nbd {
     }
 
     pub(super) fn submit(&mut self, request: Request) -> Option<Completion> {
-        if let Err(error) = request.check(&self.geometry) {
-            return Some(request.complete(Err(error)));
-        }
-        if request.op == Op::Discard && !self.geometry.discard {
-            return Some(request.complete(Ok(())));
+        if let Some(result) = request.foregone(&self.geometry) {
+            return Some(request.complete(result));
         }
         let mut state = self.shared.lock();
         if state.closed {
@@ -300,7 +297,8 @@ impl Shared {
                     let header = message.len();
                     // Zeroes where the request has no data: WRITE ZEROES by hand.
                     message.resize(header + length, 0);
-                    active.request.data.take(at, &mut message[header..]);
+                    let data = message.get_mut(header..).unwrap_or_default();
+                    active.request.data.take(at, data);
                 }
             }
             state.sent.insert(cookie, piece);

@@ -28,9 +28,9 @@ impl Data {
         match self {
             Self::None => {}
             Self::Owned(own) => {
-                if let Some(own) = own.get_mut(at..) {
-                    let count = own.len().min(bytes.len());
-                    own[..count].copy_from_slice(&bytes[..count]);
+                let own = own.get_mut(at..).unwrap_or_default();
+                for (to, from) in own.iter_mut().zip(bytes) {
+                    *to = *from;
                 }
             }
             Self::Guest(segments) => {
@@ -51,13 +51,13 @@ impl Data {
     }
 
     /// Copies `bytes.len()` bytes out, from byte `at` of the data on, as far as there are any.
-    pub(super) fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
+    pub(crate) fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
         match self {
             Self::None => {}
             Self::Owned(own) => {
-                if let Some(own) = own.get(at..) {
-                    let count = own.len().min(bytes.len());
-                    bytes[..count].copy_from_slice(&own[..count]);
+                let own = own.get(at..).unwrap_or_default();
+                for (to, from) in bytes.iter_mut().zip(own) {
+                    *to = *from;
                 }
             }
             Self::Guest(segments) => {
@@ -110,6 +110,19 @@ impl Request {
             });
         }
         Ok(())
+    }
+
+    /// How it ends if nothing has to be done for that: [`Request::check`] refuses it, or it asks for nothing.
+    pub(super) fn foregone(&self, geometry: &Geometry) -> Option<Result<(), BlockError>> {
+        if let Err(error) = self.check(geometry) {
+            return Some(Err(error));
+        }
+        let idle = match self.op {
+            Op::Flush => geometry.read_only,
+            Op::Discard => !geometry.discard || self.length == 0,
+            Op::Read | Op::Write { .. } | Op::WriteZeroes { .. } => self.length == 0,
+        };
+        idle.then_some(Ok(()))
     }
 
     /// The byte range on the disk. Only after [`Request::check`].

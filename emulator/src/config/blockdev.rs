@@ -12,6 +12,7 @@ mod tests;
 use std::path::PathBuf;
 
 use super::options::{OptionError, Options, Place, Problem};
+pub use crate::block::Locking;
 pub(super) use link::link;
 pub use nbd::{Nbd, Server};
 
@@ -104,18 +105,6 @@ pub enum Aio {
     IoUring,
     /// A pool of threads.
     Threads,
-}
-
-/// Whether image files are locked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Locking {
-    /// Where the file system has locks.
-    #[default]
-    Auto,
-    /// Always.
-    On,
-    /// Never.
-    Off,
 }
 
 /// The smallest unit of a disk: a memory disk has a whole number of these.

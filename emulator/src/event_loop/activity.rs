@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger_ring::{PageCounters, Statistics};
+use outrigger_ring::PageCounters;
 
 use crate::device::Work;
 use crate::front::Counts;
@@ -46,15 +46,6 @@ impl Activity {
             interrupts,
             unmasks,
         } = counts;
-        let Statistics {
-            posted,
-            crossings,
-            mirrored,
-            doorbells_sent,
-            doorbells_suppressed,
-            spins,
-            blocks,
-        } = vcpus;
         let spinning = u64::try_from(self.spinning.as_nanos()).unwrap_or(u64::MAX);
         let nothing = [0; 7];
         [
@@ -76,15 +67,7 @@ impl Activity {
                 0,
                 0,
             ],
-            [
-                posted,
-                crossings,
-                mirrored,
-                doorbells_sent,
-                doorbells_suppressed,
-                spins,
-                blocks,
-            ],
+            vcpus.words(),
             [work.requests, work.bytes, interrupts, unmasks, 0, 0, 0],
             nothing,
             nothing,
@@ -96,6 +79,8 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_ring::Statistics;
+
     use super::*;
     use crate::statistics::{FIELDS, Sample};
 

@@ -118,14 +118,19 @@ impl RingFront {
         matches!(self.state, State::Live(_))
     }
 
-    /// Takes what the rings hold, a bounded portion. Whether there was anything.
+    /// Takes what the rings hold, a bounded portion: looks once, or polls for a little while. Whether there was anything.
     ///
     /// # Errors
     /// The client broke the protocol: end its connection.
-    pub(in crate::front) fn intake(&mut self, function: &mut Function) -> Result<bool, Error> {
+    pub(in crate::front) fn intake(
+        &mut self,
+        function: &mut Function,
+        poll: bool,
+    ) -> Result<bool, Error> {
         match &mut self.state {
             State::Setup(_) => Ok(false),
-            State::Live(server) => server.turn_with(&mut Served(function)),
+            State::Live(server) if poll => server.turn_with(&mut Served(function)),
+            State::Live(server) => server.look_with(&mut Served(function)),
         }
     }
 

@@ -3,6 +3,7 @@
 mod access_map;
 mod clear;
 mod device;
+mod gather;
 mod hostile;
 mod independent_client;
 mod interrupt;
@@ -62,9 +63,9 @@ impl Worker {
                 self.export
                     .ready(self.poll.registry(), event, &mut self.function);
             }
-            let more = self.export.intake(&mut self.function);
+            let more = self.export.intake(&mut self.function, true);
             self.export.run(&mut self.function, self.now);
-            self.export.settle(&mut self.function, self.now);
+            self.export.settle(&mut self.function, self.now, more);
             if self.events.is_empty() && !more && idle {
                 return;
             }

@@ -18,7 +18,7 @@ mod ring_setup;
 mod session;
 
 #[cfg(test)]
-pub(super) use intx::GRACE;
+pub(super) use intx::{GATHER, GRACE};
 pub(super) use session::{End, Progress, Session};
 
 /// Data bytes of one region access: what a client that reads a whole config space needs, and much more.

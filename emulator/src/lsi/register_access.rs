@@ -203,7 +203,8 @@ impl Lsi {
 
     fn bar_byte(&self, bar: usize, byte: u8) -> u8 {
         let base = self.windows.get(bar).copied().flatten().unwrap_or(0);
-        base.to_le_bytes()[usize::from(byte & 7)]
+        let bytes = base.to_le_bytes();
+        bytes.get(usize::from(byte)).copied().unwrap_or(0)
     }
 
     /// After a status register was read: a held line is let go once nothing asks any more.

@@ -121,8 +121,13 @@ impl Registers {
             for byte in 0..row.bytes {
                 let index = usize::from(row.offset + byte);
                 let shift = 8 * u32::from(byte);
-                registers.reset[index] = (row.reset >> shift).to_le_bytes()[0];
-                registers.keeps[index] = (keeps >> shift).to_le_bytes()[0];
+                let (reset, keeps) = (row.reset >> shift, keeps >> shift);
+                if let Some(byte) = registers.reset.get_mut(index) {
+                    *byte = reset.to_le_bytes()[0];
+                }
+                if let Some(byte) = registers.keeps.get_mut(index) {
+                    *byte = keeps.to_le_bytes()[0];
+                }
             }
         }
         registers.bytes = registers.reset;
@@ -136,19 +141,20 @@ impl Registers {
 
     /// One byte.
     pub(super) fn byte(&self, offset: u8) -> u8 {
-        self.bytes[usize::from(offset)]
+        self.bytes.get(usize::from(offset)).copied().unwrap_or(0)
     }
 
     /// Sets one byte, whatever a guest may write there.
     pub(super) fn set_byte(&mut self, offset: u8, value: u8) {
-        self.bytes[usize::from(offset)] = value;
+        if let Some(byte) = self.bytes.get_mut(usize::from(offset)) {
+            *byte = value;
+        }
     }
 
     /// A write from outside: bits that do not exist or are read-only stay as they are.
     pub(super) fn write_byte(&mut self, offset: u8, value: u8) {
-        let keeps = self.keeps[usize::from(offset)];
-        let byte = &mut self.bytes[usize::from(offset)];
-        *byte = *byte & !keeps | value & keeps;
+        let keeps = self.keeps.get(usize::from(offset)).copied().unwrap_or(0);
+        self.set_byte(offset, self.byte(offset) & !keeps | value & keeps);
     }
 
     /// Four bytes, little-endian.

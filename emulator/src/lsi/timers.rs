@@ -13,7 +13,7 @@ const DIVISORS: [u32; 8] = [6, 2, 3, 4, 6, 8, 12, 16];
 /// 40 MHz. `None` is off. `scale` is the scale factor bit: 16 times as long; `clock` multiplies the 40 MHz.
 fn period(field: u8, scale: bool, scntl3: u8, clock: u32) -> Option<Duration> {
     let step = u32::from(field & 15).checked_sub(1)?;
-    let divisor = DIVISORS[usize::from(scntl3 & 7)];
+    let divisor = *DIVISORS.get(usize::from(scntl3 & 7))?;
     let unit = Duration::from_micros(125) * divisor / (4 * clock);
     Some(unit * (1 << step) * if scale { 16 } else { 1 })
 }

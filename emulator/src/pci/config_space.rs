@@ -105,7 +105,8 @@ impl ConfigSpace {
                 "{bar:?} has no such size"
             );
             let at = BAR0 + 4 * usize::from(bar.index);
-            assert_eq!(space.writable[at + 3], 0, "{bar:?} is declared twice");
+            let taken = space.writable.get(at + 3).is_none_or(|mask| *mask != 0);
+            assert!(!taken, "{bar:?} is declared twice");
             if bar.kind == BarKind::Io {
                 space.constant(at, &BAR_IO.to_le_bytes());
             }
@@ -116,11 +117,15 @@ impl ConfigSpace {
     }
 
     fn constant(&mut self, at: usize, bytes: &[u8]) {
-        self.at_reset[at..at + bytes.len()].copy_from_slice(bytes);
+        for (to, from) in self.at_reset.iter_mut().skip(at).zip(bytes) {
+            *to = *from;
+        }
     }
 
     fn allow(&mut self, at: usize, mask: &[u8]) {
-        self.writable[at..at + mask.len()].copy_from_slice(mask);
+        for (to, from) in self.writable.iter_mut().skip(at).zip(mask) {
+            *to = *from;
+        }
     }
 
     /// Everything to its power-on state.
@@ -135,7 +140,7 @@ impl ConfigSpace {
         };
         let mut value = [0; 8];
         for (to, at) in value.iter_mut().zip(range) {
-            *to = self.bytes[at];
+            *to = self.bytes.get(at).copied().unwrap_or(0xff);
             if at == STATUS && interrupt {
                 *to |= STATUS_INTERRUPT;
             }
@@ -149,8 +154,9 @@ impl ConfigSpace {
             return;
         };
         for (new, at) in value.to_le_bytes().into_iter().zip(range) {
-            let mask = self.writable[at];
-            self.bytes[at] = (self.bytes[at] & !mask) | (new & mask);
+            if let (Some(byte), Some(mask)) = (self.bytes.get_mut(at), self.writable.get(at)) {
+                *byte = (*byte & !mask) | (new & mask);
+            }
         }
     }
 
@@ -173,9 +179,9 @@ impl ConfigSpace {
             BarKind::Memory => Command::MEMORY,
         };
         let at = BAR0 + 4 * usize::from(bar.index);
-        let register: [u8; 4] = self.bytes[at..at + 4].try_into().unwrap_or_default();
+        let register = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
         let place = !(bar.size - 1);
-        let base = u32::from_le_bytes(register) & place;
+        let base = register.map_or(0, |bytes| u32::from_le_bytes(*bytes)) & place;
         (self.command().contains(enable) && base != 0 && base != place).then_some(u64::from(base))
     }
 

@@ -56,10 +56,12 @@ impl Function {
         let config = ConfigSpace::new(&device.identity(), device.bars());
         let mut regions = [Region { size: 0, io: false }; 6];
         for bar in config.bars() {
-            regions[usize::from(bar.index)] = Region {
-                size: u64::from(bar.size),
-                io: bar.kind == BarKind::Io,
-            };
+            if let Some(region) = regions.get_mut(usize::from(bar.index)) {
+                *region = Region {
+                    size: u64::from(bar.size),
+                    io: bar.kind == BarKind::Io,
+                };
+            }
         }
         Self {
             device,
@@ -215,8 +217,9 @@ impl Function {
         self.gate.set_bus_master(bus_master);
         for bar in self.config.bars() {
             let base = self.config.base(bar);
-            let told = &mut self.bases[usize::from(bar.index)];
-            if *told != base {
+            if let Some(told) = self.bases.get_mut(usize::from(bar.index))
+                && *told != base
+            {
                 *told = base;
                 self.device.bar_moved(bar.index, base);
             }

@@ -190,8 +190,7 @@ impl Disk {
 
 /// READ DEFECT DATA (SBC-3 sections 5.17 and 5.18): of those lists that are asked for, nothing.
 fn defects(twelve: bool, lists: u8) -> Vec<u8> {
-    let length = if twelve { 8 } else { 4 };
-    let mut bytes = vec![0; length];
-    bytes[1] = lists;
+    let mut bytes = vec![0, lists];
+    bytes.resize(if twelve { 8 } else { 4 }, 0);
     bytes
 }

@@ -7,14 +7,16 @@ use super::unit::Kind;
 /// SPC-3.
 const VERSION: u8 = 5;
 
+/// Bytes of standard INQUIRY data.
+const LENGTH: u8 = 96;
+
 /// INQUIRY of a LUN without a unit: qualifier 3, type 0x1f.
 pub(crate) fn absent(page: Option<u8>) -> Vec<u8> {
     match page {
         Some(page) => vec![0x7f, page, 0, 0],
         None => {
-            let mut bytes = vec![0; 36];
-            bytes[..5].copy_from_slice(&[0x7f, 0, VERSION, 2, 31]);
-            bytes[8..].fill(b' ');
+            let mut bytes = vec![0x7f, 0, VERSION, 2, 31, 0, 0, 0];
+            bytes.resize(36, b' ');
             bytes
         }
     }
@@ -37,7 +39,7 @@ pub(crate) fn standard(kind: Kind, identity: &Identity) -> Vec<u8> {
         removable,
         VERSION,
         0x12,
-        0,
+        LENGTH - 5,
         0x00,
         0x00,
         0x32,
@@ -49,8 +51,7 @@ pub(crate) fn standard(kind: Kind, identity: &Identity) -> Vec<u8> {
     // Version descriptors: SAM-2, SPC-3, the command set.
     bytes.extend([0x00, 0x40, 0x03, 0x00]);
     bytes.extend(command_set);
-    bytes.resize(96, 0);
-    bytes[4] = 96 - 5;
+    bytes.resize(LENGTH.into(), 0);
     bytes
 }
 

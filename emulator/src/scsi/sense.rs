@@ -157,7 +157,7 @@ impl Sense {
     }
 
     fn encode_fixed(&self) -> Vec<u8> {
-        let mut bytes = vec![0; 18];
+        let mut bytes = [0; 18];
         bytes[0] = 0x70;
         bytes[2] = self.key;
         bytes[7] = 10;
@@ -171,22 +171,23 @@ impl Sense {
         if let Some(field) = self.field {
             bytes[15..18].copy_from_slice(&field.encode());
         }
-        bytes
+        bytes.to_vec()
     }
 
     fn encode_descriptors(&self) -> Vec<u8> {
-        let mut bytes = vec![0x72, self.key, self.code.0, self.code.1, 0, 0, 0, 0];
+        let mut descriptors = Vec::new();
         if let Some(information) = self.information {
-            bytes.extend([0x00, 0x0a, 0x80, 0x00]);
-            bytes.extend(information.to_be_bytes());
-            bytes[7] += 12;
+            descriptors.extend([0x00, 0x0a, 0x80, 0x00]);
+            descriptors.extend(information.to_be_bytes());
         }
         if let Some(field) = self.field {
-            bytes.extend([0x02, 0x06, 0x00, 0x00]);
-            bytes.extend(field.encode());
-            bytes.push(0);
-            bytes[7] += 8;
+            descriptors.extend([0x02, 0x06, 0x00, 0x00]);
+            descriptors.extend(field.encode());
+            descriptors.push(0);
         }
+        let length = u8::try_from(descriptors.len()).unwrap_or(u8::MAX);
+        let mut bytes = vec![0x72, self.key, self.code.0, self.code.1, 0, 0, 0, length];
+        bytes.extend(descriptors);
         bytes
     }
 }

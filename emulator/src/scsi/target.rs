@@ -129,14 +129,16 @@ impl Target {
 
     /// REPORT LUNS: the units there are; well known ones (select 1) there are not.
     fn report_luns(&self, select: u8) -> Vec<u8> {
-        let mut bytes = vec![0; 8];
+        let mut list = Vec::new();
         for (number, lun) in (0u8..).zip(&self.luns) {
             if lun.unit.is_some() && select != 1 {
-                bytes.extend([0, number, 0, 0, 0, 0, 0, 0]);
+                list.extend([0, number, 0, 0, 0, 0, 0, 0]);
             }
         }
-        let length = u32::try_from(bytes.len() - 8).unwrap_or(0);
-        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        let length = u32::try_from(list.len()).unwrap_or(0);
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend([0; 4]);
+        bytes.extend(list);
         bytes
     }
 }

@@ -18,9 +18,6 @@ pub(crate) const RESERVATION_CONFLICT: u8 = 0x18;
 /// TASK SET FULL status.
 pub(crate) const TASK_SET_FULL: u8 = 0x28;
 
-/// Tasks in all: every task set full, and some that were refused.
-const CAPACITY: usize = 16 * 8 * super::task_set::CAPACITY + 1024;
-
 /// A block request that the backend has, or that is held back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
@@ -140,7 +137,7 @@ struct Slot {
     task: Option<Task>,
 }
 
-/// All tasks of a bus.
+/// All tasks of a bus. As many as task sets hold, and a few beside each.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     slots: Vec<Slot>,
@@ -148,16 +145,12 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Takes a task; an id that is stale from the start if there are too many.
+    /// Takes a task.
     pub(crate) fn insert(&mut self, task: Task) -> TaskId {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None if self.slots.len() < CAPACITY => {
-                self.slots.push(Slot::default());
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-            None => return Self::STALE,
-        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
         let Some(slot) = self.slots.get_mut(index as usize) else {
             return Self::STALE;
         };

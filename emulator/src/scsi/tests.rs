@@ -20,9 +20,10 @@ mod reservations;
 use rustix::event::{PollFd, PollFlags};
 
 use super::{
-    Attribute, Bus, Cdrom, CdromOptions, Disk, DiskOptions, LogicalUnit, Nexus, TaskId, Want,
+    Attribute, Bus, Cdrom, CdromOptions, Disk, DiskOptions, ErrorPolicy, LogicalUnit, Nexus,
+    TaskId, Want,
 };
-use crate::block::Backend;
+use crate::block::{Backend, FailRule, Failure, Op};
 use crate::dma::{Gate, fixture};
 
 /// Guest RAM in the rig.
@@ -83,6 +84,23 @@ impl Rig {
     /// A disk of zeroes with this many blocks.
     fn blank(blocks: usize) -> Self {
         Self::new(Backend::memory(vec![0; blocks * 512], false))
+    }
+
+    /// A disk of 8 blocks of sevens, on which this many requests of these kinds for block 5 fail.
+    fn failing(failure: Failure, times: u64, ops: fn(Op) -> bool, errors: ErrorPolicy) -> Self {
+        let rule = FailRule {
+            ops,
+            range: 5 * 512..6 * 512,
+            after: 0,
+            times,
+            failure,
+        };
+        let backend = Backend::fail(Backend::memory(vec![7; 8 * 512], false), rule);
+        let options = DiskOptions {
+            errors,
+            ..DiskOptions::default()
+        };
+        Self::with_options(backend, options)
     }
 
     /// Runs a command; data go to or come from guest RAM at 0.

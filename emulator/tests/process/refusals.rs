@@ -117,7 +117,7 @@ fn images_that_cannot_be_used() {
     refused(
         &arguments.map(str::to_owned),
         &format!(
-            "--device {disk}: a medium of 4608 bytes is not a whole number of blocks of 4096; choose other values"
+            "--device {disk}: a medium of 4608 bytes is not a whole number of blocks of 4096; pad the image, or change logical_block_size"
         ),
     );
 }

@@ -22,13 +22,42 @@ const SCRATCH: Access = Access {
     width: Width::Dword,
 };
 
-/// An emulator with a socket for readers, and both sockets' paths.
-fn start(place: &Place) -> (Emulator, PathBuf, PathBuf) {
-    let (path, stats) = (place.path("lsi.sock"), place.path("lsi.stats"));
-    let export = format!("{},stats={}", place.export("lsi.sock"), stats.display());
-    let mut emulator = Emulator::start(&place.arguments(&place.blockdev(""), &export));
-    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
-    (emulator, path, stats)
+/// An emulator with a socket for readers.
+struct Watched {
+    place: Place,
+    emulator: Emulator,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let place = Place::new();
+        let stats = place.path("lsi.stats");
+        let export = format!("{},stats={}", place.export("lsi.sock"), stats.display());
+        let mut emulator = Emulator::start(&place.arguments(&place.blockdev(""), &export));
+        let path = place.path("lsi.sock");
+        assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+        Self { place, emulator }
+    }
+
+    fn stats(&self) -> PathBuf {
+        self.place.path("lsi.stats")
+    }
+
+    fn page(&self) -> Page {
+        Page::open(&self.stats()).unwrap()
+    }
+
+    /// A client, and its one vCPU.
+    fn attach(&self) -> (Client, outrigger_ring::Client) {
+        let mut client = Client::connect(&self.place.path("lsi.sock"));
+        let ring = client.attach_ring();
+        (client, ring)
+    }
+
+    fn end(self) {
+        self.emulator.signal(Signal::TERM);
+        self.emulator.ends_well();
+    }
 }
 
 fn outrigger(stats: &Path, more: &[&str]) -> Output {
@@ -49,12 +78,10 @@ fn sleeps(thread: u64) -> u64 {
 /// What the client did is what stands there, connection after connection, and in JSON.
 #[test]
 fn counts_are_exact() {
-    let place = Place::new();
-    let (emulator, path, stats) = start(&place);
+    let watched = Watched::start();
     let (mut posted, mut crossings, mut mirrored) = (0, 0, 0);
     for connection in 1..=2 {
-        let mut client = Client::connect(&path);
-        let mut ring = client.attach_ring();
+        let (client, mut ring) = watched.attach();
         for value in 0..300 {
             ring.post_all((0..3).map(|more| (SCRATCH, value + more)))
                 .unwrap();
@@ -64,7 +91,7 @@ fn counts_are_exact() {
             mirrored += u64::from(ring.mirrored(0, &[]).unwrap().is_some());
         }
         assert!(ring.counters().snapshot().mirrored > 0);
-        let sample = Page::open(&stats).unwrap().read();
+        let sample = watched.page().read();
         for (name, value) in [
             ("clients", connection),
             ("posted_writes", posted),
@@ -82,24 +109,21 @@ fn counts_are_exact() {
         // The second connection is served when the first is over, and its counts are kept.
         drop(client);
     }
-    let output = outrigger(&stats, &["--once", "--json"]);
+    let output = outrigger(&watched.stats(), &["--once", "--json"]);
     assert!(output.status.success());
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["counters"]["posted_writes"], posted);
     assert_eq!(value["counters"]["crossings"], crossings);
-    emulator.signal(Signal::TERM);
-    emulator.ends_well();
+    watched.end();
 }
 
 /// Readers that hang, that leave at once and that come in numbers: the device's client does not notice, and the next reader
 /// is served.
 #[test]
 fn readers_disturb_nobody() {
-    let place = Place::new();
-    let (emulator, path, stats) = start(&place);
-    let mut client = Client::connect(&path);
-    let mut ring = client.attach_ring();
-    let connect = || std::os::unix::net::UnixStream::connect(&stats).unwrap();
+    let watched = Watched::start();
+    let (mut client, mut ring) = watched.attach();
+    let connect = || std::os::unix::net::UnixStream::connect(watched.stats()).unwrap();
     let mut hanging = Vec::new();
     for value in 0..40 {
         hanging.push(connect());
@@ -108,8 +132,7 @@ fn readers_disturb_nobody() {
         assert_eq!(ring.read(SCRATCH).unwrap(), value);
         assert_eq!(client.identity(), LSI_895A);
     }
-    let page = Page::open(&stats).unwrap();
-    assert_eq!(page.read().get("crossings"), 40);
+    assert_eq!(watched.page().read().get("crossings"), 40);
     // All that a reader gets is one message; then its connection is over.
     for mut reader in hanging {
         let mut bytes = Vec::new();
@@ -117,22 +140,19 @@ fn readers_disturb_nobody() {
         assert_eq!(bytes.get(..8), Some(&b"OUTRSTA1"[..]));
         assert_eq!(bytes.len(), 16);
     }
-    emulator.signal(Signal::TERM);
-    emulator.ends_well();
+    watched.end();
 }
 
 /// An idle guest, watched: neither thread wakes up.
 #[test]
 fn an_idle_device_sleeps_on_while_it_is_watched() {
-    let place = Place::new();
-    let (emulator, path, stats) = start(&place);
-    let mut client = Client::connect(&path);
-    let mut ring = client.attach_ring();
+    let watched = Watched::start();
+    let (_client, mut ring) = watched.attach();
     assert_eq!(ring.read(SCRATCH).unwrap(), 0);
-    let page = Page::open(&stats).unwrap();
-    wait_until_asleep(&emulator.child);
+    let page = watched.page();
+    wait_until_asleep(&watched.emulator.child);
     let before = page.read();
-    let threads = [before.get("thread"), emulator.child.id().into()];
+    let threads = [before.get("thread"), watched.emulator.child.id().into()];
     let [worker, first] = threads.map(sleeps);
     // Nothing is waited for here: it is the time in which nothing may happen.
     for _ in 0..500 {
@@ -144,8 +164,7 @@ fn an_idle_device_sleeps_on_while_it_is_watched() {
     assert_eq!(worker_now, worker);
     assert!(first_now <= first + 1, "{first} {first_now}");
     drop(ring);
-    emulator.signal(Signal::TERM);
-    emulator.ends_well();
+    watched.end();
 }
 
 /// A vCPU and a worker that can run on one CPU only: no time goes into polling, and all accesses are answered.
@@ -160,25 +179,21 @@ fn on_one_cpu_nobody_spins() {
         only.set(cpu);
         sched_setaffinity(None, &only).unwrap();
 
-        let place = Place::new();
-        let (emulator, path, stats) = start(&place);
-        let mut client = Client::connect(&path);
-        let mut ring = client.attach_ring();
+        let watched = Watched::start();
+        let (_client, mut ring) = watched.attach();
         // With its first sleep a vCPU tells where it runs.
         assert_eq!(ring.read(SCRATCH).unwrap(), 0);
-        let page = Page::open(&stats).unwrap();
-        let before = page.read();
+        let before = watched.page().read();
         for value in 0..100 {
             ring.post(SCRATCH, value).unwrap();
             assert_eq!(ring.read(SCRATCH).unwrap(), value);
         }
-        let after = Page::open(&stats).unwrap().read();
+        let after = watched.page().read();
         let added = |name| after.get(name) - before.get(name);
         assert_eq!(added("crossings"), 100);
         assert_eq!((added("spins"), added("spin_nanoseconds")), (0, 0));
         drop(ring);
-        emulator.signal(Signal::TERM);
-        emulator.ends_well();
+        watched.end();
     });
     here.join().unwrap();
 }
@@ -186,9 +201,8 @@ fn on_one_cpu_nobody_spins() {
 /// The command ends by itself when the emulator is killed; what the page said last can still be read.
 #[test]
 fn the_command_ends_with_the_emulator() {
-    let place = Place::new();
-    let (mut emulator, _, stats) = start(&place);
-    let page = Page::open(&stats).unwrap();
+    let mut watched = Watched::start();
+    let (page, stats) = (watched.page(), watched.stats());
     let mut command = Command::new(COMMAND)
         .arg("stats")
         .arg(&stats)
@@ -198,8 +212,8 @@ fn the_command_ends_with_the_emulator() {
         .unwrap();
     let mut stdout = command.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 40]).unwrap();
-    emulator.signal(Signal::KILL);
-    emulator.child.wait().unwrap();
+    watched.emulator.signal(Signal::KILL);
+    watched.emulator.child.wait().unwrap();
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert!(command.wait().unwrap().success());
@@ -216,17 +230,12 @@ fn the_command_ends_with_the_emulator() {
 /// The page is a reader's to read, and no more.
 #[test]
 fn a_page_cannot_be_written() {
-    let place = Place::new();
-    let (emulator, _, stats) = start(&place);
-    let page = receive(&stats);
+    let watched = Watched::start();
+    let page = receive(&watched.stats());
     assert!(rustix::io::pwrite(page.as_fd(), &[1; 8], 64).is_err());
     assert!(rustix::fs::ftruncate(page.as_fd(), 0).is_err());
-    assert_eq!(
-        Page::open(&stats).unwrap().read(),
-        Sample::new(&counters(page))
-    );
-    emulator.signal(Signal::TERM);
-    emulator.ends_well();
+    assert_eq!(watched.page().read(), Sample::new(&counters(page)));
+    watched.end();
 }
 
 fn counters(page: std::os::fd::OwnedFd) -> outrigger_ring::PageCounters {

@@ -135,6 +135,11 @@ impl Board {
         }
     }
 
+    /// The guest has acknowledged the device's interrupt. Whether the device knows already.
+    pub(crate) fn end_of_interrupt(&mut self) -> bool {
+        self.device.end_of_interrupt()
+    }
+
     /// The device is set up, the work begins: what was counted so far is kept apart.
     fn mark(&mut self) {
         let before = std::mem::take(&mut self.counters);

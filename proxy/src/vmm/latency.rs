@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 pub struct LatencyHistogram(Histogram<u64>);
 
 impl Default for LatencyHistogram {
+    #[expect(clippy::expect_used, reason = "a constant that is in range")]
     fn default() -> Self {
         const DIGITS: u8 = 2;
         // Grows as needed; an error is only for more than five digits.

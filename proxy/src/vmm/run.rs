@@ -173,6 +173,8 @@ fn bodies(
         }
         VcpuKind::Software => {
             let submit = Arc::new(Mutex::new(()));
+            // Asked here, where no thread is bound to a vCPU's CPU.
+            let polls = thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
             let software = |id| {
                 Ok(Body::Software(SoftwareVcpu::new(
                     id,
@@ -181,6 +183,7 @@ fn bodies(
                     copy(device.interrupt.trigger())?,
                     copy(device.interrupt.resample())?,
                     Arc::clone(&submit),
+                    polls,
                 )))
             };
             (0..workload.vcpus()).map(software).collect()

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
@@ -20,12 +21,19 @@ use super::run::Stop;
 use crate::kvm::End;
 
 mod driver;
+mod halt;
 
 use driver::Driver;
+use halt::HaltPoll;
 
 /// What an event is about.
 const TRIGGER: u64 = 0;
 const STOP: u64 = 1;
+
+/// Looks for the interrupt between two looks at the clock, and at who else wants the CPU.
+const LOOKS: u32 = 8;
+/// Pauses after each: a look is a system call, and its line is the one that the device's side writes.
+const PAUSES: u32 = 4;
 
 /// A vCPU.
 #[derive(Debug)]
@@ -37,9 +45,11 @@ pub(super) struct SoftwareVcpu {
     resample: EventFd,
     /// Held while requests are submitted by one of several vCPUs that do.
     submit: Arc<Mutex<()>>,
+    polls: bool,
 }
 
 impl SoftwareVcpu {
+    /// `polls`: whether it polls for its interrupt for a while, as KVM does, before its thread sleeps.
     pub(super) const fn new(
         id: usize,
         ram: Ram,
@@ -47,6 +57,7 @@ impl SoftwareVcpu {
         trigger: EventFd,
         resample: EventFd,
         submit: Arc<Mutex<()>>,
+        polls: bool,
     ) -> Self {
         Self {
             id,
@@ -55,6 +66,7 @@ impl SoftwareVcpu {
             trigger,
             resample,
             submit,
+            polls,
         }
     }
 
@@ -92,6 +104,7 @@ impl SoftwareVcpu {
         }
         driver.start_chip()?;
         let waiter = self.waiter(stop)?;
+        let mut poll = HaltPoll::new(self.polls);
         let submits = self.word(control::OTHERS)? != others::SUBMIT;
         while !stop.flag.load(Ordering::Acquire) {
             if self.word(control::FATAL)? != 0 {
@@ -107,10 +120,18 @@ impl SoftwareVcpu {
             // With nothing under way no interrupt will come: the host holds the driver back, so look again.
             let held_back =
                 submits && self.word(control::SUBMITTED)? == self.word(control::COMPLETED)?;
-            if self.wait(&waiter, held_back) {
+            let interrupted = if held_back {
+                thread::yield_now();
+                self.trigger.read().is_ok()
+            } else {
+                self.halt(&mut poll, &waiter, stop)
+            };
+            if interrupted {
                 driver.service(submits)?;
-                // The end of interrupt. It fails only if the device has not looked for a very long time.
-                let _ = self.resample.write(1);
+                if !driver.end_of_interrupt() {
+                    // It fails only if the device has not looked for a very long time.
+                    let _ = self.resample.write(1);
+                }
             }
         }
         Ok(None)
@@ -129,16 +150,41 @@ impl SoftwareVcpu {
         Ok(epoll)
     }
 
-    /// Waits for the interrupt, or looks for it, and takes it.
-    fn wait(&self, epoll: &Epoll, only_look: bool) -> bool {
-        // A signal, or the stop, is no interrupt: the caller's loop looks and comes back.
-        let mut events = [EpollEvent::default(); 2];
-        let ready = epoll
-            .wait(if only_look { 0 } else { -1 }, &mut events)
-            .unwrap_or(0);
-        if only_look {
+    /// Waits for the interrupt and takes it: polls, then sleeps. `false`: a signal, or the stop.
+    fn halt(&self, poll: &mut HaltPoll, epoll: &Epoll, stop: &Stop) -> bool {
+        let begin = Instant::now();
+        // Also without a budget an interrupt that is there already costs no sleep.
+        while !self.look() {
+            if stop.flag.load(Ordering::Acquire) {
+                return false;
+            }
+            if begin.elapsed() >= poll.budget() {
+                // The caller's loop looks and comes back.
+                if !self.sleep(epoll) {
+                    return false;
+                }
+                break;
+            }
+            // As KVM: whoever else wants this CPU goes first.
             thread::yield_now();
         }
+        poll.waited(begin.elapsed());
+        true
+    }
+
+    /// Takes the interrupt, if it comes within a few looks.
+    fn look(&self) -> bool {
+        (0..LOOKS).any(|look| {
+            let pauses = if look > 0 { PAUSES } else { 0 };
+            (0..pauses).for_each(|_| std::hint::spin_loop());
+            self.trigger.read().is_ok()
+        })
+    }
+
+    /// Sleeps until the interrupt comes, and takes it.
+    fn sleep(&self, epoll: &Epoll) -> bool {
+        let mut events = [EpollEvent::default(); 2];
+        let ready = epoll.wait(-1, &mut events).unwrap_or(0);
         events
             .iter()
             .take(ready)

@@ -35,6 +35,23 @@ impl Transcript {
             .map(|(_, value)| value)
             .last()
     }
+
+    /// How many results there are that say whether something works: all but `facts`, of which those
+    /// that end in a dash stand for all names that begin so.
+    ///
+    /// # Panics
+    /// If one of them is not `ok`.
+    #[must_use = "a script that ended early has fewer"]
+    pub fn verdicts(&self, facts: &[&str]) -> usize {
+        let is_fact = |name: &str| {
+            let mut facts = facts.iter();
+            facts.any(|fact| name == *fact || (fact.ends_with('-') && name.starts_with(fact)))
+        };
+        let verdicts = self.results().filter(|(name, _)| !is_fact(name));
+        verdicts
+            .inspect(|(name, value)| assert_eq!(*value, "ok", "{name}:\n{self}"))
+            .count()
+    }
 }
 
 impl fmt::Display for Transcript {
@@ -46,6 +63,16 @@ impl fmt::Display for Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn verdicts_are_counted() {
+        let mut transcript = Transcript::default();
+        for line in ["RESULT load ok", "RESULT depth-0 64", "RESULT verify ok"] {
+            transcript.push(line.to_owned());
+        }
+        assert_eq!(transcript.verdicts(&["depth-"]), 2);
+        assert!(std::panic::catch_unwind(|| transcript.verdicts(&[])).is_err());
+    }
 
     #[test]
     fn results_are_found_between_other_lines() {

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use super::*;
 use crate::block::tests::tools::spawn;
-use crate::block::{Backend, Data};
+use crate::block::{Backend, Data, Op};
 
 const OPTIONS: NbdOptions = NbdOptions {
     read_only: false,
@@ -78,8 +78,9 @@ impl Server {
             outrigger_skip::skipped("qemu-nbd is not installed");
             return None;
         };
-        let server = Self { folder, child };
+        let mut server = Self { folder, child };
         while UnixStream::connect(server.socket()).is_err() {
+            assert_eq!(server.child.try_wait().unwrap(), None);
             std::thread::yield_now();
         }
         Some(server)

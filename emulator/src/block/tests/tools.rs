@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 static SPAWN: Mutex<()> = Mutex::new(());
 
 /// Nothing is started as long as this lives. A process that is being started has all descriptors of this one for a moment,
-/// and with them the locks on images: who is to find an image free looks when none is.
+/// and with them the locks on images: who is to find free what it has locked itself does both while none is. (Those that
+/// were started before may still be at it: the kernel goes on here before it closes descriptors there.)
 pub(in crate::block) fn none_starts() -> MutexGuard<'static, ()> {
     SPAWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

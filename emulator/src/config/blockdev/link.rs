@@ -1,6 +1,6 @@
 //! Nodes that are named by others take their place there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Backing, Blockdev, Child, Source};
 use crate::config::options::{OptionError, Problem};
@@ -9,15 +9,15 @@ use crate::config::options::{OptionError, Problem};
 /// have another on top.
 pub(in crate::config) fn link(
     nodes: Vec<Blockdev>,
-) -> Result<(Vec<Blockdev>, Vec<String>), OptionError> {
+) -> Result<(Vec<Blockdev>, BTreeSet<String>), OptionError> {
     let names: Vec<String> = nodes.iter().map(|it| it.node_name.clone()).collect();
-    let mut used = BTreeMap::new();
+    let mut used = BTreeSet::new();
     for node in &nodes {
         note(node, &names, &mut used)?;
     }
     let (below, mut roots): (Vec<_>, Vec<_>) = nodes
         .into_iter()
-        .partition(|it| used.contains_key(&it.node_name));
+        .partition(|it| used.contains(&it.node_name));
     let mut below: BTreeMap<_, _> = below
         .into_iter()
         .map(|it| (it.node_name.clone(), it))
@@ -32,7 +32,7 @@ pub(in crate::config) fn link(
             "let file or backing name another node",
         )));
     }
-    Ok((roots, used.into_keys().collect()))
+    Ok((roots, used))
 }
 
 /// The nodes that `node` stands on.
@@ -50,11 +50,7 @@ fn children(node: &Blockdev) -> Vec<(&'static str, &Child)> {
 }
 
 /// Notes the names that `node` uses, each of which must be there and free.
-fn note(
-    node: &Blockdev,
-    names: &[String],
-    used: &mut BTreeMap<String, ()>,
-) -> Result<(), OptionError> {
+fn note(node: &Blockdev, names: &[String], used: &mut BTreeSet<String>) -> Result<(), OptionError> {
     for (key, child) in children(node) {
         match child {
             Child::Node(inner) => note(inner, names, used)?,
@@ -64,7 +60,7 @@ fn note(
                 return Err(node.place.error(problem));
             }
             Child::Name(name) => {
-                if used.insert(name.clone(), ()).is_some() {
+                if !used.insert(name.clone()) {
                     return Err(node.place.error(Problem::Taken {
                         key,
                         value: name.clone(),

@@ -104,11 +104,10 @@ impl Unit {
             .and_then(|lun| u8::try_from(lun).ok());
         let logical_block_size = block_size(options, "logical_block_size", 4096)?;
         let physical_block_size = block_size(options, "physical_block_size", 1 << 20)?;
-        if let Some(physical) = physical_block_size
-            && physical < logical_block_size.unwrap_or(512)
-        {
+        if physical_block_size.is_some_and(|size| size < logical_block_size.unwrap_or(512)) {
+            let given = options.get("physical_block_size").unwrap_or_default();
             let expected = "at least the logical block size".to_owned();
-            return Err(options.bad("physical_block_size", &physical.to_string(), expected));
+            return Err(options.bad("physical_block_size", given, expected));
         }
         let drive = match (kind, options.get("drive")) {
             (Kind::Cdrom, None) => None,
@@ -187,7 +186,7 @@ fn block_size(options: &Options, key: &'static str, most: u32) -> Result<Option<
             Ok(size) if size.is_power_of_two() && (512..=most).contains(&size) => Ok(Some(size)),
             _ => {
                 let expected = format!("a power of two from 512 to {most}");
-                Err(options.bad(key, &size.to_string(), expected))
+                Err(options.bad(key, options.get(key).unwrap_or_default(), expected))
             }
         },
     }

@@ -176,9 +176,9 @@ fn bad_devices() {
         (
             &[
                 LSI,
-                "scsi-hd,drive=disk0,logical_block_size=4k,physical_block_size=512",
+                "scsi-hd,drive=disk0,logical_block_size=4k,physical_block_size=2K",
             ],
-            "physical_block_size cannot be '512'; give at least the logical block size",
+            "physical_block_size cannot be '2K'; give at least the logical block size",
         ),
         (
             &[LSI, "scsi-hd,drive=disk0,write-cache=auto"],

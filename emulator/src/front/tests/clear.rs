@@ -106,10 +106,10 @@ fn a_condition_that_is_taken_before_the_interrupt_gives_none() {
     let Worker {
         export, function, ..
     } = &mut server.worker;
-    assert!(export.intake(function));
+    assert!(export.intake(function, false));
     assert!(function.interrupt());
     assert_eq!(rings[1].take(SIST, 0xffff), Ok(Some(STO)));
-    export.settle(function, Instant::now());
+    export.settle(function, Instant::now(), false);
     assert_eq!(count(&trigger), 0);
 }
 

@@ -155,7 +155,7 @@ fn a_portion_is_bounded_and_the_rest_is_not_forgotten() {
             .ready(worker.poll.registry(), event, &mut worker.function);
     }
     assert!(!worker.export.prepare_sleep());
-    assert!(worker.export.intake(&mut worker.function));
+    assert!(worker.export.intake(&mut worker.function, false));
     assert_eq!(client.read(&mut server, 1, 0x80, 1), [199]);
 }
 

@@ -19,6 +19,7 @@
 //!   the write that takes the cause away is the next message. A signal between the two would be a second interrupt
 //!   with nothing to find. A line that falls and rises again is a new interrupt, and is signalled at once.
 
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ use mio::{Interest, Registry, Token};
 use outrigger_vfio_user::{IrqSetFlags, SetIrqs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tracing::debug;
 
 use super::super::{MASK, UNMASK};
@@ -44,6 +45,11 @@ pub(super) const IRQ_INDICES: u32 = 5;
 /// How long a handler that has been seen to begin may take to lower the line before it is interrupted again: long against
 /// the way from one of its accesses to the next, also where its host is busy; short against what a driver waits for.
 pub(in crate::front) const GRACE: Duration = Duration::from_micros(500);
+
+/// How long an interrupt may wait while the device goes on working: for more completions to share it. Each interrupt costs both
+/// sides system calls. Long against a request that is served from memory, short against what any other request takes. A device
+/// that has nothing else to do interrupts at once.
+pub(in crate::front) const GATHER: Duration = Duration::from_micros(20);
 
 /// What keeps a line that is up from being signalled again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub(in crate::front) struct Intx {
     automasked: bool,
     /// Ends with the line's fall.
     hold: Hold,
+    /// Since when a signal is due that waits because the device is busy.
+    due: Option<Instant>,
     /// How often `trigger` was signalled for the line; how often the client unmasked.
     counts: (u64, u64),
 }
@@ -181,11 +189,13 @@ impl Intx {
     pub(in crate::front) fn follow(&mut self, level: bool) {
         if !level {
             self.hold = Hold::None;
+            self.due = None;
         }
     }
 
-    /// Signals the client if the line is up, it does not know yet, and nothing speaks for a handler that is on its way.
-    pub(in crate::front) fn settle(&mut self, level: bool, now: Instant) {
+    /// Signals the client if the line is up, it does not know yet, nothing speaks for a handler that is on its way, and
+    /// the device is not `busy` or has been for long enough.
+    pub(in crate::front) fn settle(&mut self, level: bool, now: Instant, busy: bool) {
         self.follow(level);
         if self.hold == Hold::Asked {
             self.hold = Hold::Until(now + GRACE);
@@ -198,6 +208,11 @@ impl Intx {
         {
             return;
         }
+        let due = *self.due.get_or_insert(now);
+        if busy && now.saturating_duration_since(due) < GATHER {
+            return;
+        }
+        self.due = None;
         self.hold = Hold::None;
         if let Some(trigger) = &self.trigger {
             self.automasked = true;
@@ -226,12 +241,14 @@ impl Intx {
         }
     }
 
-    /// The unmask eventfd may have been signalled.
-    pub(in crate::front) fn unmask_signalled(&mut self) {
-        if self.unmask.as_ref().is_some_and(drain) {
+    /// The unmask eventfd may have been signalled. Whether it was.
+    pub(in crate::front) fn unmask_signalled(&mut self) -> bool {
+        let signalled = self.unmask.as_ref().is_some_and(drain);
+        if signalled {
             self.hold = Hold::None;
             self.unmask();
         }
+        signalled
     }
 
     /// Interrupts signalled, and unmasks, so far.
@@ -297,23 +314,23 @@ fn may_be_eventfd(fd: BorrowedFd<'_>) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown)
 }
 
-/// Whether an access of `fd` does not block. The client shares the descriptor's flags and could make it blocking, so every
-/// read and write of it looks first, and asks whether it is ready if it was.
-fn cannot_block(fd: &OwnedFd, for_what: PollFlags) -> bool {
+/// Whether a write to `fd` does not block. The client shares the descriptor's flags and could make it blocking, so every
+/// write looks first, and asks whether it is ready if it was.
+fn cannot_block(fd: &OwnedFd) -> bool {
     if fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
         return true;
     }
-    let mut fds = [PollFd::new(fd, for_what)];
+    let mut fds = [PollFd::new(fd, PollFlags::OUT)];
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    poll(&mut fds, Some(&now)).is_ok() && fds.iter().all(|fd| fd.revents().contains(for_what))
+    poll(&mut fds, Some(&now)).is_ok() && fds.iter().all(|fd| fd.revents().contains(PollFlags::OUT))
 }
 
 /// Adds 1 to an eventfd. One that cannot take it is signalled already.
 fn signal(fd: &OwnedFd) {
-    if !cannot_block(fd, PollFlags::OUT) {
+    if !cannot_block(fd) {
         return;
     }
     match rustix::io::write(fd, &1_u64.to_ne_bytes()) {
@@ -322,7 +339,11 @@ fn signal(fd: &OwnedFd) {
     }
 }
 
-/// Takes an eventfd's count back to 0; whether it was above.
+/// Takes an eventfd's count back to 0; whether it was above. Never blocks, whatever the client has made of the flags.
 fn drain(fd: &OwnedFd) -> bool {
-    cannot_block(fd, PollFlags::IN) && rustix::io::read(fd, &mut [0; 8]).is_ok()
+    /// Wherever the file stands: an eventfd has no positions.
+    const HERE: u64 = u64::MAX;
+    let mut count = [0; 8];
+    let mut parts = [IoSliceMut::new(&mut count)];
+    preadv2(fd, &mut parts, HERE, ReadWriteFlags::NOWAIT).is_ok_and(|bytes| bytes > 0)
 }

@@ -20,7 +20,7 @@ fn put(on: bool, n: u32) -> u32 {
 
 /// Byte `n` of a word.
 fn byte(word: u32, n: usize) -> u8 {
-    word.to_le_bytes()[n & 3]
+    word.to_le_bytes().get(n).copied().unwrap_or(0)
 }
 
 impl Instruction {

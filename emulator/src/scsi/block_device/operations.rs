@@ -50,20 +50,21 @@ pub(super) fn report(
 }
 
 fn all<'a>(entries: impl Iterator<Item = &'a Entry>, timeouts: bool) -> Vec<u8> {
-    let mut bytes = vec![0; 4];
+    let mut list = Vec::new();
     for entry in entries {
         let action = u16::from(entry.action.unwrap_or(0)).to_be_bytes();
         // CTDP, SERVACTV.
         let flags = u8::from(timeouts) << 1 | u8::from(entry.action.is_some());
         let length = cdb_length(entry);
-        bytes.extend([entry.operation(), 0, action[0], action[1], 0, flags]);
-        bytes.extend(length);
+        list.extend([entry.operation(), 0, action[0], action[1], 0, flags]);
+        list.extend(length);
         if timeouts {
-            bytes.extend(TIMEOUTS);
+            list.extend(TIMEOUTS);
         }
     }
-    let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
-    bytes[..4].copy_from_slice(&length.to_be_bytes());
+    let length = u32::try_from(list.len()).unwrap_or(u32::MAX);
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend(list);
     bytes
 }
 
@@ -85,10 +86,11 @@ fn cdb_length(entry: &Entry) -> [u8; 2] {
 /// Which task management functions there are: ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, TARGET
 /// RESET.
 pub(super) fn task_management(extended: bool) -> Vec<u8> {
-    let mut bytes = vec![0xda, 0x00, 0x00, 0x00];
     if extended {
-        bytes[3] = 0x0c;
+        let mut bytes = vec![0xda, 0x00, 0x00, 0x0c];
         bytes.resize(16, 0);
+        bytes
+    } else {
+        vec![0xda, 0x00, 0x00, 0x00]
     }
-    bytes
 }

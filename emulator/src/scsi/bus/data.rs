@@ -34,7 +34,8 @@ impl Bus {
             Phase::Parameters { bytes, .. } => {
                 let start = bytes.len();
                 bytes.resize(start + count as usize, 0);
-                if let Err(fault) = dma.read(address, &mut bytes[start..]) {
+                let new = bytes.get_mut(start..).unwrap_or_default();
+                if let Err(fault) = dma.read(address, new) {
                     bytes.truncate(start);
                     return Err(fault);
                 }
@@ -57,8 +58,8 @@ impl Bus {
     #[must_use = "bytes of the medium may have to be waited for"]
     pub fn transfer_bytes(&mut self, task: TaskId, bytes: &mut [u8]) -> usize {
         let mut moved = 0;
-        while moved < bytes.len() {
-            let now = self.transfer_some(task, &mut bytes[moved..]);
+        while let Some(rest) = bytes.get_mut(moved..).filter(|rest| !rest.is_empty()) {
+            let now = self.transfer_some(task, rest);
             moved += now;
             // Without progress: the data phase is over, or the medium is being read.
             if now == 0 && self.want(task).bytes() == 0 {
@@ -95,7 +96,10 @@ impl Bus {
         };
         let moved = match &mut record.phase {
             Phase::Answer { bytes: answer, at } => {
-                bytes.copy_from_slice(&answer[*at..*at + count]);
+                let left = answer.get(*at..).unwrap_or_default();
+                for (to, from) in bytes.iter_mut().zip(left) {
+                    *to = *from;
+                }
                 *at += count;
                 count
             }

@@ -22,8 +22,7 @@ struct Feature {
 
 /// The answer: features from `first` on, or those that are current, or that one.
 pub(super) fn answer(profile: u16, select: u8, first: u16) -> Vec<u8> {
-    let mut bytes = vec![0; 6];
-    bytes.extend(profile.to_be_bytes());
+    let mut list = Vec::new();
     for feature in features(profile) {
         let wanted = match select {
             CURRENT => feature.code >= first && feature.current,
@@ -31,18 +30,22 @@ pub(super) fn answer(profile: u16, select: u8, first: u16) -> Vec<u8> {
             _ => feature.code >= first,
         };
         if wanted {
-            bytes.extend(feature.code.to_be_bytes());
-            bytes.extend([
+            list.extend(feature.code.to_be_bytes());
+            list.extend([
                 feature.version << 2
                     | u8::from(feature.persistent) << 1
                     | u8::from(feature.current),
                 u8::try_from(feature.data.len()).unwrap_or(0),
             ]);
-            bytes.extend(feature.data);
+            list.extend(feature.data);
         }
     }
-    let length = u32::try_from(bytes.len() - 4).unwrap_or(0);
-    bytes[..4].copy_from_slice(&length.to_be_bytes());
+    // It counts what follows it: the rest of the header too.
+    let length = u32::try_from(4 + list.len()).unwrap_or(0);
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend([0, 0]);
+    bytes.extend(profile.to_be_bytes());
+    bytes.extend(list);
     bytes
 }
 

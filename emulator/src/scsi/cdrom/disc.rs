@@ -4,14 +4,14 @@ use crate::scsi::sense::Sense;
 
 /// The answer to READ DISC INFORMATION: one session, complete, with one track.
 pub(super) fn information() -> Vec<u8> {
-    let mut bytes = vec![0; 34];
+    let mut bytes = [0; 34];
     bytes[..2].copy_from_slice(&[0, 32]);
     bytes[2] = 0x0e; // last session complete, disc complete
     bytes[3..7].fill(1); // first track; sessions; first and last track of the last session
     bytes[7] = 0x20; // unrestricted use
     // Of a complete disc: no next lead-in, no possible lead-out.
     bytes[16..24].fill(0xff);
-    bytes
+    bytes.to_vec()
 }
 
 /// The answer to READ TRACK INFORMATION: `by` is what `address` is.
@@ -22,11 +22,11 @@ pub(super) fn track(blocks: u64, by: u8, address: u32) -> Result<Vec<u8>, Sense>
         1 | 2 if address != 1 => return Err(Sense::invalid_field(2, None)),
         _ => {}
     }
-    let mut bytes = vec![0; 36];
+    let mut bytes = [0; 36];
     bytes[..4].copy_from_slice(&[0, 34, 1, 1]); // track, session
     bytes[5] = 0x04; // data track
     bytes[6] = 0x01; // mode 1
     let size = u32::try_from(blocks).unwrap_or(u32::MAX);
     bytes[24..28].copy_from_slice(&size.to_be_bytes());
-    Ok(bytes)
+    Ok(bytes.to_vec())
 }

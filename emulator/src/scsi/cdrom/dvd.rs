@@ -38,12 +38,12 @@ pub(super) fn structure(blocks: u64, media: u8, layer: u8, format: u8) -> Result
 fn physical(blocks: u64) -> Vec<u8> {
     let last = u32::try_from(blocks.saturating_sub(1)).unwrap_or(u32::MAX);
     let last = FIRST_SECTOR.saturating_add(last).min(0xff_ffff);
-    let mut bytes = vec![0; LEAD_IN];
+    let mut bytes = [0; LEAD_IN];
     // DVD-ROM, version 1; 120 mm, any rate; one layer, embossed; the usual densities.
     bytes[..4].copy_from_slice(&[0x01, 0x0f, 0x01, 0x00]);
     bytes[4..8].copy_from_slice(&FIRST_SECTOR.to_be_bytes());
     bytes[8..12].copy_from_slice(&last.to_be_bytes());
-    bytes
+    bytes.to_vec()
 }
 
 /// Each format, that it can be read, and its length.

@@ -22,27 +22,27 @@ fn tracks(blocks: u64, msf: bool, first: u8) -> Result<Vec<u8>, Sense> {
     if first > 1 && first != LEAD_OUT {
         return Err(Sense::invalid_field(6, None));
     }
-    let mut bytes = vec![0, 0, 1, 1];
+    let mut bytes = vec![1, 1];
     if first <= 1 {
         bytes.extend([0, ADR_CONTROL, 1, 0]);
         bytes.extend(address(0, msf));
     }
     bytes.extend([0, ADR_CONTROL, LEAD_OUT, 0]);
     bytes.extend(address(blocks, msf));
-    Ok(with_length(bytes))
+    Ok(with_length(&bytes))
 }
 
 /// The last session, which is the only one, begins with track 1.
 fn sessions(msf: bool) -> Vec<u8> {
-    let mut bytes = vec![0, 0, 1, 1, 0, ADR_CONTROL, 1, 0];
+    let mut bytes = vec![1, 1, 0, ADR_CONTROL, 1, 0];
     bytes.extend(address(0, msf));
-    with_length(bytes)
+    with_length(&bytes)
 }
 
 /// What stands in the lead-in: first track, last track, lead-out, and the track; always in minutes.
 fn raw(blocks: u64) -> Vec<u8> {
     let [_, minute, second, frame] = address(blocks, true);
-    let mut bytes = vec![0, 0, 1, 1];
+    let mut bytes = vec![1, 1];
     for (point, place) in [
         (0xa0, [1, 0, 0]),
         (0xa1, [1, 0, 0]),
@@ -52,7 +52,7 @@ fn raw(blocks: u64) -> Vec<u8> {
         bytes.extend([1, ADR_CONTROL, 0, point, 0, 0, 0, 0]);
         bytes.extend(place);
     }
-    with_length(bytes)
+    with_length(&bytes)
 }
 
 /// The answer to READ SUB-CHANNEL. No audio is ever played.
@@ -68,13 +68,13 @@ pub(super) fn subchannel(msf: bool, q: bool, format: u8) -> Result<Vec<u8>, Sens
         }
         // Media catalogue number and ISRC: there are none.
         2 => {
-            let mut data = vec![0; 20];
-            data[0] = 2;
+            let mut data = vec![2];
+            data.resize(20, 0);
             data
         }
         3 => {
-            let mut data = vec![0; 20];
-            data[..3].copy_from_slice(&[3, ADR_CONTROL, 1]);
+            let mut data = vec![3, ADR_CONTROL, 1];
+            data.resize(20, 0);
             data
         }
         _ if q => return Err(Sense::invalid_field(3, None)),
@@ -97,9 +97,10 @@ fn address(block: u64, msf: bool) -> [u8; 4] {
     [0, minute, small(frames / 75 % 60), small(frames % 75)]
 }
 
-/// The first two bytes say how many follow.
-fn with_length(mut bytes: Vec<u8>) -> Vec<u8> {
-    let length = u16::try_from(bytes.len() - 2).unwrap_or(0);
-    bytes[..2].copy_from_slice(&length.to_be_bytes());
+/// Two bytes that say how many follow, then these.
+fn with_length(data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len()).unwrap_or(0);
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend(data);
     bytes
 }

@@ -7,9 +7,9 @@ use crate::scsi::sense::Sense;
 impl Disk {
     pub(super) fn capacity16(&self) -> Vec<u8> {
         let last = self.device.medium.blocks().saturating_sub(1);
-        let mut bytes = last.to_be_bytes().to_vec();
-        bytes.extend(self.device.medium.block_size().to_be_bytes());
-        bytes.resize(32, 0);
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&last.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.device.medium.block_size().to_be_bytes());
         let options = &self.options;
         // LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
         let ratio = options.physical_block_size / options.logical_block_size.max(1);
@@ -18,7 +18,7 @@ impl Disk {
         if self.device.medium.geometry().discard {
             bytes[14] = 0x80;
         }
-        bytes
+        bytes.to_vec()
     }
 
     /// From `lba` on all blocks are mapped, or in a state that is not known: backends do not tell.

@@ -16,6 +16,9 @@ pub(super) fn codes(kind: Kind) -> &'static [u8] {
     }
 }
 
+/// Bytes of the longest page, header included.
+const LONGEST: usize = 2 + 0x16;
+
 /// Caching page, byte 2.
 pub(super) const WCE: u8 = 0x04;
 /// Control page, byte 2.
@@ -43,7 +46,7 @@ impl Mode {
             0x2a => 0x14,
             _ => return None,
         };
-        let mut bytes = vec![0; 2 + usize::from(length)];
+        let mut bytes = [0; LONGEST];
         bytes[0] = code;
         bytes[1] = length;
         let values = self.values(control);
@@ -79,11 +82,12 @@ impl Mode {
             0x2a if fixed => self.capabilities(&mut bytes),
             _ => {}
         }
-        Some(bytes)
+        let length = 2 + usize::from(length);
+        Some(bytes.into_iter().take(length).collect())
     }
 
     /// The capabilities page (MMC-3): reads data of CDs and DVDs from a tray that can be locked.
-    fn capabilities(&self, bytes: &mut [u8]) {
+    fn capabilities(&self, bytes: &mut [u8; LONGEST]) {
         bytes[2] = 0x0b; // DVD-ROM, CD-RW, CD-R
         bytes[4] = 0x70; // Multisession, Mode 2 form 2, Mode 2 form 1
         bytes[6] = 0x29 | u8::from(self.locked) << 1; // Tray; Eject, Lock; Lock State

@@ -9,18 +9,11 @@ use crate::scsi::sense::Sense;
 impl Mode {
     /// Takes a MODE SELECT parameter list, all of it or nothing.
     pub(crate) fn select(&mut self, ten: bool, list: &[u8], medium: &Medium) -> Result<(), Sense> {
-        let header = if ten { 8 } else { 4 };
-        let head = list.get(..header).ok_or(Sense::PARAMETER_LENGTH)?;
-        let medium_type = if ten { 2 } else { 1 };
-        if head[medium_type] != 0 {
-            return Err(invalid(medium_type));
-        }
-        let descriptor = match *head {
-            [.., high, low] if ten => usize::from(u16::from_be_bytes([high, low])),
-            [.., length] => usize::from(length),
-            [] => 0,
-        };
-        let long = ten && head[4] & 1 == 1;
+        let Header {
+            bytes: header,
+            descriptor,
+            long,
+        } = Header::parse(ten, list)?;
         let pages = header + descriptor;
         let block = list.get(header..pages).ok_or(Sense::PARAMETER_LENGTH)?;
         if !block.is_empty() && block.len() != if long { 16 } else { 8 } {
@@ -63,12 +56,51 @@ impl Mode {
                 return Err(invalid(at + place));
             }
         }
-        match code {
-            0x08 => self.current.write_cache = page[2] & WCE != 0,
-            0x0a => self.current.descriptor_sense = page[2] & D_SENSE != 0,
+        match (code, page) {
+            (0x08, [_, _, flags, ..]) => self.current.write_cache = flags & WCE != 0,
+            (0x0a, [_, _, flags, ..]) => self.current.descriptor_sense = flags & D_SENSE != 0,
             _ => {}
         }
         Ok(page.len())
+    }
+}
+
+/// The mode parameter header.
+struct Header {
+    /// Its own length.
+    bytes: usize,
+    /// The block descriptors' length.
+    descriptor: usize,
+    /// LONGLBA.
+    long: bool,
+}
+
+impl Header {
+    /// The medium type in it must be that of every medium here.
+    fn parse(ten: bool, list: &[u8]) -> Result<Self, Sense> {
+        let (header, medium_type, medium_type_at) = match *list {
+            [_, _, medium_type, _, flags, _, high, low, ..] if ten => {
+                let header = Self {
+                    bytes: 8,
+                    descriptor: u16::from_be_bytes([high, low]).into(),
+                    long: flags & 1 == 1,
+                };
+                (header, medium_type, 2)
+            }
+            [_, medium_type, _, length, ..] if !ten => {
+                let header = Self {
+                    bytes: 4,
+                    descriptor: length.into(),
+                    long: false,
+                };
+                (header, medium_type, 1)
+            }
+            _ => return Err(Sense::PARAMETER_LENGTH),
+        };
+        if medium_type != 0 {
+            return Err(invalid(medium_type_at));
+        }
+        Ok(header)
     }
 }
 
@@ -79,14 +111,14 @@ fn check_block_descriptor(at: usize, block: &[u8], medium: &Medium) -> Result<()
             .iter()
             .fold(0, |number, byte| number << 8 | u64::from(*byte))
     };
-    let (blocks, size, size_at, most) = match block.len() {
-        8 => (
-            number(&block[..4]),
-            number(&block[5..]),
-            5,
-            u64::from(u32::MAX),
-        ),
-        16 => (number(&block[..8]), number(&block[12..]), 12, u64::MAX),
+    let (blocks, size, size_at, most) = match *block {
+        [a, b, c, d, _, ref size @ ..] if size.len() == 3 => {
+            (number(&[a, b, c, d]), number(size), 5, u64::from(u32::MAX))
+        }
+        [a, b, c, d, e, f, g, h, _, _, _, _, ref size @ ..] if size.len() == 4 => {
+            let blocks = [a, b, c, d, e, f, g, h];
+            (number(&blocks), number(size), 12, u64::MAX)
+        }
         _ => return Ok(()),
     };
     // 0 and all ones leave the number as it is.

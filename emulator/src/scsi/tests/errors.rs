@@ -1,24 +1,8 @@
 //! The medium's errors and changes, and the commands that read what they write.
 
-use super::{DiskOptions, NEXUS, Nexus, Rig};
-use crate::block::{Backend, Engine, FailRule, Failure, FileOptions, Op};
+use super::{NEXUS, Nexus, Rig};
+use crate::block::{Backend, Engine, Failure, FileOptions, Op};
 use crate::scsi::{Attribute, ErrorPolicy, OnError, Want};
-
-fn failing(failure: Failure, ops: fn(Op) -> bool, errors: ErrorPolicy) -> Rig {
-    let rule = FailRule {
-        ops,
-        range: 5 * 512..6 * 512,
-        after: 0,
-        times: u64::MAX,
-        failure,
-    };
-    let backend = Backend::fail(Backend::memory(vec![7; 8 * 512], false), rule);
-    let options = DiskOptions {
-        errors,
-        ..DiskOptions::default()
-    };
-    Rig::with_options(backend, options)
-}
 
 #[test]
 fn errors_can_be_ignored_in_one_direction() {
@@ -30,10 +14,10 @@ fn errors_can_be_ignored_in_one_direction() {
         read: OnError::Report,
         write: OnError::Ignore,
     };
-    let any: fn(Op) -> bool = |_| true;
+    let any = |_| true;
     let (read, write) = ([8, 0, 0, 4, 2, 0], [10, 0, 0, 4, 2, 0]);
     let flush = [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let mut rig = failing(Failure::Io(5), any, ignore_reads);
+    let mut rig = Rig::failing(Failure::Io(5), u64::MAX, any, ignore_reads);
     assert_eq!(rig.run(&read).status, 0);
     assert_eq!(rig.run(&[0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0]).status, 0);
     let sense = rig.sense(&write);
@@ -42,14 +26,14 @@ fn errors_can_be_ignored_in_one_direction() {
         [0xf0, 0, 3, 0, 0, 0, 5, 10, 0, 0, 0, 0, 0x0c, 0]
     );
     assert_eq!(rig.refusal(&flush), (3, 0x0c, 0));
-    let mut rig = failing(Failure::NoSpace, any, ignore_writes);
+    let mut rig = Rig::failing(Failure::NoSpace, u64::MAX, any, ignore_writes);
     assert_eq!(rig.run(&write).status, 0);
     assert_eq!(rig.run(&flush).status, 0);
     assert_eq!(rig.refusal(&read), (7, 0x27, 7));
     // Counted all the same.
     assert_eq!(rig.data(&[0x4d, 0, 0x42, 0, 0, 0, 0, 1, 0, 0])[35], 2);
     // That the initiator is wrong is no error of the medium.
-    let mut rig = failing(Failure::OutOfRange, any, ignore_reads);
+    let mut rig = Rig::failing(Failure::OutOfRange, u64::MAX, any, ignore_reads);
     assert_eq!(rig.refusal(&read), (5, 0x21, 0));
 }
 
@@ -143,7 +127,12 @@ fn write_and_verify() {
     let compared = rig.sense(&[0x2e, 2, 0, 0, 0, 1, 0, 0, 1, 0]);
     assert_eq!(compared[12..18], [0x24, 0, 0, 0xca, 0, 1]);
     // The write succeeds, but cannot be read again.
-    let mut rig = failing(Failure::Io(5), |op| op == Op::Read, ErrorPolicy::default());
+    let mut rig = Rig::failing(
+        Failure::Io(5),
+        u64::MAX,
+        |op| op == Op::Read,
+        ErrorPolicy::default(),
+    );
     let sense = rig.sense(&[0x2e, 0, 0, 0, 0, 4, 0, 0, 2, 0]);
     assert_eq!(
         sense[..14],
@@ -230,22 +219,10 @@ fn a_refresh_tries_held_requests_at_once() {
         read: OnError::Hold,
         write: OnError::Hold,
     };
-    let rule = FailRule {
-        ops: |_| true,
-        range: 0..512,
-        after: 0,
-        times: 1,
-        failure: Failure::NoSpace,
-    };
-    let backend = Backend::fail(Backend::memory(vec![0; 4096], false), rule);
-    let options = DiskOptions {
-        errors: policy,
-        ..DiskOptions::default()
-    };
-    let mut rig = Rig::with_options(backend, options);
+    let mut rig = Rig::failing(Failure::NoSpace, 1, |_| true, policy);
     let task = rig
         .bus
-        .begin(NEXUS, Attribute::Simple, &[10, 0, 0, 0, 1, 0]);
+        .begin(NEXUS, Attribute::Simple, &[10, 0, 0, 5, 1, 0]);
     rig.bus.transfer(&rig.dma, task, 0, 512).expect("RAM");
     assert_eq!(rig.bus.want(task), Want::Wait);
     rig.bus.refresh();

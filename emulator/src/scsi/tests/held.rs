@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::queue::tagged;
-use super::{DiskOptions, NEXUS, Rig};
-use crate::block::{Backend, FailRule, Failure};
+use super::{NEXUS, Rig};
+use crate::block::Failure;
 use crate::scsi::{Attribute, ErrorPolicy, Management, OnError, TaskId, Want};
 
 const WRITE: [u8; 6] = [10, 0, 0, 4, 2, 0];
@@ -15,21 +15,8 @@ const HOLD: ErrorPolicy = ErrorPolicy {
     write: OnError::Hold,
 };
 
-/// A disk of 8 blocks of sevens, on which this many requests for block 5 fail.
 fn failing(failure: Failure, times: u64, errors: ErrorPolicy) -> Rig {
-    let rule = FailRule {
-        ops: |_| true,
-        range: 5 * 512..6 * 512,
-        after: 0,
-        times,
-        failure,
-    };
-    let backend = Backend::fail(Backend::memory(vec![7; 8 * 512], false), rule);
-    let options = DiskOptions {
-        errors,
-        ..DiskOptions::default()
-    };
-    Rig::with_options(backend, options)
+    Rig::failing(failure, times, |_| true, errors)
 }
 
 impl Rig {

@@ -15,12 +15,9 @@ pub(crate) struct Compare {
     block_size: u32,
     /// Where on the medium the next chunk starts.
     offset: u64,
-    /// Bytes that the initiator has not moved yet.
-    left: u32,
     gathered: Gathered,
     /// The piece that is being compared, and how many bytes of it have been.
     piece: Option<(Data, usize)>,
-    passing_on: bool,
     /// Our memory for the medium's bytes, and for the initiator's.
     medium: Vec<u8>,
     theirs: Vec<u8>,
@@ -32,25 +29,27 @@ impl Compare {
         Self {
             block_size,
             offset,
-            left: length,
-            gathered: Gathered::default(),
+            gathered: Gathered::new(length),
             piece: None,
-            passing_on: false,
             medium: Vec::new(),
             theirs: Vec::new(),
         }
     }
 
     pub(crate) fn want(&self) -> Want {
-        if self.passing_on || self.left == 0 {
-            Want::Wait
-        } else {
-            Want::DataOut(self.left)
+        match self.gathered.left() {
+            0 => Want::Wait,
+            _ if self.is_comparing() => Want::Wait,
+            left => Want::DataOut(left),
         }
     }
 
+    fn is_comparing(&self) -> bool {
+        self.piece.is_some() || self.gathered.is_passing_on()
+    }
+
     pub(crate) fn next(&mut self) -> Option<Step> {
-        if !self.passing_on {
+        if !self.is_comparing() {
             return None;
         }
         if self.piece.is_none() {
@@ -77,7 +76,7 @@ impl Compare {
         };
         if let Some((piece, at)) = &mut self.piece {
             self.theirs.resize(medium.len(), 0);
-            copy_out(piece, *at, &mut self.theirs);
+            piece.take(*at, &mut self.theirs);
             if let Some(place) = medium.iter().zip(&self.theirs).position(|(a, b)| a != b) {
                 let byte = self.offset + place as u64;
                 return Err(Sense::miscompare(byte / u64::from(self.block_size.max(1))));
@@ -89,62 +88,33 @@ impl Compare {
             }
         }
         self.medium = medium;
-        self.passing_on = self.piece.is_some() || !self.gathered.is_empty();
+        self.gathered.used();
         Ok(())
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.left == 0 && self.piece.is_none() && self.gathered.is_empty()
+        self.gathered.left() == 0 && self.piece.is_none() && self.gathered.is_empty()
     }
 
     pub(crate) fn transfer(&mut self, dma: &Gate, address: u64, count: u32) -> Result<(), Fault> {
-        let count = count.min(self.left);
+        let count = count.min(self.gathered.left());
         let none = &mut Vec::new();
         self.gathered
             .push_guest(dma, address, count, Direction::FromGuest, none)?;
-        self.advance(count);
+        self.gathered.moved(count);
         Ok(())
     }
 
     pub(crate) fn transfer_bytes(&mut self, bytes: &[u8]) -> usize {
-        let count = bytes.len().min(self.left as usize);
-        self.gathered.push_bytes(&bytes[..count]);
-        self.advance(u32::try_from(count).unwrap_or(self.left));
-        count
-    }
-
-    fn advance(&mut self, count: u32) {
-        self.left -= count.min(self.left);
-        let enough = self.left == 0 || self.gathered.is_portion();
-        self.passing_on |= enough && !self.gathered.is_empty();
+        self.gathered.take_bytes(bytes)
     }
 
     pub(crate) fn flush_gathered(&mut self) -> bool {
-        self.passing_on |= !self.gathered.is_empty();
-        self.passing_on
+        self.gathered.flush() || self.piece.is_some()
     }
 
     #[cfg(test)]
     pub(crate) fn holds_guest_memory(&self) -> bool {
         self.piece.is_some() || !self.gathered.is_empty()
-    }
-}
-
-/// Copies from byte `at` of a piece on.
-fn copy_out(piece: &Data, mut at: usize, mut bytes: &mut [u8]) {
-    match piece {
-        Data::None => {}
-        Data::Owned(owned) => {
-            for (to, from) in bytes.iter_mut().zip(owned.iter().skip(at)) {
-                *to = *from;
-            }
-        }
-        Data::Guest(segments) => {
-            for segment in segments {
-                let count = segment.read(at, bytes);
-                at = at.saturating_sub(segment.len());
-                bytes = bytes.get_mut(count..).unwrap_or_default();
-            }
-        }
     }
 }

@@ -14,20 +14,60 @@ const MAX_BYTES: u64 = 16 << 20;
 /// The initiator's own bytes in one piece.
 const MAX_OWNED: usize = 4096;
 
-/// Pieces in order. Bounded, if the caller takes them out once [`Gathered::is_portion`].
-#[derive(Debug, Default)]
+/// Pieces in order. Bounded, if the caller lets the initiator wait as long as they are passed on.
+#[derive(Debug)]
 pub(crate) struct Gathered {
     pieces: VecDeque<Data>,
     bytes: u64,
+    /// Bytes that the initiator has not moved yet.
+    left: u32,
+    /// What has been gathered is used now.
+    passing_on: bool,
 }
 
 impl Gathered {
+    /// Of a data phase of `length` bytes.
+    pub(crate) fn new(length: u32) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            bytes: 0,
+            left: length,
+            passing_on: false,
+        }
+    }
+
+    /// Bytes that the initiator has not moved yet.
+    pub(crate) fn left(&self) -> u32 {
+        self.left
+    }
+
+    pub(crate) fn is_passing_on(&self) -> bool {
+        self.passing_on
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
+    /// The initiator has moved so many bytes more. All, or a portion: they are passed on.
+    pub(crate) fn moved(&mut self, count: u32) {
+        self.left -= count.min(self.left);
+        self.passing_on |= (self.left == 0 || self.is_portion()) && !self.is_empty();
+    }
+
+    /// What there is is passed on, not when all has come. Whether anything is.
+    pub(crate) fn flush(&mut self) -> bool {
+        self.passing_on |= !self.is_empty();
+        self.passing_on
+    }
+
+    /// A piece has been used.
+    pub(crate) fn used(&mut self) {
+        self.passing_on &= !self.is_empty();
+    }
+
     /// Whether enough has come to be passed on.
-    pub(crate) fn is_portion(&self) -> bool {
+    fn is_portion(&self) -> bool {
         let full =
             |piece: &Data| matches!(piece, Data::Guest(segments) if segments.len() >= MAX_SEGMENTS);
         self.pieces.len() >= MAX_PIECES
@@ -63,8 +103,15 @@ impl Gathered {
         Ok(())
     }
 
-    /// Appends the initiator's own bytes.
-    pub(crate) fn push_bytes(&mut self, mut bytes: &[u8]) {
+    /// Takes the initiator's own bytes, as many as it has left to move; how many.
+    pub(crate) fn take_bytes(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.left as usize);
+        self.push_bytes(bytes.get(..count).unwrap_or_default());
+        self.moved(u32::try_from(count).unwrap_or(self.left));
+        count
+    }
+
+    fn push_bytes(&mut self, mut bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
             let room = match self.pieces.back() {

@@ -19,11 +19,7 @@ pub(crate) struct Media {
     op: Op,
     /// Where on the medium the next block request starts.
     offset: u64,
-    /// Bytes that the initiator has not moved yet.
-    left: u32,
     gathered: Gathered,
-    /// What has been gathered goes to the backend now.
-    passing_on: bool,
     /// Bytes of the medium that follow all that was gathered, for the initiator.
     ahead: Vec<u8>,
     /// How many of them have been taken.
@@ -38,9 +34,7 @@ impl Media {
         Self {
             op,
             offset,
-            left: length,
-            gathered: Gathered::default(),
-            passing_on: false,
+            gathered: Gathered::new(length),
             ahead: Vec::new(),
             taken: 0,
             reading_ahead: false,
@@ -60,22 +54,25 @@ impl Media {
     }
 
     pub(crate) fn want(&self) -> Want {
-        if self.passing_on || self.reading_ahead || self.left == 0 {
+        let left = self.gathered.left();
+        if self.gathered.is_passing_on() || self.reading_ahead || left == 0 {
             Want::Wait
         } else if self.op == Op::Read {
-            Want::DataIn(self.left)
+            Want::DataIn(left)
         } else {
-            Want::DataOut(self.left)
+            Want::DataOut(left)
         }
     }
 
     pub(crate) fn next(&mut self) -> Option<Step> {
-        if !self.passing_on && !self.reading_ahead {
+        if !self.gathered.is_passing_on() && !self.reading_ahead {
             return None;
         }
         let data = match self.gathered.pop() {
             Some(data) => data,
-            None if self.reading_ahead => Data::Owned(vec![0; self.left.min(READ_AHEAD) as usize]),
+            None if self.reading_ahead => {
+                Data::Owned(vec![0; self.gathered.left().min(READ_AHEAD) as usize])
+            }
             None => return None,
         };
         let (offset, length) = (self.offset, data.len());
@@ -101,11 +98,11 @@ impl Media {
             }
             Data::Owned(_) | Data::None => {}
         }
-        self.passing_on &= !self.gathered.is_empty();
+        self.gathered.used();
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.left == 0 && self.gathered.is_empty()
+        self.gathered.left() == 0 && self.gathered.is_empty()
     }
 
     pub(crate) fn transfer(
@@ -115,9 +112,9 @@ impl Media {
         count: u32,
         spare: &mut Vec<Segment>,
     ) -> Result<(), Fault> {
-        let count = count.min(self.left);
+        let count = count.min(self.gathered.left());
         let ahead = self.ahead();
-        let ahead = &ahead[..ahead.len().min(count as usize)];
+        let ahead = ahead.get(..count as usize).unwrap_or(ahead);
         let moved = ahead.len();
         let rest = count - u32::try_from(moved).unwrap_or(count);
         if moved > 0 {
@@ -134,36 +131,29 @@ impl Media {
             self.gathered
                 .push_guest(dma, address, rest, direction, spare)?;
         }
-        self.advance(count);
+        self.gathered.moved(count);
         Ok(())
     }
 
     pub(crate) fn transfer_bytes(&mut self, bytes: &mut [u8]) -> usize {
-        let count = bytes.len().min(self.left as usize);
-        let moved = if self.op == Op::Read {
-            let ahead = self.ahead();
-            let moved = count.min(ahead.len());
-            bytes[..moved].copy_from_slice(&ahead[..moved]);
-            self.taken += moved;
-            self.reading_ahead = moved < count;
-            moved
-        } else {
-            self.gathered.push_bytes(&bytes[..count]);
-            count
-        };
-        self.advance(u32::try_from(moved).unwrap_or(self.left));
+        if self.op != Op::Read {
+            return self.gathered.take_bytes(bytes);
+        }
+        let count = bytes.len().min(self.gathered.left() as usize);
+        let ahead = self.ahead();
+        let moved = count.min(ahead.len());
+        for (to, from) in bytes.iter_mut().zip(ahead).take(moved) {
+            *to = *from;
+        }
+        self.taken += moved;
+        self.reading_ahead = moved < count;
+        self.gathered
+            .moved(u32::try_from(moved).unwrap_or(u32::MAX));
         moved
     }
 
-    fn advance(&mut self, count: u32) {
-        self.left -= count.min(self.left);
-        let enough = self.left == 0 || self.gathered.is_portion();
-        self.passing_on |= enough && !self.gathered.is_empty();
-    }
-
     pub(crate) fn flush_gathered(&mut self) -> bool {
-        self.passing_on |= !self.gathered.is_empty();
-        self.passing_on
+        self.gathered.flush()
     }
 
     #[cfg(test)]

@@ -200,6 +200,11 @@ impl<'a> Driver<'a> {
         if submits { self.submit() } else { Ok(()) }
     }
 
+    /// The interrupt controller's part, after the handler. Whether the device knows already.
+    pub(super) fn end_of_interrupt(&mut self) -> bool {
+        self.board.end_of_interrupt()
+    }
+
     fn take_completions(&self) -> Result<(), VmmError> {
         let mut slot = self.get(control::DONE_POSITION)?;
         loop {
