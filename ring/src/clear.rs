@@ -139,6 +139,11 @@ impl ClearServer {
         self.due = true;
     }
 
+    /// Whether there is something to withdraw.
+    pub(crate) fn is_standing(&self) -> bool {
+        self.standing
+    }
+
     /// Whether [`ClearServer::offer`] may have something to do.
     pub(crate) fn is_due(&self) -> bool {
         self.due && !self.standing
@@ -177,9 +182,6 @@ impl ClearServer {
     /// No offer stands any more: the device may go on, once it has taken what is returned, and that was
     /// [`ClearServer::collected`].
     pub(crate) fn withdraw(&mut self) -> Result<Taken, Violation> {
-        if !self.standing {
-            return Ok(Taken(0));
-        }
         self.standing = false;
         self.due = true;
         for (line, group) in (0..).zip(&mut self.groups) {

@@ -251,23 +251,29 @@ impl MirrorClient {
         });
     }
 
-    /// The words of the clear groups that this register sums up, and its bits that are 0 as they were taken.
+    /// The words of the clear groups that this register sums up, in the order of `summaries`, and its bits that are 0 as they
+    /// were taken.
     fn clears(&self, register: u32, summaries: &[Summary]) -> ([u64; GROUPS], u8) {
         let mut words = [0; GROUPS];
         let mut cleared = 0;
-        for summary in summaries.iter().filter(|it| it.register == register) {
-            let word = self.clears.at(summary.group.into()).glance();
-            if word & TAKEN != 0 {
+        let summaries = summaries.iter().filter(|it| it.register == register);
+        for (summary, word) in summaries.zip(&mut words) {
+            *word = self.clears.at(summary.group.into()).glance();
+            if *word & TAKEN != 0 {
                 cleared |= summary.bits;
-            }
-            let index = usize::try_from(summary.group).unwrap_or(GROUPS);
-            if let Some(seen) = words.get_mut(index) {
-                *seen = word;
             }
         }
         // SYNC: pairs with the exchange in `MirrorClient::take`, and with the releases of `ClearServer`.
         Line::acquire();
         (words, cleared)
+    }
+
+    /// Whether they are still the same, after the register's word was acquired.
+    fn stand(&self, register: u32, summaries: &[Summary], words: &[u64; GROUPS]) -> bool {
+        let summaries = summaries.iter().filter(|it| it.register == register);
+        summaries
+            .zip(words)
+            .all(|(summary, word)| self.clears.at(summary.group.into()).glance() == *word)
     }
 
     /// Takes what the worker offers of a clear group, of which the read covers the bytes in `mask`. `None`: only the device can tell.
@@ -320,10 +326,9 @@ impl MirrorClient {
         }
         let all = consumed == position;
         let (words, cleared) = self.clears(register, summaries);
-        let taken = words.iter().any(|word| word & TAKEN != 0);
-        if (!all || taken)
-            && let Some(tickets) = tickets
-        {
+        // Nothing is laid over the word: it is the device's state at one instant.
+        let plain = all && cleared == 0;
+        if !plain && let Some(tickets) = tickets {
             // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
             // drew one before is seen by `others`. Of two that find different groups taken, the second sees both.
             tickets.fetch_add(0, Ordering::AcqRel);
@@ -334,7 +339,10 @@ impl MirrorClient {
         let Some((now, applied)) = self.look(register) else {
             return Ok(None);
         };
-        if self.clears(register, summaries).0 != words {
+        if plain {
+            return Ok(Some(now.value));
+        }
+        if !self.stand(register, summaries, &words) {
             return Ok(None);
         }
         if all {

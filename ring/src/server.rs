@@ -167,11 +167,10 @@ impl Server {
     }
 
     /// Serves a request, and shows what it has changed before anybody can learn that it was served.
-    fn execute(&mut self, device: &mut impl Serve, message: Message) -> Result<u64, Violation> {
-        self.stand_down(device)?;
+    fn execute(&mut self, device: &mut impl Serve, message: Message) -> u64 {
         let value = device.serve(message.request, message.seen);
         self.show_all(device);
-        Ok(value)
+        value
     }
 
     fn unless_failed<T>(
@@ -237,7 +236,8 @@ impl Server {
             });
         }
         self.catch_up(limit, device)?;
-        let value = self.execute(device, message)? & message.request.reply_mask();
+        self.stand_down(device)?;
+        let value = self.execute(device, message) & message.request.reply_mask();
         self.offer(device);
         self.statistics.crossings += 1;
         if let Some(channel) = self.channels.get_mut(index) {
@@ -299,6 +299,7 @@ impl Server {
         let Some((ticket, index)) = next else {
             return Ok(0);
         };
+        self.stand_down(device)?;
         let quarter = self.channels.get(index).map(|c| c.consumer.quarter());
         let most = quarter.map_or(most, |quarter| most.min(quarter));
         let mut applied = 0;
@@ -309,7 +310,7 @@ impl Server {
             applied += 1;
             // Counted first: what is shown then contains it.
             self.statistics.posted += 1;
-            self.execute(device, message)?;
+            self.execute(device, message);
         }
         if let Some(channel) = self.channels.get_mut(index)
             && channel.consumer.owes_much()

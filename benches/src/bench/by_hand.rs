@@ -1,7 +1,7 @@
 //! Both ends of a session on one thread, worked in turn: what a message costs each end, without the wait between them.
 
 use anyhow::{Result, bail};
-use outrigger_ring::{Access, Client, Mirrored, Request, Serve, Server, Width};
+use outrigger_ring::{Access, Client, Mirrored, Request, Serve, Server, Summary, Width};
 
 use super::transport::ring::{Session, connect};
 
@@ -10,6 +10,17 @@ const ACCESS: Access = Access {
     offset: 0x14,
     width: Width::Byte,
 };
+
+/// As many clear groups as the chip has, which the register sums up.
+const SUMMARIES: [Summary; 2] = [summary(0, 0x01), summary(1, 0x02)];
+
+const fn summary(group: u32, bits: u8) -> Summary {
+    Summary {
+        group,
+        register: 0,
+        bits,
+    }
+}
 
 /// A session without threads.
 #[derive(Debug)]
@@ -87,7 +98,7 @@ impl ByHand {
     /// # Errors
     /// Only the device could tell.
     pub fn mirrored(&mut self) -> Result<u8> {
-        match self.client.mirrored(0, &[])? {
+        match self.client.mirrored(0, &SUMMARIES)? {
             Some(value) => Ok(value),
             None => bail!("only the device can tell"),
         }

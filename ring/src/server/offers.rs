@@ -16,6 +16,9 @@ impl Server {
     /// For a device that runs, and is about to do anything but stand still: withdraws what is offered. The device takes what is
     /// returned, shows its mirrored registers, and calls [`Server::collected`] before it goes on.
     pub fn withdraw(&mut self) -> Taken {
+        if !self.clears.is_standing() {
+            return Taken::default();
+        }
         let taken = self.unless_failed(|server| server.clears.withdraw());
         taken.unwrap_or_default()
     }
@@ -35,7 +38,11 @@ impl Server {
     }
 
     /// Nothing is offered any more, and what was taken is done: the device may do anything.
+    #[inline]
     pub(super) fn stand_down(&mut self, device: &mut impl Serve) -> Result<(), Violation> {
+        if !self.clears.is_standing() {
+            return Ok(());
+        }
         let taken = self.clears.withdraw()?;
         if !taken.is_empty() {
             for group in taken.groups() {
