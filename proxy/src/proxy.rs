@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use vm_memory::GuestMemoryBackend;
@@ -333,7 +333,7 @@ fn dial(path: &Path, deadline: Duration) -> io::Result<OwnedFd> {
         None,
     )?;
     set_socket_timeout(&socket, Timeout::Send, Some(deadline))?;
-    match rustix::net::connect(&socket, &address) {
+    match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
         Ok(()) => Ok(socket),
         Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
         Err(errno) => Err(errno.into()),

@@ -8,6 +8,9 @@ use outrigger_ring::Geometry;
 
 use crate::error::Error;
 
+/// The longest deadline: far more than any answer takes, and a time that can be added to any other.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Where the emulator is.
 #[derive(Debug)]
 pub enum Endpoint {
@@ -36,7 +39,7 @@ pub struct ProxyOptions {
     pub transport: Transport,
     /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
     pub ring_slots: u32,
-    /// How long the emulator may take for one answer: at least 1 ms.
+    /// How long the emulator may take for one answer: 1 ms to an hour.
     pub deadline: Duration,
 }
 
@@ -66,6 +69,13 @@ impl ProxyOptions {
                 name: "deadline",
                 value: 0,
                 mend: "give the emulator at least 1 ms",
+            });
+        }
+        if self.deadline > LONGEST {
+            return Err(Error::Option {
+                name: "deadline",
+                value: self.deadline.as_secs(),
+                mend: "an hour (3600 s) is the longest",
             });
         }
         if self.transport == Transport::Ring {

@@ -296,6 +296,11 @@ fn options_are_checked() {
             deadline: Duration::ZERO,
             ..PATIENT
         },
+        // A time that no clock reaches.
+        ProxyOptions {
+            deadline: Duration::MAX,
+            ..PATIENT
+        },
     ] {
         let (_fake, attached) = attach(Script::default(), options);
         assert!(matches!(

@@ -75,7 +75,8 @@ impl std::fmt::Display for VcpuKind {
 pub struct MachineConfig {
     /// What the vCPUs are.
     pub kind: VcpuKind,
-    /// The host CPU of each vCPU's thread; vCPUs beyond the list are not pinned.
+    /// The host CPU of each vCPU's thread; vCPUs beyond the list are not pinned. A software vCPU polls for its interrupt, as KVM does,
+    /// only if it is pinned: give it a CPU that nobody else needs.
     pub pins: Vec<usize>,
     /// After this time a run is stopped.
     pub time_limit: Duration,

@@ -173,8 +173,9 @@ fn bodies(
         }
         VcpuKind::Software => {
             let submit = Arc::new(Mutex::new(()));
-            // Asked here, where no thread is bound to a vCPU's CPU.
-            let polls = thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+            // KVM polls only where nobody else wants the CPU. A thread cannot tell, so it must be one that is bound to its CPU, and not to
+            // the only one. Asked here, where no thread is bound yet.
+            let several = thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
             let software = |id| {
                 Ok(Body::Software(SoftwareVcpu::new(
                     id,
@@ -183,7 +184,7 @@ fn bodies(
                     copy(device.interrupt.trigger())?,
                     copy(device.interrupt.resample())?,
                     Arc::clone(&submit),
-                    polls,
+                    several && machine.config.pins.get(id).is_some(),
                 )))
             };
             (0..workload.vcpus()).map(software).collect()
