@@ -63,7 +63,14 @@ pub enum NbdError {
     /// The server only takes larger requests than a disk's block.
     #[error("the server wants blocks of {0} bytes; a disk has 512")]
     BlockSize(u32),
+    /// The server takes so little at a time that one request of the guest's would become very many.
+    #[error("the server takes {0} bytes in a request at most; a disk needs {LEAST_MAX}")]
+    MaxBlockSize(u32),
 }
+
+/// The least that a server's largest request may be: a guest that has zeroes written, which may be done by hand, gets no more than a
+/// few thousand requests by one of its own.
+const LEAST_MAX: u32 = 64 << 10;
 
 /// An export that can be a disk; no thread runs yet.
 #[derive(Debug)]
@@ -131,8 +138,11 @@ pub(super) fn negotiate(
         return Err(NbdError::Size(size));
     }
     let (min, max) = block_sizes.unwrap_or((1, u32::MAX));
-    if min > 512 || max < 4096 {
+    if min > 512 {
         return Err(NbdError::BlockSize(min));
+    }
+    if max < LEAST_MAX {
+        return Err(NbdError::MaxBlockSize(max));
     }
     let has = |flag| flags & flag != 0;
     Ok(OpenedNbd {

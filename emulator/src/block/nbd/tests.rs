@@ -185,6 +185,11 @@ fn a_read_only_export() {
 
 /// What a server says up to the transmission phase, for an export of `size` bytes with `flags`.
 fn welcome(size: u64, flags: u16) -> Vec<u8> {
+    welcome_with(size, flags, 1, 1 << 25)
+}
+
+/// The same, with its least and largest block size.
+fn welcome_with(size: u64, flags: u16, min: u32, max: u32) -> Vec<u8> {
     let mut bytes = b"NBDMAGICIHAVEOPT\0\x03".to_vec();
     let mut reply = |kind: u32, body: &[u8]| {
         bytes.extend(0x0003_e889_0455_65a9_u64.to_be_bytes());
@@ -197,6 +202,11 @@ fn welcome(size: u64, flags: u16) -> Vec<u8> {
     export.extend(size.to_be_bytes());
     export.extend(flags.to_be_bytes());
     reply(3, &export);
+    let mut sizes = vec![0, 3];
+    [min, 4096, max]
+        .iter()
+        .for_each(|size| sizes.extend(size.to_be_bytes()));
+    reply(3, &sizes);
     reply(1, &[]);
     bytes
 }
@@ -222,6 +232,13 @@ fn servers_that_make_no_sense() {
         negotiated(&welcome(u64::MAX - 511, 1)),
         Err(NbdError::Size(_))
     ));
+    let sizes = |min, max| negotiated(&welcome_with(1 << 20, 1, min, max));
+    sizes(512, 64 << 10).unwrap();
+    assert!(matches!(
+        sizes(4096, 1 << 25),
+        Err(NbdError::BlockSize(4096))
+    ));
+    assert!(matches!(sizes(1, 4096), Err(NbdError::MaxBlockSize(4096))));
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0xff;
