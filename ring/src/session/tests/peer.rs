@@ -250,3 +250,19 @@ proptest! {
         }
     }
 }
+
+/// What was there when the worker looked and is not when it comes to it: a client that takes a stamp back must not keep it waiting.
+#[test]
+fn a_write_that_is_taken_back_is_no_reason_to_wait() {
+    let mut s = session();
+    s.clients[0].post_all([(ACCESS, 1), (ACCESS, 2)]).unwrap();
+    let slots = s.requests.own(geometry().slots_at(0), 16).unwrap();
+    let mut served = 0;
+    let outcome = s.server.apply_posted(|_| {
+        served += 1;
+        slots.at(1).release(0);
+        0
+    });
+    assert_eq!(outcome, Err(Error::Corrupt(Violation::Order)));
+    assert_eq!(served, 1);
+}
