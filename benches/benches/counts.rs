@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::{Command, Stdio};
 
 use gungraun::{library_benchmark, library_benchmark_group};
-use outrigger_benches::bench::ByHand;
+use outrigger_benches::bench::BothEnds;
 use outrigger_benches::cdbs;
 use outrigger_benches::chip::Chip;
 
@@ -100,31 +100,31 @@ fn command(mut chip: Box<Chip>) -> Box<Chip> {
     chip
 }
 
-fn session() -> Box<ByHand> {
-    Box::new(ByHand::new().expect("a session"))
+fn session() -> Box<BothEnds> {
+    Box::new(BothEnds::new().expect("a session"))
 }
 
 #[library_benchmark(setup = session)]
-fn mirrored_read(mut session: Box<ByHand>) -> Box<ByHand> {
+fn mirrored_read(mut session: Box<BothEnds>) -> Box<BothEnds> {
     black_box(session.mirrored().expect("a value"));
     session
 }
 
 /// A session, and how many writes will be posted.
-fn session_for(writes: usize) -> (Box<ByHand>, usize) {
+fn session_for(writes: usize) -> (Box<BothEnds>, usize) {
     (session(), writes)
 }
 
 #[library_benchmark(setup = session_for)]
 #[bench::one(1)]
 #[bench::sixteen(16)]
-fn post((mut session, writes): (Box<ByHand>, usize)) -> Box<ByHand> {
+fn post((mut session, writes): (Box<BothEnds>, usize)) -> Box<BothEnds> {
     session.post(writes, 2).expect("there is room");
     session
 }
 
 /// A session that holds so many posted writes.
-fn session_with(writes: usize) -> Box<ByHand> {
+fn session_with(writes: usize) -> Box<BothEnds> {
     let mut session = session();
     session.post(writes, 2).expect("there is room");
     session
@@ -133,7 +133,7 @@ fn session_with(writes: usize) -> Box<ByHand> {
 #[library_benchmark(setup = session_with)]
 #[bench::one(1)]
 #[bench::sixteen(16)]
-fn take(mut session: Box<ByHand>) -> Box<ByHand> {
+fn take(mut session: Box<BothEnds>) -> Box<BothEnds> {
     session.take().expect("what was posted");
     session
 }

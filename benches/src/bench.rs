@@ -3,7 +3,7 @@
 //! Everything is measured once per round, in turn, so that the machine's moods hit all; ratios are taken within a
 //! round, and their median is what counts. No outcome is an error: figures inform, they do not gate.
 
-mod by_hand;
+mod both_ends;
 mod clock;
 mod cpus;
 mod device;
@@ -25,7 +25,7 @@ use clap::{Parser, ValueEnum};
 use crate::counts::{Counts, RECORD, compare};
 use crate::plot;
 use crate::report::Report;
-pub use by_hand::ByHand;
+pub use both_ends::BothEnds;
 pub(crate) use clock::median;
 use cpus::Cpus;
 pub use series::{Bound, Series};

@@ -9,6 +9,7 @@ mod independent_client;
 mod interrupt;
 mod rings;
 mod serving;
+mod wiring;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -14,25 +14,18 @@ use crate::device::{ClearGroup, Mirror, Mirrored, Offer, Offers};
 const DSTAT: u32 = 0;
 const SIST: u32 = 1;
 
-const fn dstat(bar: u8, image: u64) -> ClearGroup {
+const fn place(bar: u8, image: u64, group: u32) -> ClearGroup {
+    let (first, size, summary) = match group {
+        DSTAT => (at::DSTAT, 1, Istat0::DIP),
+        _ => (at::SIST0, 2, Istat0::SIP),
+    };
     ClearGroup {
         bar,
-        offset: image + at::DSTAT as u64,
-        size: 1,
-        group: DSTAT,
+        offset: image + first as u64,
+        size,
+        group,
         register: ISTAT0,
-        summary: Istat0::DIP.bits(),
-    }
-}
-
-const fn sist(bar: u8, image: u64) -> ClearGroup {
-    ClearGroup {
-        bar,
-        offset: image + at::SIST0 as u64,
-        size: 2,
-        group: SIST,
-        register: ISTAT0,
-        summary: Istat0::SIP.bits(),
+        summary: summary.bits(),
     }
 }
 
@@ -41,16 +34,16 @@ const _: () = assert!(ISTAT0 as u32 == mirror::ISTAT0);
 
 /// The I/O BAR, and the memory BAR with its images of the registers.
 const GROUPS: [ClearGroup; 10] = [
-    dstat(0, 0),
-    sist(0, 0),
-    dstat(1, 0),
-    sist(1, 0),
-    dstat(1, 0x100),
-    sist(1, 0x100),
-    dstat(1, 0x200),
-    sist(1, 0x200),
-    dstat(1, 0x300),
-    sist(1, 0x300),
+    place(0, 0, DSTAT),
+    place(0, 0, SIST),
+    place(1, 0, DSTAT),
+    place(1, 0, SIST),
+    place(1, 0x100, DSTAT),
+    place(1, 0x100, SIST),
+    place(1, 0x200, DSTAT),
+    place(1, 0x200, SIST),
+    place(1, 0x300, DSTAT),
+    place(1, 0x300, SIST),
 ];
 
 /// Where the clear groups of this chip are.

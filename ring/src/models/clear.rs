@@ -121,6 +121,14 @@ fn show(server: &mut Server, chip: &Chip) {
     server.offer(chip);
 }
 
+/// One client, and a device with these causes, which it offers.
+fn alone(causes: [u16; 2]) -> (Client, Server, Chip) {
+    let (mut clients, mut server) = session(1, 2);
+    let chip = Chip::raised(causes);
+    show(&mut server, &chip);
+    (clients.pop().unwrap(), server, chip)
+}
+
 /// The device does something of its own.
 fn step(server: &mut Server, chip: &mut Chip, act: impl FnOnce(&mut Chip)) {
     let taken = server.withdraw();
@@ -208,10 +216,7 @@ fn one_of_two_readers_takes_it() {
 #[test]
 fn a_condition_that_comes_again_is_not_taken_with_the_first() {
     model(3, || {
-        let (mut clients, mut server) = session(1, 2);
-        let mut client = clients.pop().unwrap();
-        let mut chip = Chip::raised([4, 0]);
-        show(&mut server, &chip);
+        let (mut client, mut server, mut chip) = alone([4, 0]);
         let first = LoomArc::new(AtomicU64::new(0));
         let raised = LoomArc::clone(&first);
         let worker = thread::spawn(move || {
@@ -247,10 +252,7 @@ fn a_condition_that_comes_again_is_not_taken_with_the_first() {
 #[test]
 fn a_take_comes_before_the_write_after_it() {
     model(3, || {
-        let (mut clients, mut server) = session(1, 2);
-        let mut client = clients.pop().unwrap();
-        let mut chip = Chip::raised([4, 0]);
-        show(&mut server, &chip);
+        let (mut client, mut server, mut chip) = alone([4, 0]);
         let worker = thread::spawn(move || {
             work(&mut server, &mut chip, 1);
             chip
@@ -306,10 +308,7 @@ fn the_summary_is_clear_for_who_took_and_for_who_was_told() {
 #[test]
 fn what_was_taken_stays_taken_while_it_is_collected() {
     model(3, || {
-        let (mut clients, mut server) = session(1, 2);
-        let mut client = clients.pop().unwrap();
-        let mut chip = Chip::raised([4, 0]);
-        show(&mut server, &chip);
+        let (mut client, mut server, mut chip) = alone([4, 0]);
         let worker = thread::spawn(move || collect(&mut server, &mut chip));
         // Else the worker was first, and left what there is.
         let left = match take(&mut client, 0) {
@@ -354,10 +353,7 @@ fn a_take_tells_either_side() {
 #[test]
 fn a_summary_that_is_set_has_something_behind_it() {
     model(3, || {
-        let (mut clients, mut server) = session(1, 2);
-        let mut client = clients.pop().unwrap();
-        let mut chip = Chip::raised([4, 0]);
-        show(&mut server, &chip);
+        let (mut client, mut server, mut chip) = alone([4, 0]);
         let worker = thread::spawn(move || {
             collect(&mut server, &mut chip);
             step(&mut server, &mut chip, |chip| chip.causes[0] |= 8);

@@ -1,9 +1,10 @@
 //! What a client takes without the worker: the interrupt line, and requests that come over the socket. With the real chip.
 
 use outrigger_ring::{Access, Width};
-use outrigger_vfio_user::{IrqSetFlags as F, SetIrqs};
+use outrigger_vfio_user::IrqSetFlags as F;
 
 use super::vfio_user::GRACE;
+use super::wiring::{TRIGGER_FD, UNMASK_FD, set};
 use super::*;
 use crate::lsi::{Lsi, Model};
 use crate::scsi::Bus;
@@ -17,25 +18,12 @@ const STO: u16 = 0x0400;
 fn wired(server: &mut Server) -> (Client, Vec<outrigger_ring::Client>, [OwnedFd; 2]) {
     let mut client = rings::offered(server);
     let events = [eventfd(), eventfd()];
-    for (action, event) in [F::ACTION_TRIGGER, F::ACTION_UNMASK]
-        .into_iter()
-        .zip(&events)
-    {
-        let set = set(F::DATA_EVENTFD | action);
+    for (flags, event) in [TRIGGER_FD, UNMASK_FD].into_iter().zip(&events) {
+        let set = set(flags, 1, &[]);
         assert_eq!(client.ask(server, &set, &[event.as_fd()]).errno(), 0);
     }
     let rings = rings::attach(server, &mut client);
     (client, rings, events)
-}
-
-fn set(flags: F) -> Request<'static> {
-    Request::SetIrqs(SetIrqs {
-        flags,
-        index: 0,
-        start: 0,
-        count: 1,
-        data: &[],
-    })
 }
 
 fn server() -> Server {
@@ -80,7 +68,7 @@ fn an_end_of_interrupt_after_a_take_finds_the_line_down() {
 fn an_unmask_by_message_after_a_take_finds_the_line_down() {
     let mut server = server();
     let (mut client, mut rings, [trigger, _unmask]) = wired(&mut server);
-    let unmask = set(F::DATA_NONE | F::ACTION_UNMASK);
+    let unmask = set(F::DATA_NONE | F::ACTION_UNMASK, 1, &[]);
     time_out(&mut rings[0]);
     server.turn();
     assert_eq!(count(&trigger), 1);

@@ -1,28 +1,11 @@
 //! Interrupts of a device that goes on working: completions share them, and none waits for long.
 
 use outrigger_ring::{Access, Width};
-use outrigger_vfio_user::{IrqSetFlags, SetIrqs};
 
 use super::device::LINE;
 use super::vfio_user::GATHER;
+use super::wiring::{UNMASK_FD, set, wired};
 use super::*;
-
-/// A server with a trigger, whose worker the test takes the place of.
-fn wired() -> (Server, Client, OwnedFd) {
-    let mut server = Server::new();
-    let mut client = server.attach();
-    let trigger = eventfd();
-    let set = Request::SetIrqs(SetIrqs {
-        flags: IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_TRIGGER,
-        index: 0,
-        start: 0,
-        count: 1,
-        data: &[],
-    });
-    let answered = client.ask(&mut server, &set, &[trigger.as_fd()]);
-    assert_eq!(answered.errno(), 0);
-    (server, client, trigger)
-}
 
 fn line(worker: &mut Worker, up: bool) {
     let access = Access {
@@ -43,7 +26,8 @@ const SOON: Duration = Duration::from_nanos(1);
 
 #[test]
 fn a_busy_device_interrupts_when_it_is_done_or_the_time_is_over() {
-    let (mut server, _client, trigger) = wired();
+    let mut server = Server::new();
+    let (_client, trigger) = wired(&mut server);
     let worker = &mut server.worker;
     line(worker, true);
     settle(worker, Duration::ZERO, true);
@@ -52,7 +36,8 @@ fn a_busy_device_interrupts_when_it_is_done_or_the_time_is_over() {
     settle(worker, GATHER, true);
     assert_eq!(count(&trigger), 1, "not for ever");
 
-    let (mut server, _client, trigger) = wired();
+    let mut server = Server::new();
+    let (_client, trigger) = wired(&mut server);
     let worker = &mut server.worker;
     line(worker, true);
     settle(worker, Duration::ZERO, true);
@@ -63,7 +48,8 @@ fn a_busy_device_interrupts_when_it_is_done_or_the_time_is_over() {
 /// What the guest has seen to meanwhile is not signalled, and the next one has its own time.
 #[test]
 fn a_line_that_falls_takes_its_time_with_it() {
-    let (mut server, _client, trigger) = wired();
+    let mut server = Server::new();
+    let (_client, trigger) = wired(&mut server);
     let worker = &mut server.worker;
     line(worker, true);
     settle(worker, Duration::ZERO, true);
@@ -80,16 +66,10 @@ fn a_line_that_falls_takes_its_time_with_it() {
 /// Without waiting, also where the client has made the eventfd one that blocks.
 #[test]
 fn the_end_of_an_interrupt_is_taken_once() {
-    let (mut server, mut client, trigger) = wired();
+    let mut server = Server::new();
+    let (mut client, trigger) = wired(&mut server);
     let unmask = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
-    let set = Request::SetIrqs(SetIrqs {
-        flags: IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_UNMASK,
-        index: 0,
-        start: 0,
-        count: 1,
-        data: &[],
-    });
-    client.ask(&mut server, &set, &[unmask.as_fd()]);
+    client.ask(&mut server, &set(UNMASK_FD, 1, &[]), &[unmask.as_fd()]);
     let worker = &mut server.worker;
     line(worker, true);
     settle(worker, Duration::ZERO, false);

@@ -6,32 +6,12 @@ use rustix::io::Errno;
 
 use super::device::LINE;
 use super::vfio_user::GRACE;
+use super::wiring::{TRIGGER_FD, UNMASK_FD, set, wired};
 use super::*;
 
-fn set(flags: F, count: u32, data: &'static [u8]) -> Request<'static> {
-    Request::SetIrqs(SetIrqs {
-        flags,
-        index: 0,
-        start: 0,
-        count,
-        data,
-    })
-}
-
-const TRIGGER_FD: F = F::DATA_EVENTFD.union(F::ACTION_TRIGGER);
-const UNMASK_FD: F = F::DATA_EVENTFD.union(F::ACTION_UNMASK);
 const MASK_FD: F = F::DATA_EVENTFD.union(F::ACTION_MASK);
 const UNMASK: F = F::DATA_NONE.union(F::ACTION_UNMASK);
 const MASK: F = F::DATA_NONE.union(F::ACTION_MASK);
-
-/// A client with its interrupt wired.
-fn wired(server: &mut Server) -> (Client, OwnedFd) {
-    let mut client = server.attach();
-    let trigger = eventfd();
-    let answered = client.ask(server, &set(TRIGGER_FD, 1, &[]), &[trigger.as_fd()]);
-    assert_eq!((answered.errno(), answered.bytes.len()), (0, 16));
-    (client, trigger)
-}
 
 #[test]
 fn a_level_triggers_once_until_it_is_unmasked() {

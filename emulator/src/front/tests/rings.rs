@@ -143,14 +143,11 @@ fn accesses_wake_a_worker_that_sleeps() {
     let mut server = Server::new();
     let mut client = offered(&mut server);
     let trigger = eventfd();
-    let set = outrigger_vfio_user::SetIrqs {
-        flags: outrigger_vfio_user::IrqSetFlags::from_bits_retain(0x24),
-        index: 0,
-        start: 0,
-        count: 1,
-        data: &[],
-    };
-    client.ask(&mut server, &Request::SetIrqs(set), &[trigger.as_fd()]);
+    client.ask(
+        &mut server,
+        &wiring::set(wiring::TRIGGER_FD, 1, &[]),
+        &[trigger.as_fd()],
+    );
     let rings = attach(&mut server, &mut client);
     meanwhile(&mut server, move || {
         let threads: Vec<_> = (0..)

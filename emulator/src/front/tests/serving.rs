@@ -4,11 +4,12 @@ use std::os::unix::fs::FileExt;
 
 use outrigger_vfio_user::{
     Capabilities, Command, DeviceFlags, DeviceInfo, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags,
-    IrqInfo, IrqInfoFlags, IrqSetFlags, RegionFlags, RegionQuery, SetIrqs,
+    IrqInfo, IrqInfoFlags, RegionFlags, RegionQuery,
 };
 use rustix::io::Errno;
 
 use super::device::{GREET, GREETING};
+use super::wiring::{TRIGGER_FD, set};
 use super::*;
 
 const EINVAL: i32 = Errno::INVAL.raw_os_error();
@@ -338,15 +339,8 @@ fn the_next_client_finds_a_fresh_device() {
     first.ask(&mut server, &map(0, 0x1000), &[ram.as_fd()]);
     first.write(&mut server, 7, 4, &[6, 0]);
     first.write(&mut server, 1, 0x40, &[7]);
-    let set = Request::SetIrqs(SetIrqs {
-        flags: IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_TRIGGER,
-        index: 0,
-        start: 0,
-        count: 1,
-        data: &[],
-    });
     let trigger = eventfd();
-    first.ask(&mut server, &set, &[trigger.as_fd()]);
+    first.ask(&mut server, &set(TRIGGER_FD, 1, &[]), &[trigger.as_fd()]);
     drop(first);
     server.turn();
     let version = Version {

@@ -24,7 +24,7 @@ const fn summary(group: u32, bits: u8) -> Summary {
 
 /// A session without threads.
 #[derive(Debug)]
-pub struct ByHand {
+pub struct BothEnds {
     client: Client,
     server: Server,
     device: Register,
@@ -50,7 +50,7 @@ impl Serve for Register {
     }
 }
 
-impl ByHand {
+impl BothEnds {
     /// A session that has worked already.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn both_ends_do_what_is_measured() {
-        let mut session = ByHand::new().unwrap();
+        let mut session = BothEnds::new().unwrap();
         assert!(session.take().is_err());
         session.post(16, 3).unwrap();
         assert!(session.mirrored().is_err());
