@@ -268,8 +268,10 @@ impl Worker {
             }
             let awaited = self.export.awaits_unmask(&self.function);
             let raised = self.alert.is_raised();
-            // Most likely this is what is awaited, and there is a shorter way to it. What came with it waits for the next alert or look.
-            let taken = raised == Some(true) && awaited && self.export.take_unmask();
+            // Most likely this is what is awaited, and there is a shorter way to it. What came with it waits for the next alert or look, which
+            // a client that goes on like that does not put off.
+            let overdue = now - last_look >= QUIET_LOOK_INTERVAL;
+            let taken = !overdue && raised == Some(true) && awaited && self.export.take_unmask();
             if taken {
                 self.alert.explained();
             } else if now - last_look >= look_interval(raised, awaited) {
