@@ -307,12 +307,13 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
 /// IOPS by queue depth on the memory backend, for the plot: under KVM, or what there is.
 pub(super) fn iops_lines(found: &Disk) -> Vec<(String, Vec<(f64, f64)>)> {
     let of = |software, front| {
+        let setting = Setting {
+            backend: Backend::Memory,
+            software,
+        };
         let points = DEPTHS.into_iter().filter_map(move |depth| {
             let cell = Cell {
-                setting: Setting {
-                    backend: Backend::Memory,
-                    software,
-                },
+                setting,
                 devices: 1,
                 vcpus: 1,
                 depth,
@@ -321,7 +322,8 @@ pub(super) fn iops_lines(found: &Disk) -> Vec<(String, Vec<(f64, f64)>)> {
             let sample = found.cells.get(&cell)?;
             Some((f64::from(depth), sample.median_iops()))
         });
-        (front.to_string(), points.collect())
+        let line = format!("{front}, {} vCPU", setting.vcpu());
+        (line, points.collect())
     };
     let kvm = found.cells.keys().any(|cell| !cell.setting.software);
     Front::ALL.map(|front| of(!kvm, front)).into()
