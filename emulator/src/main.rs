@@ -45,10 +45,11 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
     if let Err(error) = close_inherited(&config) {
         tracing::warn!(%error, "descriptors that were inherited stay open");
     }
-    // With paths in reach.
-    let wake_cost = outrigger_ring::wake_cost();
+    // With paths in reach. A signal still ends the process at once: what is opened may keep it waiting.
     let opened = Opened::open(config)?;
+    // From here on no thread is started that a signal could kill.
     let signals = Signals::catch().context("signals")?;
+    let wake_cost = outrigger_ring::wake_cost();
     let sandboxed = options.sandbox == Switch::On;
     if sandboxed {
         sandbox::leave_the_host().context("sandbox")?.log();

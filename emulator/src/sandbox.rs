@@ -9,6 +9,7 @@ mod capabilities;
 mod landlock;
 mod namespaces;
 mod seccomp;
+mod threads;
 
 use std::io;
 
@@ -18,6 +19,9 @@ use rustix::process::{Resource, Rlimit};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
+    /// Other threads run on, and would keep what is given up here.
+    #[error("{0} threads where there should be one")]
+    Threads(usize),
     /// A limit or a flag of the process.
     #[error("{what}")]
     Process {
@@ -71,10 +75,11 @@ impl Surroundings {
 /// Takes the host out of reach: privileges, namespaces, file system, core dumps.
 ///
 /// Must be called while the process has one thread, because all of this is a thread's own and inherited by
-/// those that it starts. Paths lead nowhere afterwards.
+/// those that it starts; one that has been joined may take a moment until it is gone, which this waits for. Paths lead nowhere
+/// afterwards.
 ///
 /// # Errors
-/// If a layer that every supported kernel has could not be closed.
+/// If there are other threads (nothing is given up then), or a layer that every supported kernel has could not be closed.
 pub fn leave_the_host() -> Result<Surroundings, SandboxError> {
     let process = |what| {
         move |source: rustix::io::Errno| SandboxError::Process {
@@ -82,6 +87,7 @@ pub fn leave_the_host() -> Result<Surroundings, SandboxError> {
             source: source.into(),
         }
     };
+    threads::wait_until_alone(threads::PATIENCE)?;
     // Libraries ask the kernel for some constants once, when they are first needed: by then they could not.
     let _ = rustix::param::page_size();
     rustix::thread::set_no_new_privs(true).map_err(process("no_new_privs"))?;

@@ -224,8 +224,23 @@ fn every_engine_and_both_forms_start_in_the_sandbox() {
             emulator.line(),
             format!("listening on {}", place.path("s").display())
         );
+        assert_no_thread_dies_of(&emulator.child, Signal::TERM);
         emulator.signal(Signal::TERM);
         emulator.ends_well();
+    }
+}
+
+/// A signal goes to any thread that does not block it, and kills the process there.
+fn assert_no_thread_dies_of(child: &Child, signal: Signal) {
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    for task in tasks {
+        // One that ends meanwhile gets none.
+        let Ok(status) = fs::read_to_string(task.unwrap().path().join("status")) else {
+            continue;
+        };
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
+        assert_ne!(blocked >> (signal.as_raw() - 1) & 1, 0, "{status}");
     }
 }
 

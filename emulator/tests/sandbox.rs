@@ -10,6 +10,9 @@ mod sandbox {
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use outrigger_emulator::sandbox as subject;
 use sandbox::acts::{ACTS, Act, Expected, Moment, Prepared};
@@ -73,7 +76,15 @@ fn child(name: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let prepared = Prepared::new().expect("what is opened before");
+    // One that nobody joins, and that takes its time: it must be gone before anything is given up.
+    let gone = Arc::new(AtomicBool::new(false));
+    let ending = Arc::clone(&gone);
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        ending.store(true, Ordering::Release);
+    });
     let surroundings = subject::leave_the_host().expect("the host is left");
+    assert!(gone.load(Ordering::Acquire), "another thread was there");
     if let Some(reason) = (act.needs)(&surroundings) {
         println!("skipped: {reason}");
         return ExitCode::SUCCESS;
