@@ -205,7 +205,7 @@ fn a_terminated_emulator_ends_well_under_load() {
 fn a_stopped_emulator_is_dead_after_the_deadline() {
     for transport in TRANSPORTS {
         let options = ProxyOptions {
-            deadline: Duration::from_millis(300),
+            deadline: Duration::from_secs(1),
             ..options(transport)
         };
         let place = Place::new();
