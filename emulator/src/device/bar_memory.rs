@@ -51,6 +51,7 @@ impl BarMemory {
     }
 
     /// Reads from byte `at` on. An aligned word is not seen in halves while a guest writes it.
+    #[inline]
     pub fn read(&self, at: usize, bytes: &mut [u8]) {
         match &self.bytes {
             Bytes::Own(own) => match own.get(at..).and_then(|own| own.get(..bytes.len())) {
@@ -69,6 +70,7 @@ impl BarMemory {
     }
 
     /// Writes from byte `at` on, these bytes and no others. An aligned word is not seen in halves by a guest that reads it.
+    #[inline]
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
         match &mut self.bytes {
             Bytes::Own(own) => {
@@ -134,6 +136,7 @@ impl BarMemory {
     }
 }
 
+#[inline]
 fn slice(region: &MmapRegion, at: usize, length: usize) -> Option<VolatileSlice<'_>> {
     region.get_slice(at, length).ok()
 }

@@ -81,6 +81,7 @@ impl GuestMemory {
     }
 
     /// Bytes `at..at + length`, as far as they exist.
+    #[inline]
     pub(super) fn slice(&self, at: usize, length: usize) -> Option<VolatileSlice<'_>> {
         let left = self.length.checked_sub(at)?;
         self.region
@@ -89,6 +90,7 @@ impl GuestMemory {
     }
 
     /// Copies out from byte `at` on; returns how many bytes.
+    #[inline]
     pub(super) fn read(&self, at: usize, bytes: &mut [u8]) -> usize {
         let Some(slice) = self.slice(at, bytes.len()) else {
             return 0;
@@ -103,6 +105,7 @@ impl GuestMemory {
     }
 
     /// Copies in from byte `at` on; returns how many bytes. The caller knows that the device may write here.
+    #[inline]
     pub(super) fn write(&self, at: usize, bytes: &[u8]) -> usize {
         let Some(slice) = self.slice(at, bytes.len()) else {
             return 0;
@@ -122,6 +125,7 @@ const MAX_WORDS: usize = 64;
 
 /// Reads whole words, so that one that a CPU updates meanwhile is not seen in halves. `false`, and nothing is read: not
 /// aligned to words, or too long to be a structure of them. `bytes` is as long as `slice`.
+#[inline]
 pub(crate) fn read_words(slice: &VolatileSlice<'_>, bytes: &mut [u8]) -> bool {
     if let Ok(word) = <&mut [u8; 8]>::try_from(&mut *bytes)
         && let Ok(value) = slice.load::<u64>(0, Ordering::Acquire)
@@ -145,6 +149,7 @@ pub(crate) fn read_words(slice: &VolatileSlice<'_>, bytes: &mut [u8]) -> bool {
 }
 
 /// Writes whole words; see [`read_words`].
+#[inline]
 pub(crate) fn write_words(slice: &VolatileSlice<'_>, bytes: &[u8]) -> bool {
     if let Ok(word) = <[u8; 8]>::try_from(bytes)
         && slice

@@ -45,10 +45,10 @@ impl Lsi {
         if !self.bus.land(task) {
             return false;
         }
-        let mut byte = [self.registers.byte(at::SFBR)];
         // Memory that has gone meanwhile leaves the old byte.
-        let _ = self.read_memory(gate, address, &mut byte);
-        self.set_sfbr(byte[0]);
+        let old = [self.registers.byte(at::SFBR)];
+        let [byte] = self.read_array(gate, address).unwrap_or(old);
+        self.set_sfbr(byte);
         true
     }
 }

@@ -26,7 +26,26 @@ const SIST1_BITS: Scsi = Scsi::from_bits_retain(0xff00);
 
 impl Lsi {
     /// Reads one register byte.
+    #[inline]
     pub(super) fn read_register(&mut self, offset: u8) -> u8 {
+        if self.is_stored(offset) {
+            return self.registers.byte(offset);
+        }
+        self.read_with_effects(offset)
+    }
+
+    /// Whether this byte is of a register that only keeps what is written: those that SCRIPTS move all the time. Other bytes
+    /// may be so too.
+    #[inline]
+    pub(super) fn is_stored(&self, offset: u8) -> bool {
+        match offset {
+            at::DSA..=0x13 | at::TEMP..=0x1f => true,
+            at::SCRATCHA..=0x37 | at::SCRATCHB..=0x5f => !self.shows_bars(),
+            _ => false,
+        }
+    }
+
+    fn read_with_effects(&mut self, offset: u8) -> u8 {
         let stored = self.registers.byte(offset);
         match offset {
             at::SCNTL1 => stored & !Scntl1::CON.bits() | self.connected_bit(),
@@ -86,7 +105,16 @@ impl Lsi {
     }
 
     /// Writes one register byte.
+    #[inline]
     pub(super) fn write_register(&mut self, offset: u8, value: u8, origin: Origin) {
+        if self.is_stored(offset) {
+            self.registers.set_byte(offset, value);
+        } else {
+            self.write_with_effects(offset, value, origin);
+        }
+    }
+
+    fn write_with_effects(&mut self, offset: u8, value: u8, origin: Origin) {
         match offset {
             at::SCNTL0 => {
                 let was = self.registers.scntl0();
@@ -166,13 +194,15 @@ impl Lsi {
         }
     }
 
+    #[inline]
     pub(super) fn istat0(&self) -> Istat0 {
-        let mut value = self.registers.istat0();
-        value.set(Istat0::CON, self.link.connected());
-        value.set(Istat0::INTF, self.interrupts.on_the_fly);
-        value.set(Istat0::SIP, self.interrupts.sip(self.enables()));
-        value.set(Istat0::DIP, self.interrupts.dip());
-        value
+        let when = |on: bool, bit: Istat0| Istat0::from_bits_retain(u8::from(on) * bit.bits());
+        let shown = Istat0::CON | Istat0::INTF | Istat0::SIP | Istat0::DIP;
+        self.registers.istat0() - shown
+            | when(self.link.connected(), Istat0::CON)
+            | when(self.interrupts.on_the_fly, Istat0::INTF)
+            | when(self.interrupts.sip(self.enables()), Istat0::SIP)
+            | when(self.interrupts.dip(), Istat0::DIP)
     }
 
     /// Reading CTEST2 clears SIGP, in ISTAT too.
@@ -196,6 +226,7 @@ impl Lsi {
         }
     }
 
+    #[inline]
     fn shows_bars(&self) -> bool {
         self.model == Model::Lsi53c895a
             && self.registers.byte(at::CTEST2) & Ctest2::PCICIE.bits() != 0

@@ -140,11 +140,13 @@ impl Registers {
     }
 
     /// One byte.
+    #[inline]
     pub(super) fn byte(&self, offset: u8) -> u8 {
         self.bytes.get(usize::from(offset)).copied().unwrap_or(0)
     }
 
     /// Sets one byte, whatever a guest may write there.
+    #[inline]
     pub(super) fn set_byte(&mut self, offset: u8, value: u8) {
         if let Some(byte) = self.bytes.get_mut(usize::from(offset)) {
             *byte = value;
@@ -158,18 +160,19 @@ impl Registers {
     }
 
     /// Four bytes, little-endian.
+    #[inline]
     pub(super) fn dword(&self, offset: u8) -> u32 {
-        let mut bytes = [0; 4];
-        for (offset, byte) in (offset..=u8::MAX).zip(&mut bytes) {
-            *byte = self.byte(offset);
-        }
-        u32::from_le_bytes(bytes)
+        let from = self.bytes.get(usize::from(offset)..).unwrap_or_default();
+        from.first_chunk()
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
     /// Sets four bytes.
+    #[inline]
     pub(super) fn set_dword(&mut self, offset: u8, value: u32) {
-        for (offset, byte) in (offset..=u8::MAX).zip(value.to_le_bytes()) {
-            self.set_byte(offset, byte);
+        let from = self.bytes.get_mut(usize::from(offset)..);
+        if let Some(bytes) = from.and_then(|from| from.first_chunk_mut()) {
+            *bytes = value.to_le_bytes();
         }
     }
 

@@ -25,6 +25,7 @@ fn byte(word: u32, n: usize) -> u8 {
 
 impl Instruction {
     /// Decodes the first two Dwords of an instruction.
+    #[inline]
     #[must_use]
     pub fn decode(words: [u32; 2]) -> Self {
         let [first, operand] = words;
@@ -118,6 +119,7 @@ impl Instruction {
     }
 }
 
+#[inline]
 fn block_move(first: u32, operand: u32) -> Option<BlockMove> {
     let addressing = match first >> 28 & 3 {
         0 => Addressing::Direct,
@@ -134,6 +136,7 @@ fn block_move(first: u32, operand: u32) -> Option<BlockMove> {
     })
 }
 
+#[inline]
 fn io(first: u32, operand: u32) -> Io {
     let operation = match first >> 27 & 7 {
         0 => IoOperation::Select,
@@ -166,6 +169,7 @@ fn io(first: u32, operand: u32) -> Io {
     }
 }
 
+#[inline]
 fn register(first: u32) -> RegisterMove {
     RegisterMove {
         operation: match first >> 27 & 7 {
@@ -189,6 +193,7 @@ fn register(first: u32) -> RegisterMove {
     }
 }
 
+#[inline]
 fn transfer(first: u32, operand: u32) -> Option<TransferControl> {
     let (carry, phase, data) = (bit(first, 21), bit(first, 17), bit(first, 18));
     // Section 4.2, DSTAT.IID: bit 22 is reserved, and the carry test excludes the other comparisons.
@@ -243,6 +248,7 @@ fn encode_transfer(t: TransferControl) -> u32 {
         | data
 }
 
+#[inline]
 fn load_store(first: u32, operand: u32) -> Option<LoadStore> {
     let count = byte(first, 0) & 7;
     // Section 4.2, DSTAT.IID: reserved bits of DCMD, and a count outside 1 to 4.

@@ -148,13 +148,12 @@ impl Lsi {
         Progress::More
     }
 
+    #[inline]
     fn execute(&mut self, gate: &Gate) -> Outcome {
         let dsp = self.registers.dword(at::DSP);
-        let mut bytes = [0; 8];
-        let read = self.read_memory(gate, self.with_selector(at::SFS, dsp), &mut bytes);
-        self.checked(read)?;
+        let words = self.read_array(gate, self.with_selector(at::SFS, dsp));
+        let [first, second] = halves(u64::from_le_bytes(self.checked(words)?));
         self.registers.set_dword(at::DSP, dsp.wrapping_add(8));
-        let [first, second] = halves(u64::from_le_bytes(bytes));
         self.registers.set_dword(at::DBC, first);
         self.registers.set_dword(at::DSPS, second);
         let instruction = Instruction::decode([first, second]);
@@ -165,6 +164,7 @@ impl Lsi {
         self.begin(gate, instruction, dsp)
     }
 
+    #[inline]
     fn begin(&mut self, gate: &Gate, instruction: Instruction, dsp: u32) -> Outcome {
         if self.processor.first_byte.is_some()
             && uses_sfbr(instruction)

@@ -22,6 +22,15 @@ pub(super) enum Place {
     Guest,
 }
 
+/// Where all of an access leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    /// SCRIPTS RAM, from this byte on.
+    Ram(usize),
+    /// Guest RAM.
+    Guest,
+}
+
 /// Where the addresses of an access lie, and what it may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -39,6 +48,20 @@ struct Part {
     place: Place,
     address: u64,
     bytes: Range<usize>,
+}
+
+/// How many of `count` bytes from `address` on come before any of these windows.
+#[cold]
+fn before(address: u64, count: u32, windows: [Option<(u64, u64)>; 2]) -> u32 {
+    let mut n = count;
+    for (base, size) in windows.into_iter().flatten() {
+        if size > 0
+            && let Some(distance) = base.checked_sub(address)
+        {
+            n = n.min(u32::try_from(distance).unwrap_or(n));
+        }
+    }
+    n
 }
 
 /// Bytes of the register window (895A: four images of the registers).
@@ -72,15 +95,7 @@ impl Lsi {
         {
             return (Place::Register(at.to_le_bytes()[0]), 1);
         }
-        let mut n = count;
-        for (base, size) in [ram, registers].into_iter().flatten() {
-            if size > 0
-                && let Some(distance) = base.checked_sub(address)
-            {
-                n = n.min(u32::try_from(distance).unwrap_or(n));
-            }
-        }
-        (Place::Guest, n)
+        (Place::Guest, before(address, count, [ram, registers]))
     }
 
     /// Where an address in I/O space leads.
@@ -93,7 +108,7 @@ impl Lsi {
     }
 
     /// Reads memory for an instruction.
-    pub(in crate::lsi) fn read_memory(
+    pub(super) fn read_memory(
         &mut self,
         gate: &Gate,
         address: u64,
@@ -102,14 +117,60 @@ impl Lsi {
         self.copy_in(gate, address, Reach::Memory, bytes)
     }
 
+    /// The same where the length is known: an instruction, a table entry, a word. Nearly always all of it is in one place.
+    #[inline]
+    pub(in crate::lsi) fn read_array<const N: usize>(
+        &mut self,
+        gate: &Gate,
+        address: u64,
+    ) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        match self.whole(address, N) {
+            Some(Whole::Ram(at)) => self.ram.read(at, &mut bytes),
+            Some(Whole::Guest) => gate.read(address, &mut bytes)?,
+            None => self.copy_in(gate, address, Reach::Memory, &mut bytes)?,
+        }
+        Ok(bytes)
+    }
+
     /// Writes memory for an instruction.
+    #[inline]
     pub(super) fn write_memory(
         &mut self,
         gate: &Gate,
         address: u64,
         bytes: &[u8],
     ) -> Result<(), Fault> {
-        self.copy_out(gate, address, Reach::Memory, bytes)
+        match self.whole(address, bytes.len()) {
+            Some(Whole::Ram(at)) => {
+                self.ram.write(at, bytes);
+                Ok(())
+            }
+            Some(Whole::Guest) => gate.write(address, bytes),
+            None => self.copy_out(gate, address, Reach::Memory, bytes),
+        }
+    }
+
+    /// Where all of an access to memory leads, if it is one place.
+    #[inline]
+    fn whole(&self, address: u64, bytes: usize) -> Option<Whole> {
+        let count = bytes as u64;
+        if let Some(base) = self.windows[2] {
+            let at = usize::try_from(address.wrapping_sub(base)).ok()?;
+            if at < self.ram.len() {
+                return (bytes <= self.ram.len() - at).then_some(Whole::Ram(at));
+            }
+            if base.wrapping_sub(address) < count {
+                return None;
+            }
+        }
+        if let Some(base) = self.windows[1]
+            && (address.wrapping_sub(base) < register_window(self.model.is_wide())
+                || base.wrapping_sub(address) < count)
+        {
+            return None;
+        }
+        Some(Whole::Guest)
     }
 
     /// Reads for a memory move.
@@ -140,9 +201,7 @@ impl Lsi {
 
     /// One Dword.
     pub(super) fn read_dword(&mut self, gate: &Gate, address: u64) -> Result<u32, Fault> {
-        let mut bytes = [0; 4];
-        self.read_memory(gate, address, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
+        self.read_array(gate, address).map(u32::from_le_bytes)
     }
 
     #[inline]

@@ -66,10 +66,8 @@ impl Lsi {
             }
             Addressing::Table => {
                 let place = self.dsa_relative(m.operand);
-                let mut bytes = [0; 8];
-                let read = self.read_memory(gate, place, &mut bytes);
-                self.checked(read)?;
-                let [a, b, c, high, low @ ..] = bytes;
+                let entry_bytes = self.read_array::<8>(gate, place);
+                let [a, b, c, high, low @ ..] = self.checked(entry_bytes)?;
                 count = u32::from_le_bytes([a, b, c, 0]);
                 top = high;
                 [entry, _] = halves(place);

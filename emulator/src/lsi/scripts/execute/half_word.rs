@@ -102,10 +102,9 @@ impl Lsi {
             return Ok(());
         }
         // SODL keeps the byte until its partner comes; to the target it makes no difference.
-        let mut byte = [0];
-        let read = self.read_memory(gate, t.address.wrapping_sub(1), &mut byte);
-        self.checked(read)?;
-        self.registers.set_byte(at::SODL, byte[0]);
+        let read = self.read_array(gate, t.address.wrapping_sub(1));
+        let [byte] = self.checked(read)?;
+        self.registers.set_byte(at::SODL, byte);
         self.registers.set_scntl2(Scntl2::WSS, true);
         Ok(())
     }

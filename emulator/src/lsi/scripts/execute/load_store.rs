@@ -23,11 +23,22 @@ impl Lsi {
         if self.model == Model::Lsi53c810 || !within || !aligned || own {
             return self.illegal();
         }
+        if l.count == 4 && self.is_stored(l.register) {
+            let moved = if l.load {
+                let word = self.read_dword(gate, address);
+                word.map(|word| self.registers.set_dword(l.register, word))
+            } else {
+                let word = self.registers.dword(l.register);
+                self.write_memory(gate, address, &word.to_le_bytes())
+            };
+            self.checked(moved)?;
+            return Ok(Step::Done);
+        }
+        let registers = l.register..=u8::MAX;
         let mut bytes = [0; 4];
         let Some(bytes) = bytes.get_mut(..usize::from(l.count)) else {
             return self.illegal();
         };
-        let registers = l.register..=u8::MAX;
         if l.load {
             let read = self.read_memory(gate, address, bytes);
             self.checked(read)?;
