@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_emulator::statistics::Page;
 use outrigger_proxy::port::Port;
@@ -161,18 +161,7 @@ impl Attached {
 
     /// An error if the run did not end well: the demo's requests are all ones that must succeed.
     pub(crate) fn expect_good(&self, run: &Run) -> Result<()> {
-        if let Some(failure) = &run.failure {
-            bail!("{}: {failure}", self.front);
-        }
-        if run.errors > 0 {
-            bail!(
-                "{}: {} of {} requests failed",
-                self.front,
-                run.errors,
-                run.statuses.len()
-            );
-        }
-        Ok(())
+        run.outcome().with_context(|| self.front.to_string())
     }
 
     /// Ends it. Whether the other process ended by itself and well once its client had gone.

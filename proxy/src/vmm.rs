@@ -25,6 +25,9 @@ pub(crate) use board::Board;
 pub use latency::LatencyHistogram;
 pub use machine::{DeviceAttachment, Machine, MachineConfig, StopHandle, VcpuKind, VmmError};
 pub use ram::Ram;
-pub use report::{Accesses, ChipError, Exits, Failure, Report, VcpuReport};
+pub use report::{
+    Accesses, ChipError, Exits, FailedRequest, Failure, Report, RequestError, RunError, Sense,
+    VcpuReport,
+};
 pub use run::Observer;
 pub use workload::{Direction, OtherVcpus, Request, Workload};

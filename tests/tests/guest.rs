@@ -114,6 +114,11 @@ fn errors_are_the_targets_own() {
         assert_eq!(report.failure, None, "{at}");
         assert_eq!(report.statuses, [GOOD, CHECK_CONDITION, None, GOOD], "{at}");
         assert_eq!((report.completed, report.errors), (4, 2), "{at}");
+        assert_eq!(
+            report.outcome().unwrap_err().to_string(),
+            "2 of 4 requests failed: 1 with ILLEGAL REQUEST 21/00, 1 with no target",
+            "{at}"
+        );
     });
 }
 

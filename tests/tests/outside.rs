@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Machine, Request, VcpuKind, Workload};
+use outrigger_proxy::vmm::{Machine, Request, RequestError, Sense, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, export};
@@ -89,19 +89,16 @@ fn status(machine: &mut Machine, request: Request) -> Option<u8> {
     report.statuses[0]
 }
 
-/// The first 14 bytes of the sense data.
-fn sense(machine: &mut Machine, target: u8) -> [u8; 14] {
-    assert_eq!(
-        status(machine, Request::request_sense(target, BUFFERS)),
-        GOOD
-    );
-    let mut sense = [0; 14];
-    machine.ram().read(BUFFERS.into(), &mut sense).unwrap();
-    sense
-}
-
-fn key_and_code(sense: [u8; 14]) -> (u8, u8, u8) {
-    (sense[2] & 0xf, sense[12], sense[13])
+/// What the sense data of a request that fails say, and the block that they name.
+fn sense(machine: &mut Machine, request: Request) -> (Sense, Option<u32>) {
+    let report = machine.run(&Workload::new(vec![request], 1)).unwrap();
+    match (report.failure, &report.failed[..]) {
+        (None, [failed]) => match failed.error {
+            RequestError::Check(sense) => (sense, failed.information),
+            error => panic!("{error}"),
+        },
+        other => panic!("{other:?}"),
+    }
 }
 
 fn blocks(machine: &mut Machine, target: u8) -> u32 {
@@ -138,15 +135,17 @@ fn a_resized_image_is_noticed_when_the_emulator_is_told() {
         rig.emulator.signal(Signal::HUP);
         let machine = &mut rig.machine;
         wait_until("the unit attention", || {
-            status(machine, Request::test_unit_ready(1)) == CHECK_CONDITION
+            let report = machine.run(&Workload::new(vec![Request::test_unit_ready(1)], 1));
+            let failed = report.unwrap().failed;
+            let changed = RequestError::Check(Sense::new(6, 0x2a, 9));
+            assert!(failed.iter().all(|failed| failed.error == changed));
+            !failed.is_empty()
         });
-        assert_eq!(key_and_code(sense(machine, 1)), (6, 0x2a, 9));
         assert_eq!(status(machine, Request::test_unit_ready(1)), GOOD, "once");
         assert_eq!(blocks(machine, 1), last + 1);
         assert_eq!(status(machine, Request::write(1, last, 1, DATA)), GOOD);
         let beyond = Request::read(1, last + 1, 1, DATA);
-        assert_eq!(status(machine, beyond), CHECK_CONDITION);
-        assert_eq!(key_and_code(sense(machine, 1)), (5, 0x21, 0));
+        assert_eq!(sense(machine, beyond).0, Sense::new(5, 0x21, 0));
         // The other one is as it was.
         assert_eq!(status(machine, Request::test_unit_ready(0)), GOOD);
         assert_eq!(blocks(machine, 0), 2048);
@@ -186,9 +185,8 @@ fn an_image_that_was_cut_short_fails_where_it_ends() {
     assert_eq!(status(machine, Request::read(0, 1016, 8, DATA)), GOOD);
     // The first two blocks of the request are there.
     let across = Request::read(0, 1022, 8, DATA);
-    assert_eq!(status(machine, across), CHECK_CONDITION);
-    let expected = [0xf0, 0, 3, 0, 0, 4, 0, 10, 0, 0, 0, 0, 0x11, 0];
-    assert_eq!(sense(machine, 0), expected);
+    let unreadable = (Sense::new(3, 0x11, 0), Some(1024));
+    assert_eq!(sense(machine, across), unreadable);
     // Writing makes it longer again.
     assert_eq!(status(machine, Request::write(0, 2040, 8, DATA)), GOOD);
     assert_eq!(status(machine, across), GOOD);

@@ -7,7 +7,6 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{OtherVcpus, Report as Run, Request, VcpuKind, Workload};
 
 use super::system_calls::Counter;
@@ -294,10 +293,7 @@ fn attach(setting: Setting, front: Front, pinning: Pinning, image: &Path) -> Res
     let mut guest = Attached::new(front, setting.vcpu(), pinning, &[disk])
         .with_context(|| format!("cannot attach over {front}"))?;
     // The first command is refused with the unit attention after power-on.
-    let first = vec![
-        Request::test_unit_ready(DISK),
-        Request::request_sense(DISK, BUFFERS),
-    ];
+    let first = vec![Request::test_unit_ready(DISK)];
     guest.machine.run(&Workload::new(first, 1))?;
     Ok(guest)
 }

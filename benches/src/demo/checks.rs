@@ -21,16 +21,10 @@ const SECTOR: u32 = 512;
 
 /// Takes the unit attentions that the disks report after power-on; from then on they are ready.
 pub(super) fn ready(guest: &mut Attached, narrator: &Narrator, report: &mut Report) -> Result<()> {
-    let first = [DISK, SCRATCH].map(|disk| {
-        [
-            Request::test_unit_ready(disk),
-            Request::request_sense(disk, BUFFERS),
-        ]
-    });
+    let ask = Workload::new([DISK, SCRATCH].map(Request::test_unit_ready).to_vec(), 1);
     // The first command of each is refused with the unit attention.
-    guest.machine.run(&Workload::new(first.concat(), 1))?;
-    let again = [DISK, SCRATCH].map(Request::test_unit_ready);
-    let run = guest.machine.run(&Workload::new(again.to_vec(), 1))?;
+    guest.machine.run(&ask)?;
+    let run = guest.machine.run(&ask)?;
     let name = format!("{}: the driver finds both disks ready", guest.front);
     narrator.checked(report, name, run.is_good());
     guest.expect_good(&run)
@@ -172,5 +166,5 @@ pub(super) fn two_vcpus(
         ),
         held,
     );
-    Ok(())
+    guest.expect_good(&run)
 }

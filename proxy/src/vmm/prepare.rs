@@ -2,8 +2,8 @@
 
 use super::guest::layout::{
     CONTROL, DONE_QUEUE, FREE_RING, GDT, IDT, MAX_REQUESTS, MAX_VCPUS, QUEUE_SLOTS, REQUESTS,
-    SCRIPTS_IMAGE, SEGMENTS, SETUP_TABLE, START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS, control,
-    done_slot, others, request, start_slot, task,
+    SCRIPTS_IMAGE, SEGMENTS, SENSE_OFFSET, SETUP_TABLE, START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS,
+    control, done_slot, others, request, sense, start_slot, task,
 };
 use super::guest::program::GuestProgram;
 use super::guest::registers::{
@@ -216,7 +216,7 @@ pub(crate) fn descriptor_tables(ram: &Ram, program: &GuestProgram) -> Result<(),
 
 /// Task blocks, the tag table and the three queues.
 fn queues(words: &Words<'_>, scripts: &Scripts, depth: u32) -> Result<(), VmmError> {
-    words.clear(TASKS, TASK_COUNT * task::BYTES)?;
+    words.clear(TASKS, 2 * SENSE_OFFSET)?;
     for index in 0..TASK_COUNT {
         let block = TASKS + index * task::BYTES;
         // A tag is its task's offset in the tag table.
@@ -230,9 +230,15 @@ fn queues(words: &Words<'_>, scripts: &Scripts, depth: u32) -> Result<(), VmmErr
             (task::STATUS, 1),
             (task::STATUS + 4, block + task::STATUS_BYTE),
             (task::MESSAGE_BYTES, 0xc0 | 0x20 << 8 | tag << 16),
+            (task::FAILED, scripts.fetch_sense),
+            (task::SENSE_TASK, block + SENSE_OFFSET),
+            (task::SENSE_SLOT_ADDRESS, block + task::SENSE_SLOT),
+            (task::SENSE_SLOT + start_slot::JUMP, scripts.start),
+            (task::SENSE_SLOT + start_slot::TASK, block + SENSE_OFFSET),
         ] {
             words.put(block + offset, value)?;
         }
+        request_sense(words, scripts, block + SENSE_OFFSET)?;
         if index < depth {
             words.put(FREE_RING + 4 * index, block)?;
         }
@@ -249,6 +255,30 @@ fn queues(words: &Words<'_>, scripts: &Scripts, depth: u32) -> Result<(), VmmErr
         let done = DONE_QUEUE + slot * done_slot::BYTES;
         words.put(done + done_slot::TASK, 0)?;
         words.put(done + done_slot::NEXT, DONE_QUEUE + next * done_slot::BYTES)?;
+    }
+    Ok(())
+}
+
+/// A task block of REQUEST SENSE. The SCRIPTS put in whom it is for.
+fn request_sense(words: &Words<'_>, scripts: &Scripts, block: u32) -> Result<(), VmmError> {
+    const CDB: [u32; 2] = [0x03, sense::LENGTH];
+    for (offset, value) in [
+        (task::DATA_IN, scripts.data_in_end - 8),
+        (task::DATA_OUT, scripts.overrun),
+        (task::MESSAGE, 1),
+        (task::MESSAGE + 4, block + task::MESSAGE_BYTES),
+        (task::COMMAND, 6),
+        (task::COMMAND + 4, block + sense::CDB),
+        (task::STATUS, 1),
+        (task::STATUS + 4, block + task::STATUS_BYTE),
+        // Sense data for sense data there are none.
+        (task::FAILED, scripts.complete),
+        (task::LAST_SEGMENT, sense::LENGTH),
+        (task::LAST_SEGMENT + 4, block + sense::DATA),
+        (sense::CDB, CDB[0]),
+        (sense::CDB + 4, CDB[1]),
+    ] {
+        words.put(block + offset, value)?;
     }
     Ok(())
 }

@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::latency::LatencyHistogram;
 use crate::counters::Counters;
 
+mod failed;
+
+pub use failed::{FailedRequest, RequestError, Sense};
+
 /// Exits of a vCPU from KVM to user space. All zero for a software vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exits {
@@ -124,6 +128,17 @@ pub enum Failure {
     },
 }
 
+/// Why a run was not good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// It did not come to its end.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// It came to its end, and requests failed: how many, and why.
+    #[error("{0}")]
+    Requests(String),
+}
+
 /// What a run was like.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -133,6 +148,8 @@ pub struct Report {
     pub errors: u32,
     /// Each request's end: its status byte; `None` if it is not done or nothing answered the selection.
     pub statuses: Vec<Option<u8>>,
+    /// The requests that failed, in their order, and why.
+    pub failed: Vec<FailedRequest>,
     /// Reads of ISTAT0 by a second vCPU that polls.
     pub polls: u32,
     /// What each vCPU did.
@@ -150,6 +167,21 @@ impl Report {
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.failure.is_none() && self.errors == 0
+    }
+
+    /// Whether the run [was good](Self::is_good), and if not, why, in one line.
+    ///
+    /// # Errors
+    /// It did not come to its end, or requests failed.
+    pub fn outcome(&self) -> Result<(), RunError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone().into());
+        }
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        let of = self.statuses.len();
+        Err(RunError::Requests(failed::in_a_line(&self.failed, of)))
     }
 
     /// All vCPUs' exits to user space, without the setup.

@@ -17,7 +17,7 @@ use super::guest::program::GuestProgram;
 use super::guest::scripts::Scripts;
 use super::machine::{Machine, StopHandle, VcpuKind, VmmError};
 use super::ram::Ram;
-use super::report::{ChipError, Failure, Report, VcpuReport};
+use super::report::{ChipError, FailedRequest, Failure, Report, RequestError, VcpuReport};
 use super::software::SoftwareVcpu;
 use super::workload::Workload;
 use crate::kvm::{self, End, Vcpu, Vm};
@@ -324,6 +324,21 @@ fn result(ram: &Ram, index: u32) -> Result<u32, VmmError> {
     ram.load(REQUESTS + index * request::BYTES + request::RESULT)
 }
 
+/// Why request `index` failed, whose result word this is.
+fn why(ram: &Ram, index: u32, result: u32) -> Result<FailedRequest, VmmError> {
+    let [status, ..] = result.to_le_bytes();
+    if result & request::NO_TARGET != 0 {
+        return Ok(FailedRequest::new(index, RequestError::NoTarget));
+    }
+    if result & request::SENSE == 0 {
+        return Ok(FailedRequest::new(index, RequestError::Status(status)));
+    }
+    let mut data = [0; 16];
+    let at = REQUESTS + index * request::BYTES + request::CDB;
+    ram.read(at.into(), &mut data)?;
+    Ok(FailedRequest::checked(index, status, &data))
+}
+
 fn report(
     ram: &Ram,
     workload: &Workload,
@@ -333,16 +348,16 @@ fn report(
     working: Duration,
 ) -> Result<Report, VmmError> {
     let word = |offset| ram.load(CONTROL + offset);
-    let statuses = (0..)
-        .zip(&workload.requests)
-        .map(|(index, _)| {
-            let word = result(ram, index)?;
-            Ok(
-                (word & (request::DONE | request::NO_TARGET) == request::DONE)
-                    .then_some(word.to_le_bytes()[0]),
-            )
-        })
-        .collect::<Result<_, VmmError>>()?;
+    let (mut statuses, mut failed) = (Vec::new(), Vec::new());
+    for (index, _) in (0..).zip(&workload.requests) {
+        let word = result(ram, index)?;
+        let [status, ..] = word.to_le_bytes();
+        let ended = word & (request::DONE | request::NO_TARGET) == request::DONE;
+        statuses.push(ended.then_some(status));
+        if word & !request::DONE != 0 {
+            failed.push(why(ram, index, word)?);
+        }
+    }
     let said = match word(control::FATAL)? {
         fatal::CHIP => {
             let [sist1, dstat, istat0, sist0] = word(control::ERROR_STATUS)?.to_le_bytes();
@@ -367,6 +382,7 @@ fn report(
         completed: word(control::COMPLETED)?,
         errors: word(control::ERRORS)?,
         statuses,
+        failed,
         polls: word(control::POLLS)?,
         vcpus,
         elapsed,

@@ -79,12 +79,6 @@ impl Request {
         Self::without_data(target, &[0; 6])
     }
 
-    /// REQUEST SENSE, 18 bytes to `address`.
-    #[must_use]
-    pub fn request_sense(target: u8, address: u32) -> Self {
-        Self::data_in(target, &[0x03, 0, 0, 0, 18, 0], address, 18)
-    }
-
     /// INQUIRY, `length` bytes (at least 36 are there) to `address`.
     #[must_use]
     pub fn inquiry(target: u8, address: u32, length: u8) -> Self {

@@ -16,7 +16,7 @@ pub const STACK_TOP: u32 = 0x2_1000;
 pub const STACK_BYTES: u32 = 0x1000;
 /// The bytes that the guest copies into SCRIPTS RAM.
 pub const SCRIPTS_IMAGE: u32 = 0x3_0000;
-/// The task blocks.
+/// The task blocks, then those of REQUEST SENSE.
 pub const TASKS: u32 = 0x4_0000;
 /// The start queue.
 pub const START_QUEUE: u32 = 0x5_0000;
@@ -42,6 +42,9 @@ pub const MAX_VCPUS: u32 = (SCRIPTS_IMAGE - STACK_TOP) / STACK_BYTES + 1;
 pub const TASK_COUNT: u32 = 64;
 /// Places in the start and the done queue and in the ring of free tasks: a power of two, more than tasks.
 pub const QUEUE_SLOTS: u32 = 128;
+/// From a task block to its task block of REQUEST SENSE: a bit that no task block's address has.
+pub const SENSE_OFFSET: u32 = TASK_COUNT * task::BYTES;
+const _: () = assert!(SENSE_OFFSET.is_power_of_two() && TASKS.is_multiple_of(2 * SENSE_OFFSET));
 /// Data segments per task.
 pub const SEGMENTS: u32 = 16;
 /// Most requests per run.
@@ -69,8 +72,30 @@ pub mod task {
     pub const MESSAGE_BYTES: u32 = 0x28;
     /// The status byte.
     pub const STATUS_BYTE: u32 = 0x2c;
+    /// Where CHECK CONDITION leads.
+    pub const FAILED: u32 = 0x30;
+    /// The task block of REQUEST SENSE.
+    pub const SENSE_TASK: u32 = 0x34;
+    /// The address of the slot at [`SENSE_SLOT`].
+    pub const SENSE_SLOT_ADDRESS: u32 = 0x38;
     /// Table entries of the data, [`super::SEGMENTS`] of them; a task with fewer uses the last.
     pub const SEGMENTS: u32 = 0x40;
+    /// The last of them.
+    pub const LAST_SEGMENT: u32 = SEGMENTS + 8 * (super::SEGMENTS - 1);
+    /// A place in front of the start queue, with REQUEST SENSE.
+    pub const SENSE_SLOT: u32 = 0xc0;
+    const _: () = assert!(LAST_SEGMENT + 8 <= SENSE_SLOT);
+}
+
+/// What a task block of REQUEST SENSE has besides.
+pub mod sense {
+    /// The CDB.
+    pub const CDB: u32 = 0xd0;
+    /// The sense data.
+    pub const DATA: u32 = 0xe0;
+    /// Bytes of sense data.
+    pub const LENGTH: u32 = 18;
+    const _: () = assert!(DATA + LENGTH <= super::task::BYTES);
 }
 
 /// A place in the start queue.
@@ -99,7 +124,7 @@ pub mod done_slot {
 pub mod request {
     /// Bytes per request.
     pub const BYTES: u32 = 32;
-    /// The CDB, 16 bytes.
+    /// The CDB, 16 bytes. With [`SENSE`] in the result, the first 16 bytes of the sense data.
     pub const CDB: u32 = 0;
     /// Address of the data.
     pub const ADDRESS: u32 = 16;
@@ -113,6 +138,8 @@ pub mod request {
     pub const DONE: u32 = 0x100;
     /// In the result: nothing answered the selection.
     pub const NO_TARGET: u32 = 0x200;
+    /// In the result: REQUEST SENSE succeeded.
+    pub const SENSE: u32 = 0x400;
 }
 
 /// The words of the control block, as byte offsets.

@@ -9,6 +9,8 @@
 //!   register move and one load.
 //! - Each task says where its data phase goes on. If the target leaves a data phase early, the chip jumps to
 //!   `phase_mismatch`, which shortens the table entry that was in use and makes its move the one to go on with.
+//! - A target keeps the sense data of CHECK CONDITION for the next command (SAM-2 section 5.9.1). So a task that fails
+//!   puts a place with its REQUEST SENSE in front of the start queue, and it is that which comes into the done queue.
 
 use super::assembler::{
     Address, AssembleError, Assembler, Condition, Label, Operator, Phase, signal,
@@ -17,6 +19,8 @@ use super::layout::{
     DONE_QUEUE, MESSAGES, SEGMENTS, START_QUEUE, TAG_TABLE, done_slot, start_slot, task,
 };
 use super::registers::{CTEST2, DSA, ESA, IA, RBC, SCNTL2, SCRATCHA, SCRATCHB, SIDL, TEMP, UA};
+
+mod sense;
 
 /// The codes of INT instructions, as DSPS shows them.
 pub mod code {
@@ -53,6 +57,10 @@ pub struct Scripts {
     pub phase_mismatch: u32,
     /// Where to go on after a selection time-out: the task is skipped.
     pub selection_failed: u32,
+    /// Where a task's CHECK CONDITION leads.
+    pub fetch_sense: u32,
+    /// Where that of its REQUEST SENSE leads.
+    pub complete: u32,
 }
 
 /// The labels that several pieces share.
@@ -73,6 +81,10 @@ struct Labels {
 const NO_DATA: u8 = 0;
 const IN_DATA: u8 = 1;
 const OUT_DATA: u8 = 2;
+
+/// Status bytes.
+const GOOD: u8 = 0x00;
+const CHECK_CONDITION: u8 = 0x02;
 
 const fn table(offset: u32) -> i32 {
     offset.cast_signed()
@@ -106,6 +118,7 @@ impl Scripts {
         let complete = s.label();
         let [data_in, data_out] = dispatch(&mut s, &labels, complete);
         completion(&mut s, &labels, complete);
+        let fetch_sense = sense::fetch(&mut s, &labels);
         reselected(&mut s, &labels);
         let data_in_end = data(&mut s, &labels, data_in, Phase::DataIn);
         let data_out_end = data(&mut s, &labels, data_out, Phase::DataOut);
@@ -132,6 +145,8 @@ impl Scripts {
             overrun: program.address(labels.overrun)?,
             phase_mismatch: program.address(phase_mismatch)?,
             selection_failed: program.address(selection_failed)?,
+            fetch_sense: program.address(fetch_sense)?,
+            complete: program.address(complete)?,
             image: program.bytes().to_vec(),
         })
     }
@@ -183,8 +198,15 @@ fn dispatch(s: &mut Assembler, labels: &Labels, complete: Label) -> [Label; 2] {
     s.jump(command, Condition::if_phase(Phase::Command));
     s.interrupt(code::PHASE, Condition::if_not_phase(Phase::Status));
     s.move_table(table(task::STATUS), Phase::Status);
-    s.jump(complete, Condition::when(Phase::MessageIn));
-    s.interrupt(code::COMPLETION, Condition::ALWAYS);
+    // SFBR is the status.
+    s.jump(
+        complete,
+        Condition::when(Phase::MessageIn).and_data(GOOD, 0),
+    );
+    s.interrupt(code::COMPLETION, Condition::if_not_phase(Phase::MessageIn));
+    s.jump(complete, Condition::if_not_data(CHECK_CONDITION));
+    s.load_table(TEMP, 4, table(task::FAILED));
+    s.ret(Condition::ALWAYS);
     s.bind(command);
     s.move_table(table(task::COMMAND), Phase::Command);
     s.jump(labels.dispatch, Condition::ALWAYS);
@@ -214,12 +236,17 @@ fn part(s: &mut Assembler) {
     s.wait_disconnect();
 }
 
-/// Takes COMMAND COMPLETE and puts the task into the done queue.
-fn completion(s: &mut Assembler, labels: &Labels, complete: Label) {
-    s.bind(complete);
+/// Takes COMMAND COMPLETE.
+fn command_complete(s: &mut Assembler) {
     s.move_direct(1, MESSAGES, Phase::MessageIn);
     s.interrupt(code::COMPLETION, Condition::if_not_data(0x00));
     part(s);
+}
+
+/// Takes COMMAND COMPLETE and puts the task into the done queue.
+fn completion(s: &mut Assembler, labels: &Labels, complete: Label) {
+    s.bind(complete);
+    command_complete(s);
     s.store(DSA, 4, labels.current);
     s.load(DSA, 4, labels.done_position);
     s.load(SCRATCHA, 4, labels.current);
@@ -308,6 +335,8 @@ mod tests {
             scripts.overrun,
             scripts.phase_mismatch,
             scripts.selection_failed,
+            scripts.fetch_sense,
+            scripts.complete,
         ] {
             assert!((0xfe00_2000..end).contains(&address) && address % 4 == 0);
         }

@@ -8,6 +8,7 @@ use crate::vmm::guest::registers::{CCNTL0, SCID};
 use crate::vmm::guest::scripts::Scripts;
 use crate::vmm::{ChipError, Failure, OtherVcpus, Request, Workload};
 
+mod failed;
 mod fake;
 
 use fake::{BROKEN_TARGET, EMPTY_TARGET, FakeChip, SILENT_TARGET};

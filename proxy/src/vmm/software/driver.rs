@@ -2,8 +2,8 @@
 
 use crate::vmm::board::Board;
 use crate::vmm::guest::layout::{
-    CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SEGMENTS, SETUP_TABLE, control,
-    done_slot, fatal, port, request, start_slot, task,
+    CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SEGMENTS, SENSE_OFFSET, SETUP_TABLE,
+    control, done_slot, fatal, port, request, sense, start_slot, task,
 };
 use crate::vmm::guest::registers::{
     DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0,
@@ -219,7 +219,10 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn finish(&self, block: u32, status: u32) -> Result<(), VmmError> {
+    fn finish(&self, mut block: u32, mut status: u32) -> Result<(), VmmError> {
+        if block & SENSE_OFFSET != 0 {
+            (block, status) = self.sense(block, status)?;
+        }
         if status != 0 {
             self.increment(control::ERRORS)?;
         }
@@ -231,6 +234,31 @@ impl<'a> Driver<'a> {
             .store(FREE_RING + 4 * (tail % QUEUE_SLOTS), block)?;
         self.put(control::FREE_TAIL, tail.wrapping_add(1))?;
         self.increment(control::COMPLETED)
+    }
+
+    /// The REQUEST SENSE `block` is done, so the task that it is for is done: that task and how it ended.
+    fn sense(&self, block: u32, status: u32) -> Result<(u32, u32), VmmError> {
+        let task = block - SENSE_OFFSET;
+        let mut result = 0;
+        if status == 0 {
+            result = request::SENSE;
+            let from = self.ram.load(task + task::REQUEST)?;
+            for offset in (0..16).step_by(4) {
+                let word = self.ram.load(block + sense::DATA + offset)?;
+                self.ram.store(from + request::CDB + offset, word)?;
+                self.ram.store(block + sense::DATA + offset, 0)?;
+            }
+        }
+        // Ready for the next time, whatever came this time.
+        for (offset, value) in [
+            (task::LAST_SEGMENT, sense::LENGTH),
+            (task::LAST_SEGMENT + 4, block + sense::DATA),
+            (task::DATA_IN, self.scripts.data_in_end - 8),
+        ] {
+            self.ram.store(block + offset, value)?;
+        }
+        let failed = self.ram.load(task + task::STATUS_BYTE)? & 0xff;
+        Ok((task, result | failed))
     }
 
     /// The chip stopped. Nobody at that address: the request has failed and the SCRIPTS go on. Else the run has failed.

@@ -148,7 +148,10 @@ outrigger_guest_completions:
 
     // The task EBX is done with status EAX. Keeps EDI.
 outrigger_guest_finish:
-    test eax, eax
+    test ebx, {SENSE_OFFSET}
+    jz 3f
+    call outrigger_guest_sense
+3:  test eax, eax
     jz 7f
     inc dword ptr [ebp + {ERRORS}]
 7:  or eax, {RESULT_DONE}
@@ -161,6 +164,32 @@ outrigger_guest_finish:
     inc ecx
     mov [ebp + {FREE_TAIL}], ecx
     inc dword ptr [ebp + {COMPLETED}]
+    ret
+
+    // The REQUEST SENSE EBX is done with status EAX, so the task that it is for is done: EBX and EAX become that task's.
+outrigger_guest_sense:
+    mov edx, [ebx - {SENSE_OFFSET} + {TASK_REQUEST}]
+    test eax, eax
+    jnz 7f
+    mov eax, {RESULT_SENSE}
+    xor ecx, ecx
+3:  push dword ptr [ebx + ecx + {SENSE_DATA}]
+    pop dword ptr [edx + ecx + {REQUEST_CDB}]
+    mov dword ptr [ebx + ecx + {SENSE_DATA}], 0
+    add ecx, 4
+    cmp ecx, 16
+    jne 3b
+    jmp 2f
+7:  xor eax, eax
+    // Ready for the next time, whatever came this time.
+2:  mov dword ptr [ebx + {TASK_LAST_SEGMENT}], {SENSE_LENGTH}
+    lea ecx, [ebx + {SENSE_DATA}]
+    mov [ebx + {TASK_LAST_SEGMENT} + 4], ecx
+    mov ecx, [ebp + {DATA_IN_END}]
+    sub ecx, 8
+    mov [ebx + {TASK_DATA_IN}], ecx
+    sub ebx, {SENSE_OFFSET}
+    mov al, [ebx + {TASK_STATUS_BYTE}]
     ret
 
     // The chip stopped. Nobody at that address: the request has failed and the SCRIPTS go on. Else the run has failed.

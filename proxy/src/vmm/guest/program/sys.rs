@@ -5,7 +5,8 @@ use core::arch::global_asm;
 
 use crate::vmm::guest::layout::{
     CODE, CONTROL, FREE_RING, INTERRUPT_LINE, QUEUE_SLOTS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS,
-    SETUP_TABLE, control, done_slot, fatal, others, port, request, start_slot, task,
+    SENSE_OFFSET, SETUP_TABLE, control, done_slot, fatal, others, port, request, sense, start_slot,
+    task,
 };
 use crate::vmm::guest::registers::{
     DSA, DSP, DSPS, DSTAT, ISTAT0, SIST0, SIST1, SIST1_STO, istat0,
@@ -64,12 +65,17 @@ global_asm!(
     REPORT_DONE = const port::REPORT_DONE,
     REPORT_FAILED = const port::REPORT_FAILED,
     REQUEST_SHIFT = const request::BYTES.trailing_zeros(),
+    REQUEST_CDB = const request::CDB,
     REQUEST_ADDRESS = const request::ADDRESS,
     REQUEST_LENGTH = const request::LENGTH,
     REQUEST_FLAGS = const request::FLAGS,
     REQUEST_RESULT = const request::RESULT,
     RESULT_DONE = const request::DONE,
     RESULT_NO_TARGET = const request::NO_TARGET,
+    RESULT_SENSE = const request::SENSE,
+    SENSE_OFFSET = const SENSE_OFFSET,
+    SENSE_DATA = const sense::DATA,
+    SENSE_LENGTH = const sense::LENGTH,
     TASK_SELECT = const task::SELECT,
     TASK_DATA_IN = const task::DATA_IN,
     TASK_DATA_OUT = const task::DATA_OUT,
@@ -78,6 +84,7 @@ global_asm!(
     TASK_MESSAGE_BYTES = const task::MESSAGE_BYTES,
     TASK_STATUS_BYTE = const task::STATUS_BYTE,
     TASK_SEGMENTS = const task::SEGMENTS,
+    TASK_LAST_SEGMENT = const task::LAST_SEGMENT,
     SLOT_JUMP = const start_slot::JUMP,
     SLOT_TASK = const start_slot::TASK,
     SLOT_NEXT = const start_slot::NEXT,

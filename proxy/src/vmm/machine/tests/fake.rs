@@ -12,7 +12,8 @@ use crate::in_process;
 use crate::interrupt::Intx;
 use crate::port::{Port, PortError};
 use crate::vmm::guest::layout::{
-    CONTROL, DONE_QUEUE, START_QUEUE, control, done_slot, request, start_slot, task,
+    CONTROL, DONE_QUEUE, SENSE_OFFSET, START_QUEUE, control, done_slot, request, sense, start_slot,
+    task,
 };
 use crate::vmm::guest::registers::{DSA, DSP, DSTAT, ISTAT0, SIST1, istat0};
 use crate::vmm::{DeviceAttachment, Ram};
@@ -194,10 +195,24 @@ impl FakeChip {
             let cdb = word(block + task::COMMAND + 4);
             assert_eq!(word(block + task::REQUEST) + request::CDB, cdb);
             let status = word(cdb).to_le_bytes()[0];
-            self.ram
-                .store(block + task::STATUS_BYTE, u32::from(status))
-                .unwrap();
-            self.ram.store(state.done + done_slot::TASK, block).unwrap();
+            let store = |address, value| self.ram.store(address, value).unwrap();
+            store(block + task::STATUS_BYTE, u32::from(status));
+            let mut done = block;
+            if status == 0x02 {
+                done = block + SENSE_OFFSET;
+                // The bytes after it are those of REQUEST SENSE's status, sense key, code and qualifier.
+                let [_, status, key, code] = word(cdb).to_le_bytes().map(u32::from);
+                let qualifier = word(cdb + 4) & 0xff;
+                store(done + task::STATUS_BYTE, status);
+                if key != 0 {
+                    store(done + sense::DATA, 0x70 | key << 16);
+                    store(done + sense::DATA + 12, code | qualifier << 8);
+                    // As if a byte was missing at the end.
+                    store(done + task::LAST_SEGMENT, 1);
+                    store(done + task::DATA_IN, 0);
+                }
+            }
+            store(state.done + done_slot::TASK, done);
             state.done = word(state.done + done_slot::NEXT);
             state.start = word(state.start + start_slot::NEXT);
             state.registers[usize::from(ISTAT0)] |= istat0::INTF;
