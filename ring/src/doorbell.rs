@@ -82,12 +82,17 @@ mod kernel {
             // polls writable. A file, pipe or socket would not be asked to write anything: its type gives it away.
             let anonymous = fstat(&eventfd)?.st_mode & 0o170_000 == 0;
             let non_blocking = fcntl_getfl(&eventfd)?.contains(OFlags::NONBLOCK | OFlags::RDWR);
-            if !anonymous || !non_blocking || write(&eventfd, &[0; 4]) != Err(Errno::INVAL) {
+            let doorbell = Self {
+                eventfd: Arc::new(eventfd),
+            };
+            if !anonymous
+                || !non_blocking
+                || write(&doorbell.eventfd, &[0; 4]) != Err(Errno::INVAL)
+                || !doorbell.polls(PollFlags::OUT)
+            {
                 return Err(SetupError::Doorbell);
             }
-            Ok(Self {
-                eventfd: Arc::new(eventfd),
-            })
+            Ok(doorbell)
         }
 
         /// Rings. Never blocks; a failure is the doing of the peer that gave the descriptor, and costs its own wake-up.

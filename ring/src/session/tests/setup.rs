@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io::{Read, Write};
 
 use memfd::{FileSeal, MemfdOptions};
+use rustix::event::epoll::CreateFlags;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::OFlags;
+use rustix::time::{TimerfdClockId, TimerfdFlags};
 
 use super::*;
 use crate::layout::{HEADER_BYTES, header};
@@ -141,7 +144,12 @@ fn doorbells_are_non_blocking_eventfds_in_order() {
     socket.set_nonblocking(true).unwrap();
     let blocking = eventfd(0, EventfdFlags::empty()).unwrap();
     let file = memfd(b"", 64, &[]);
-    for bad in [pipe, socket.into(), blocking, file] {
+    // Anonymous as an eventfd is, and they refuse a short write too.
+    let flags = TimerfdFlags::NONBLOCK;
+    let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags).unwrap();
+    let epoll = rustix::event::epoll::create(CreateFlags::empty()).unwrap();
+    rustix::fs::fcntl_setfl(&epoll, OFlags::NONBLOCK).unwrap();
+    for bad in [pipe, socket.into(), blocking, file, timer, epoll] {
         assert!(matches!(Doorbell::adopt(bad), Err(SetupError::Doorbell)));
     }
     // Nothing was written to find out.
