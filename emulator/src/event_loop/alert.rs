@@ -110,7 +110,8 @@ mod tests {
 
     use super::*;
 
-    /// Rung, looked twice, rung again: also where nobody drains the eventfd, and where several rings come before a look.
+    /// Rung, looked twice, rung again: also where nobody drains the eventfd, and where several rings come before a look, more than
+    /// there is room for.
     #[test]
     fn each_ring_raises_it_until_the_look() {
         let mut poll = Poll::new().unwrap();
@@ -131,7 +132,7 @@ mod tests {
             )
             .unwrap();
         let mut events = Events::with_capacity(4);
-        for rings in [1, 1, 3, 1] {
+        for rings in [1, 1, 3, 1, 16, 17, 1, 100, 1] {
             for _ in 0..rings {
                 rustix::io::write(&bell, &1_u64.to_ne_bytes()).unwrap();
             }

@@ -50,6 +50,11 @@ impl Ring {
         // SAFETY: the entry names no memory, and a descriptor that is not open is answered with an error.
         let pushed = unsafe { self.0.submission().push(&poll) };
         pushed.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
+        self.enter()
+    }
+
+    /// Hands over what was asked for, and fetches answers that there was no room for.
+    fn enter(&mut self) -> io::Result<()> {
         loop {
             match self.0.submit() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -60,12 +65,31 @@ impl Ring {
 
     /// Whether the poll has fired: the kernel has something to do for it, or has done it.
     pub(super) fn has_news(&mut self) -> bool {
-        self.0.submission().taskrun() || !self.0.completion().is_empty()
+        let queue = self.0.submission();
+        let raised = queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        raised || !self.0.completion().is_empty()
     }
 
     /// Forgets what the poll has reported, and polls on if the kernel has ended it, as it does after an event that came from
-    /// another io_uring. Whether it had reported anything.
+    /// another io_uring, or for which there was no room. Whether it had reported anything.
     pub(super) fn go_on(&mut self, fd: RawFd) -> io::Result<bool> {
+        let (mut any, mut ended) = self.answers()?;
+        if self.0.submission().cq_overflow() {
+            // The poll has ended with an answer that the kernel keeps.
+            self.enter()?;
+            let more = self.answers()?;
+            any |= more.0;
+            ended |= more.1;
+        }
+        if ended {
+            self.watch(fd)?;
+        }
+        Ok(any)
+    }
+
+    /// Takes the answers that are there: whether there were any, and whether one was the poll's last.
+    fn answers(&mut self) -> io::Result<(bool, bool)> {
         let (mut any, mut ended) = (false, false);
         for answer in self.0.completion() {
             if answer.result() < 0 {
@@ -76,10 +100,7 @@ impl Ring {
             any = true;
             ended |= !cqueue::more(answer.flags());
         }
-        if ended {
-            self.watch(fd)?;
-        }
-        Ok(any)
+        Ok((any, ended))
     }
 }
 
