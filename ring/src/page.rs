@@ -6,6 +6,7 @@ use crate::error::SetupError;
 use crate::layout::{HEADER_BYTES, LINE};
 use crate::memory::{Line, OwnLines, PeerLines};
 use crate::shared::{Shape, Shared};
+use crate::sync::{Ordering, fence};
 
 /// Counters in a line.
 pub const LINE_COUNTERS: usize = 7;
@@ -62,6 +63,15 @@ impl CounterPage {
         self.shared.descriptor()
     }
 
+    /// Before the counters of the next writing are collected: who comes from now on waits for the one after it. Optional; without
+    /// it a writing begins with [`CounterPage::publish`].
+    pub fn begin(&mut self) {
+        self.lines.at(0).release(self.updates + 1);
+        // SYNC: pairs with the fence in `CounterView::begun`. Either that sees the number, or what is collected now has what happened
+        // before it.
+        fence(Ordering::SeqCst);
+    }
+
     /// Writes all counters: 64 stores, nothing else.
     pub fn publish(&mut self, counters: &PageCounters) {
         self.updates += 1;
@@ -89,6 +99,15 @@ impl CounterView {
         let shared = Shared::adopt(page, shape())?;
         let lines = shared.peer(LINE, PAGE_LINES as u64)?;
         Ok(Self { lines })
+    }
+
+    /// How many writings have begun. What happened before this call is in the counters of the first writing with a higher number
+    /// ([`CounterView::read`]), if the writer calls [`CounterPage::begin`].
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        // SYNC: pairs with the fence in `CounterPage::begin`.
+        fence(Ordering::SeqCst);
+        self.lines.at(0).glance()
     }
 
     /// How often the page has been written, and the counters of that writing, or of a later one. Counters of one line and of
@@ -152,6 +171,22 @@ mod tests {
                 }
             }
         });
+    }
+
+    /// Whoever comes while a writing collects is not content with it.
+    #[test]
+    fn a_writing_that_has_begun_is_not_waited_for() {
+        let mut page = CounterPage::new().unwrap();
+        let view = CounterView::new(own(&page)).unwrap();
+        assert_eq!(view.begun(), 0);
+        page.begin();
+        let before = view.begun();
+        page.publish(&PageCounters::default());
+        assert!(view.read().0 <= before);
+        assert_eq!(view.begun(), 1);
+        page.begin();
+        page.publish(&PageCounters::default());
+        assert!(view.read().0 > before);
     }
 
     #[test]

@@ -50,8 +50,8 @@ impl Readers {
                 return;
             }
         };
-        // The reader waits for a writing after this one: the worker may sleep, and have shown older counts.
-        let (updates, _) = self.view.read();
+        // The reader waits for a writing after this one: the worker may sleep, and have shown older counts, or be about to.
+        let updates = self.view.begun();
         self.worker.ask_to_show();
         let fds = [self.page.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
