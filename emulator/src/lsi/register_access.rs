@@ -198,7 +198,7 @@ impl Lsi {
     pub(super) fn istat0(&self) -> Istat0 {
         let when = |on: bool, bit: Istat0| Istat0::from_bits_retain(u8::from(on) * bit.bits());
         let shown = Istat0::CON | Istat0::INTF | Istat0::SIP | Istat0::DIP;
-        self.registers.istat0() - shown
+        self.registers.istat0().difference(shown)
             | when(self.link.connected(), Istat0::CON)
             | when(self.interrupts.on_the_fly, Istat0::INTF)
             | when(self.interrupts.sip(self.enables()), Istat0::SIP)
