@@ -10,7 +10,7 @@ mod vfio_user;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -33,6 +33,9 @@ const CLIENT: Token = Token(FIRST_FRONT_TOKEN + 1);
 const MASK: Token = Token(FIRST_FRONT_TOKEN + 2);
 const UNMASK: Token = Token(FIRST_FRONT_TOKEN + 3);
 const DOORBELL: Token = Token(FIRST_FRONT_TOKEN + 4);
+
+/// How long after an attempt that failed, for want of descriptors say, a client that waits is accepted: nothing announces it again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where clients come from.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub struct Export {
     registry: Option<Registry>,
     /// A bounded portion was served and the socket may hold more.
     more: bool,
+    /// A client waits that could not be accepted.
+    accept_at: Option<Instant>,
     complaints: RateLimit,
     /// Of connections that are no more.
     past: Counts,
@@ -77,6 +82,7 @@ impl Export {
             session,
             registry: None,
             more: false,
+            accept_at: None,
             complaints: RateLimit::default(),
             past: Counts::default(),
         }
@@ -181,6 +187,12 @@ impl Export {
         if let Some(session) = &mut self.session {
             session.intx().settle(function.interrupt(), now, busy);
         }
+        if self.accept_at.is_some_and(|at| at <= now)
+            && let Some(registry) = self.registry.take()
+        {
+            self.accept(&registry);
+            self.registry = Some(registry);
+        }
     }
 
     /// Whether the guest's end of an interrupt, which comes by eventfd, holds back the next one.
@@ -198,7 +210,8 @@ impl Export {
 
     /// When [`Export::settle`] must be called although nothing happens.
     pub fn deadline(&mut self) -> Option<Instant> {
-        self.session.as_mut()?.intx().deadline()
+        let settle = self.session.as_mut().and_then(|it| it.intx().deadline());
+        [settle, self.accept_at].into_iter().flatten().min()
     }
 
     /// Announces to the rings' clients that the worker is about to sleep. `false`: something has come meanwhile, do
@@ -239,6 +252,7 @@ impl Export {
 
     /// Takes the next client from the backlog, if there is none now.
     fn accept(&mut self, registry: &Registry) {
+        self.accept_at = None;
         let (None, Some(listener)) = (&self.session, &self.listener) else {
             return;
         };
@@ -251,11 +265,15 @@ impl Export {
                         info!(export = self.label, "client connected");
                         self.session = Some(session);
                     }
-                    Err(error) => warn!(export = self.label, %error, "cannot watch the client"),
+                    Err(error) => {
+                        warn!(export = self.label, %error, "cannot watch the client");
+                        self.accept_at = Instant::now().checked_add(ACCEPT_AGAIN);
+                    }
                 }
             }
             Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => {
+                self.accept_at = Instant::now().checked_add(ACCEPT_AGAIN);
                 if let Some(unsaid) = self.complaints.allow() {
                     warn!(export = self.label, %error, unsaid, "cannot accept a client");
                 }

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use outrigger_ring::{Access, Width};
 use process::client::Client;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_outrigger-emulator");
@@ -102,6 +102,17 @@ impl Emulator {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
+    }
+
+    /// Waits until it says this on stderr.
+    fn says(&mut self, text: &str) {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut said = String::new();
+        let mut byte = [0];
+        while !said.contains(text) {
+            stderr.read_exact(&mut byte).expect(&said);
+            said.push(byte[0].into());
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -242,6 +253,29 @@ fn assert_no_thread_dies_of(child: &Child, signal: Signal) {
         let blocked = u64::from_str_radix(blocked.unwrap().trim(), 16).unwrap();
         assert_ne!(blocked >> (signal.as_raw() - 1) & 1, 0, "{status}");
     }
+}
+
+/// A client that comes while descriptors have run out is served when there are some again, although nobody announces it twice.
+#[test]
+fn a_client_that_could_not_be_accepted_waits() {
+    let place = Place::new();
+    let path = place.path("s");
+    let mut emulator = Emulator::start(&place.arguments(&place.blockdev(""), &place.export("s")));
+    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+    let pid = Pid::from_child(&emulator.child);
+    let open = |fd: &u64| fs::exists(format!("/proc/{pid}/fd/{fd}")).unwrap();
+    let free = (0..).find(|fd| !open(fd)).unwrap();
+    let limit = |descriptors| Rlimit {
+        current: Some(descriptors),
+        ..getrlimit(Resource::Nofile)
+    };
+    let before = prlimit(Some(pid), Resource::Nofile, limit(free)).unwrap();
+    let socket = UnixStream::connect(&path).unwrap();
+    emulator.says("cannot accept a client");
+    prlimit(Some(pid), Resource::Nofile, before).unwrap();
+    assert_eq!(Client::new(socket).identity(), LSI_895A);
+    emulator.signal(Signal::TERM);
+    emulator.ends_well();
 }
 
 #[test]
