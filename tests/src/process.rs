@@ -75,3 +75,18 @@ pub fn wait_until(id: u32, state: char) {
         thread::yield_now();
     }
 }
+
+/// How many threads it has. One that was joined is not among them, though the kernel may still have it.
+///
+/// # Panics
+/// If there is no such process.
+#[must_use]
+pub fn threads(id: u32) -> usize {
+    /// A thread has it from before it can be joined on.
+    const PF_EXITING: u32 = 4;
+    let goes_on = |stat: &String| {
+        let flags = stat.split(' ').nth(6).expect("the flags");
+        flags.parse::<u32>().expect("a number") & PF_EXITING == 0
+    };
+    stats(id).filter(goes_on).count()
+}
