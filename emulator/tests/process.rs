@@ -207,10 +207,9 @@ fn rings_work_in_the_sandbox_and_after_sleeps() {
 /// Waits until every thread of the process sleeps.
 fn wait_until_asleep(child: &Child) {
     let asleep = |task: std::io::Result<fs::DirEntry>| {
-        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
-        // The state follows the name, which is in parentheses.
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('S'))
+        // A thread that is about to sleep has the state of one that does. This names its call only once it has left its CPU.
+        let call = fs::read_to_string(task.unwrap().path().join("syscall")).unwrap();
+        call.trim_end() != "running"
     };
     while !fs::read_dir(format!("/proc/{}/task", child.id()))
         .unwrap()

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition};
@@ -191,35 +190,33 @@ fn it_goes_with_the_emulator() {
 fn scripts_that_change_under_the_fetch_harm_nobody() {
     let (mut device, guest, _log, _place) = mapped();
     device.set_up();
-    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut random = Random::new(7);
-            while !over.load(Ordering::Relaxed) {
-                let at = 4 * u64::from(random.below(0x40));
-                let mut word = random.next().to_le_bytes();
-                if at % 8 == 0 {
-                    // Mostly instructions, and counts that are not endless.
-                    word[3] =
-                        [0x00, 0x41, 0x78, 0x80, 0x98, 0xc0, 0xe1, 0xff][usize::from(word[4] % 8)];
-                    word[2] &= 0x0f;
-                } else {
-                    // Addresses within SCRIPTS RAM and the registers, or in guest RAM.
-                    word[3] = if word[4] & 1 == 0 { 0xfe } else { 0 };
-                    word[2] = 0;
-                    word[1] &= 0x3f;
-                }
-                guest.store(at, &word[..4]);
+        let driver = scope.spawn(|| {
+            let start = u32::try_from(SCRIPTS_RAM).unwrap();
+            for round in 0..2000_u32 {
+                device.write(DSP, &(start + 8 * (round % 32)).to_le_bytes());
+                let _ = device.byte(ISTAT0);
+                device.write(ISTAT0, &[istat0::SRST]);
+                device.write(ISTAT0, &[0]);
             }
         });
-        let start = u32::try_from(SCRIPTS_RAM).unwrap();
-        for round in 0..2000_u32 {
-            device.write(DSP, &(start + 8 * (round % 32)).to_le_bytes());
-            let _ = device.byte(ISTAT0);
-            device.write(ISTAT0, &[istat0::SRST]);
-            device.write(ISTAT0, &[0]);
+        let mut random = Random::new(7);
+        while !driver.is_finished() {
+            let at = 4 * u64::from(random.below(0x40));
+            let mut word = random.next().to_le_bytes();
+            if at % 8 == 0 {
+                // Mostly instructions, and counts that are not endless.
+                word[3] =
+                    [0x00, 0x41, 0x78, 0x80, 0x98, 0xc0, 0xe1, 0xff][usize::from(word[4] % 8)];
+                word[2] &= 0x0f;
+            } else {
+                // Addresses within SCRIPTS RAM and the registers, or in guest RAM.
+                word[3] = if word[4] & 1 == 0 { 0xfe } else { 0 };
+                word[2] = 0;
+                word[1] &= 0x3f;
+            }
+            guest.store(at, &word[..4]);
         }
-        over.store(true, Ordering::Relaxed);
     });
     device.reset();
     device.set_up();

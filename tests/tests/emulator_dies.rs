@@ -11,6 +11,7 @@ use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command};
 use outrigger_tests::front::{Attached, Device, options, readable, reads_all, vcpu_kinds};
 use outrigger_tests::place::{Image, Place};
+use outrigger_tests::process::wait_until;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::REGISTERS;
 use rustix::process::{Pid, Signal, kill_process};
@@ -214,6 +215,8 @@ fn a_stopped_emulator_is_dead_after_the_deadline() {
         attached.set_up();
         assert_eq!(attached.byte(0), 0xc0);
         emulator.signal(Signal::STOP);
+        // Each thread stops for itself.
+        wait_until(emulator.id(), 'T');
         // Both vCPUs wait, and each only once.
         let start = Instant::now();
         std::thread::scope(|scope| {

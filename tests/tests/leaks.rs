@@ -6,7 +6,7 @@ use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::Emulator;
 use outrigger_tests::front::{Attached, Device, options, vcpu_kinds};
 use outrigger_tests::place::Place;
-use outrigger_tests::process::{descriptors, mappings, status};
+use outrigger_tests::process::{descriptors, mappings, status, threads};
 use outrigger_tests::random::pattern;
 
 const ROUNDS: usize = 60;
@@ -19,7 +19,7 @@ struct Holdings {
     descriptors: usize,
     /// Mappings of files and memfds; those of the allocators come and go.
     shared: usize,
-    threads: String,
+    threads: usize,
 }
 
 fn holdings(id: u32) -> Holdings {
@@ -27,7 +27,7 @@ fn holdings(id: u32) -> Holdings {
     Holdings {
         descriptors: descriptors(id).len(),
         shared: mappings(id).into_iter().filter(shared).count(),
-        threads: status(id, "Threads"),
+        threads: threads(id),
     }
 }
 

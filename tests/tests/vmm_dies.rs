@@ -1,8 +1,8 @@
 //! The VMM is killed while its guest works: the emulator lets go of its RAM and serves the next one.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{OtherVcpus, Request, VcpuKind, Workload};
@@ -54,8 +54,9 @@ fn vmm(socket: PathBuf, like: &str) {
     }
 }
 
-/// Starts this program once more, as the VMM, and returns when its guest has done some work.
-fn working_vmm(socket: &Path, like: &str, moment: u32) -> Child {
+/// Starts this program once more, as the VMM, and returns when its guest has done some work. It works on as long as there is
+/// somebody to read what it says.
+fn working_vmm(socket: &Path, like: &str, moment: u32) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([NAME, "--exact", "--nocapture"])
         .env(SOCKET, socket)
@@ -64,14 +65,15 @@ fn working_vmm(socket: &Path, like: &str, moment: u32) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let seen = lines
+        .by_ref()
         .map_while(Result::ok)
         .filter(|line| line.ends_with(PROGRESS))
         .take(moment as usize + 1)
         .count();
     assert_eq!(seen, moment as usize + 1, "the VMM has ended by itself");
-    child
+    (child, lines)
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn a_killed_vmm_leaves_the_emulator_to_the_next() {
         for kind in vcpu_kinds() {
             for _ in 0..3 {
                 let like = format!("{transport} {kind}");
-                let mut vmm = working_vmm(&path, &like, random.below(20));
+                let (mut vmm, _lines) = working_vmm(&path, &like, random.below(20));
                 let ram = |name: &String| name.contains("outrigger-guest-ram");
                 assert!(mappings(emulator.id()).iter().any(ram), "{like}");
                 vmm.kill().unwrap();

@@ -164,42 +164,38 @@ fn a_write_of_another_client_that_changes_nothing_counts() {
 /// A worker that shows anything at any time: what a client reads is a value or a violation.
 #[test]
 fn a_mirror_that_changes_under_a_read_gives_a_value() {
-    use std::sync::atomic::{AtomicBool, Ordering};
     for round in 1..20_u64 {
         let (mut client, server, _peer) = session();
-        let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let over = &over;
-            scope.spawn(move || {
-                let mut word = round;
-                while !over.load(Ordering::Relaxed) {
-                    word ^= word << 13;
-                    word ^= word >> 7;
-                    word ^= word << 17;
-                    let shown = server.mirror.lines.as_ref().unwrap();
-                    // Sometimes with a count that can be.
-                    let mask = if word & 1 == 0 {
-                        u64::MAX
-                    } else {
-                        u64::MAX >> 31
-                    };
-                    shown.at(0).release(word & mask);
+            let reader = scope.spawn(move || {
+                for _ in 0..500 {
+                    // Nothing is missing, so the count is not looked at.
+                    client.mirrored(0, &[]).unwrap();
+                }
+                let mut violated = false;
+                for _ in 0..16 {
+                    // Tagged with whatever is seen.
+                    let posted = client.post_effect(1, 0x14, 0x24, EFFECT);
+                    assert_eq!(posted.is_err(), violated);
+                    let read = client.mirrored(0, &[]);
+                    assert!(!violated || read.is_err(), "for good");
+                    violated = read.is_err();
                 }
             });
-            for _ in 0..500 {
-                // Nothing is missing, so the count is not looked at.
-                client.mirrored(0, &[]).unwrap();
+            let shown = server.mirror.lines.as_ref().unwrap();
+            let mut word = round;
+            while !reader.is_finished() {
+                word ^= word << 13;
+                word ^= word >> 7;
+                word ^= word << 17;
+                // Sometimes with a count that can be.
+                let mask = if word & 1 == 0 {
+                    u64::MAX
+                } else {
+                    u64::MAX >> 31
+                };
+                shown.at(0).release(word & mask);
             }
-            let mut violated = false;
-            for _ in 0..16 {
-                // Tagged with whatever is seen.
-                let posted = client.post_effect(1, 0x14, 0x24, EFFECT);
-                assert_eq!(posted.is_err(), violated);
-                let read = client.mirrored(0, &[]);
-                assert!(!violated || read.is_err(), "for good");
-                violated = read.is_err();
-            }
-            over.store(true, Ordering::Relaxed);
         });
     }
 }
