@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use gungraun::{library_benchmark, library_benchmark_group};
 use outrigger_benches::bench::BothEnds;
 use outrigger_benches::cdbs;
-use outrigger_benches::chip::Chip;
+use outrigger_benches::chip::{Chip, Queue};
 
 /// What `--bench counts` is made of; what a function returns is dropped after the count.
 mod count {
@@ -32,7 +32,10 @@ mod count {
     }
 }
 
-library_benchmark_group!(name = device, benchmarks = [scripts_1024, parse, command]);
+library_benchmark_group!(
+    name = device,
+    benchmarks = [scripts_1024, parse, command, queued_reads]
+);
 library_benchmark_group!(name = ring, benchmarks = [mirrored_read, post, take]);
 
 fn main() {
@@ -98,6 +101,20 @@ fn command_chip(prepare: fn(&mut Chip) -> anyhow::Result<()>) -> Box<Chip> {
 fn command(mut chip: Box<Chip>) -> Box<Chip> {
     chip.command().expect("GOOD");
     chip
+}
+
+/// A queue that has done it once.
+fn queue() -> Box<Queue> {
+    let mut queue = Queue::new().expect("a queue");
+    queue.run().expect("GOOD");
+    Box::new(queue)
+}
+
+#[library_benchmark]
+#[bench::sixteen(queue())]
+fn queued_reads(mut queue: Box<Queue>) -> Box<Queue> {
+    queue.run().expect("GOOD");
+    queue
 }
 
 fn session() -> Box<BothEnds> {

@@ -1,8 +1,9 @@
-//! The device's own work: SCRIPTS, the parse of CDBs, a command without data, a 4 KiB read from memory.
+//! The device's own work: SCRIPTS, the parse of CDBs, a command without data, a 4 KiB read from memory, and a
+//! queue of such reads.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use outrigger_benches::cdbs;
-use outrigger_benches::chip::{Chip, INSTRUCTIONS, READ_BYTES};
+use outrigger_benches::chip::{Chip, INSTRUCTIONS, Queue, READ_BYTES, REQUESTS};
 
 fn device(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("device");
@@ -25,6 +26,11 @@ fn device(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(READ_BYTES.into()));
     group.bench_function("read 4 KiB", |bencher| {
         bencher.iter(|| chip.command().expect("GOOD"));
+    });
+    let mut queue = Queue::new().expect("a queue");
+    group.throughput(Throughput::Elements(REQUESTS.into()));
+    group.bench_function("queued reads of 4 KiB", |bencher| {
+        bencher.iter(|| queue.run().expect("GOOD"));
     });
     group.finish();
 }

@@ -1,5 +1,7 @@
 //! The device alone, in this process and without a VMM: what its own work costs.
 
+mod queue;
+
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +17,7 @@ use outrigger_proxy::vmm::guest::registers::{DSP, DSPS, DSTAT, ISTAT0, SIST0};
 use outrigger_ring::{Access, Width};
 
 use crate::cdbs;
+pub use queue::{Queue, REQUESTS};
 
 const SCRIPT: u32 = 0x1000;
 const MESSAGE: u32 = 0x8000;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::clock::time;
 use super::cpus::Cpus;
 use crate::cdbs;
-use crate::chip::{Chip, INSTRUCTIONS};
+use crate::chip::{Chip, INSTRUCTIONS, Queue, REQUESTS};
 
 /// One piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +20,18 @@ pub(crate) enum Work {
     TestUnitReady,
     /// READ (10) of 4 KiB from memory into guest RAM.
     Read,
+    /// The same from a driver's start queue to its done queue, by its SCRIPTS, sixteen at once.
+    Queue,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 4] = [Self::Scripts, Self::Parse, Self::TestUnitReady, Self::Read];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Scripts,
+        Self::Parse,
+        Self::TestUnitReady,
+        Self::Read,
+        Self::Queue,
+    ];
 
     /// What one of it is, for people.
     pub(crate) const fn name(self) -> &'static str {
@@ -32,6 +40,7 @@ impl Work {
             Self::Parse => "parse of a CDB",
             Self::TestUnitReady => "TEST UNIT READY",
             Self::Read => "READ (10), 4 KiB",
+            Self::Queue => "the same, queued",
         }
     }
 
@@ -40,6 +49,7 @@ impl Work {
         match self {
             Self::Scripts => INSTRUCTIONS as f64,
             Self::Parse => cdbs::TYPICAL.len() as f64,
+            Self::Queue => REQUESTS as f64,
             Self::TestUnitReady | Self::Read => 1.0,
         }
     }
@@ -62,9 +72,10 @@ pub(crate) fn measure(cpus: Cpus, mut say: impl FnMut(&str)) -> Result<Vec<Found
             say(&format!("device, {}", work.name()));
             let timed = cpus.alone(|| {
                 let mut chip = Chip::new()?;
+                let mut queue = Queue::new()?;
                 match work {
                     Work::Scripts => chip.prepare_scripts()?,
-                    Work::Parse => {}
+                    Work::Parse | Work::Queue => {}
                     Work::TestUnitReady => chip.prepare_test_unit_ready()?,
                     Work::Read => chip.prepare_read()?,
                 }
@@ -77,6 +88,7 @@ pub(crate) fn measure(cpus: Cpus, mut say: impl FnMut(&str)) -> Result<Vec<Found
                         Ok(())
                     }
                     Work::TestUnitReady | Work::Read => chip.command(),
+                    Work::Queue => queue.run(),
                 })
             })?;
             Ok(Found {
