@@ -213,9 +213,10 @@ impl Worker {
     /// Shows what was counted so far, if anybody may look.
     fn publish(&mut self) {
         if let Some(page) = &mut self.page {
-            page.begin();
-            let (counts, work) = (self.export.counts(), self.function.work());
-            page.publish(&self.activity.page(counts, work));
+            page.publish(|| {
+                let (counts, work) = (self.export.counts(), self.function.work());
+                self.activity.page(counts, work)
+            });
         }
     }
 

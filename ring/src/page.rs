@@ -63,19 +63,15 @@ impl CounterPage {
         self.shared.descriptor()
     }
 
-    /// Before the counters of the next writing are collected: who comes from now on waits for the one after it. Optional; without
-    /// it a writing begins with [`CounterPage::publish`].
-    pub fn begin(&mut self) {
-        self.lines.at(0).release(self.updates + 1);
+    /// Writes all counters as `collect` finds them: 65 stores and a fence, nothing else. Who comes while it collects waits for the
+    /// next writing.
+    pub fn publish(&mut self, collect: impl FnOnce() -> PageCounters) {
+        self.updates += 1;
+        self.lines.at(0).release(self.updates);
         // SYNC: pairs with the fence in `CounterView::begun`. Either that sees the number, or what is collected now has what happened
         // before it.
         fence(Ordering::SeqCst);
-    }
-
-    /// Writes all counters: 64 stores, nothing else.
-    pub fn publish(&mut self, counters: &PageCounters) {
-        self.updates += 1;
-        for (index, counters) in (0..).zip(counters) {
+        for (index, counters) in (0..).zip(&collect()) {
             let line = self.lines.at(index);
             line.fill(*counters);
             // SYNC: pairs with the acquire in `CounterView::read`.
@@ -102,10 +98,10 @@ impl CounterView {
     }
 
     /// How many writings have begun. What happened before this call is in the counters of the first writing with a higher number
-    /// ([`CounterView::read`]), if the writer calls [`CounterPage::begin`].
+    /// ([`CounterView::read`]).
     #[must_use]
     pub fn begun(&self) -> u64 {
-        // SYNC: pairs with the fence in `CounterPage::begin`.
+        // SYNC: pairs with the fence in `CounterPage::publish`.
         fence(Ordering::SeqCst);
         self.lines.at(0).glance()
     }
@@ -146,7 +142,7 @@ mod tests {
             for (index, counter) in (1..).zip(counters.iter_mut().flatten()) {
                 *counter += index;
             }
-            page.publish(&counters);
+            page.publish(|| counters);
         }
         assert!(crate::memory::Mapping::new(page.descriptor(), BYTES, true).is_err());
         assert!(rustix::io::pwrite(page.descriptor(), b"x", 64).is_err());
@@ -160,7 +156,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for update in 1..=20_000 {
-                    page.publish(&[[update; LINE_COUNTERS]; PAGE_LINES]);
+                    page.publish(|| [[update; LINE_COUNTERS]; PAGE_LINES]);
                 }
             });
             loop {
@@ -179,14 +175,14 @@ mod tests {
         let mut page = CounterPage::new().unwrap();
         let view = CounterView::new(own(&page)).unwrap();
         assert_eq!(view.begun(), 0);
-        page.begin();
-        let before = view.begun();
-        page.publish(&PageCounters::default());
-        assert!(view.read().0 <= before);
-        assert_eq!(view.begun(), 1);
-        page.begin();
-        page.publish(&PageCounters::default());
-        assert!(view.read().0 > before);
+        let mut begun = 0;
+        page.publish(|| {
+            begun = view.begun();
+            PageCounters::default()
+        });
+        assert_eq!((begun, view.read().0, view.begun()), (1, 1, 1));
+        page.publish(PageCounters::default);
+        assert!(view.read().0 > begun);
     }
 
     #[test]
