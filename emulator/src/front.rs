@@ -137,12 +137,16 @@ impl Export {
         }
     }
 
-    /// Takes what the rings hold and what an earlier portion left in the socket, a bounded portion. Whether there was
+    /// Takes what the rings hold and what an earlier portion left in the socket, a bounded portion; and the client that waits, if it
+    /// is time to try again. Whether there was
     /// anything: then the worker must not sleep yet. `poll`: there is nothing else to do, so it looks for a little while.
     pub fn intake(&mut self, function: &mut Function, poll: bool) -> bool {
         let Some(registry) = self.registry.take() else {
             return false;
         };
+        if self.accept_at.is_some_and(|at| at <= Instant::now()) {
+            self.accept(&registry);
+        }
         let mut any = self.more;
         if self.more {
             self.serve(&registry, function);
@@ -187,12 +191,6 @@ impl Export {
         if let Some(session) = &mut self.session {
             session.intx().settle(function.interrupt(), now, busy);
         }
-        if self.accept_at.is_some_and(|at| at <= now)
-            && let Some(registry) = self.registry.take()
-        {
-            self.accept(&registry);
-            self.registry = Some(registry);
-        }
     }
 
     /// Whether the guest's end of an interrupt, which comes by eventfd, holds back the next one.
@@ -208,7 +206,7 @@ impl Export {
         session.is_some_and(|session| session.intx().unmask_signalled())
     }
 
-    /// When [`Export::settle`] must be called although nothing happens.
+    /// When [`Export::intake`] and [`Export::settle`] must be called although nothing happens.
     pub fn deadline(&mut self) -> Option<Instant> {
         let settle = self.session.as_mut().and_then(|it| it.intx().deadline());
         [settle, self.accept_at].into_iter().flatten().min()
