@@ -50,20 +50,6 @@ struct Part {
     bytes: Range<usize>,
 }
 
-/// How many of `count` bytes from `address` on come before any of these windows.
-#[cold]
-fn before(address: u64, count: u32, windows: [Option<(u64, u64)>; 2]) -> u32 {
-    let mut n = count;
-    for (base, size) in windows.into_iter().flatten() {
-        if size > 0
-            && let Some(distance) = base.checked_sub(address)
-        {
-            n = n.min(u32::try_from(distance).unwrap_or(n));
-        }
-    }
-    n
-}
-
 /// Bytes of the register window (895A: four images of the registers).
 const fn register_window(wide: bool) -> u64 {
     if wide { 0x400 } else { 0x100 }
@@ -72,15 +58,13 @@ const fn register_window(wide: bool) -> u64 {
 impl Lsi {
     /// Where `address` leads, and how many of `count` bytes from there on lead to the same place.
     pub(super) fn place(&self, address: u64, count: u32) -> (Place, u32) {
+        match self.whole(address, count as usize) {
+            Some(Whole::Ram(at)) => return (Place::Ram(at..at + count as usize), count),
+            Some(Whole::Guest) => return (Place::Guest, count),
+            None => {}
+        }
         let ram = self.windows[2].map(|base| (base, self.ram.len() as u64));
         let registers = self.windows[1].map(|base| (base, register_window(self.model.is_wide())));
-        // Neither begins in the other: guest RAM, as nearly always.
-        let apart = |(base, size): (u64, u64)| {
-            address.wrapping_sub(base) >= size && base.wrapping_sub(address) >= u64::from(count)
-        };
-        if ram.is_none_or(apart) && registers.is_none_or(apart) {
-            return (Place::Guest, count);
-        }
         if let Some((base, size)) = ram
             && let Some(at) = address.checked_sub(base)
             && at < size
@@ -95,7 +79,15 @@ impl Lsi {
         {
             return (Place::Register(at.to_le_bytes()[0]), 1);
         }
-        (Place::Guest, before(address, count, [ram, registers]))
+        let mut n = count;
+        for (base, size) in [ram, registers].into_iter().flatten() {
+            if size > 0
+                && let Some(distance) = base.checked_sub(address)
+            {
+                n = n.min(u32::try_from(distance).unwrap_or(n));
+            }
+        }
+        (Place::Guest, n)
     }
 
     /// Where an address in I/O space leads.
