@@ -214,17 +214,17 @@ impl Gate {
     /// [`Fault`]; `bytes` is untouched then.
     #[inline]
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+        if let Some((region, at)) = self.whole(address, bytes.len() as u64, Direction::FromGuest) {
+            region.memory.read(at, bytes);
+            return Ok(());
+        }
         let mut rest = bytes;
-        self.walk(
-            address,
-            rest.len() as u64,
-            Direction::FromGuest,
-            |region, at, length| {
-                let (now, later) = std::mem::take(&mut rest).split_at_mut(length);
-                region.memory.read(at, now);
-                rest = later;
-            },
-        )
+        let length = rest.len() as u64;
+        self.pieces(address, length, Direction::FromGuest, |region, at, take| {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(take);
+            region.memory.read(at, now);
+            rest = later;
+        })
     }
 
     /// Copies into guest RAM; all of it or nothing. Up to 64 bytes are moved in aligned 4-byte words, eight aligned
@@ -234,13 +234,17 @@ impl Gate {
     /// [`Fault`]; guest RAM is untouched then.
     #[inline]
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        if let Some((region, at)) = self.whole(address, bytes.len() as u64, Direction::ToGuest) {
+            region.memory.write(at, bytes);
+            return Ok(());
+        }
         let mut rest = bytes;
-        self.walk(
+        self.pieces(
             address,
             rest.len() as u64,
             Direction::ToGuest,
-            |region, at, length| {
-                let (now, later) = rest.split_at(length);
+            |region, at, take| {
+                let (now, later) = rest.split_at(take);
                 region.memory.write(at, now);
                 rest = later;
             },
@@ -259,50 +263,23 @@ impl Gate {
         direction: Direction,
         into: &mut Vec<Segment>,
     ) -> Result<(), Fault> {
-        self.walk(
-            address,
-            u64::from(length),
-            direction,
-            |region, at, length| {
-                let merged = into
-                    .last_mut()
-                    .is_some_and(|s| s.extend(&region.memory, at, length, direction));
-                if !merged {
-                    into.push(Segment::new(
-                        Arc::clone(&region.memory),
-                        at,
-                        length,
-                        direction,
-                    ));
-                }
-            },
-        )
-    }
-
-    /// Calls `each` with region, offset in it and length for each piece of the range, in order, once
-    /// the whole range is known to be reachable.
-    #[inline]
-    fn walk<'a>(
-        &'a self,
-        address: u64,
-        length: u64,
-        direction: Direction,
-        mut each: impl FnMut(&'a Region, usize, usize),
-    ) -> Result<(), Fault> {
-        if let Some((region, at)) = self.whole(address, length, direction)
-            && let Ok(length) = usize::try_from(length)
-        {
-            each(region, at, length);
+        let mut append = |region: &Region, at, take| {
+            let merged = into
+                .last_mut()
+                .is_some_and(|s| s.extend(&region.memory, at, take, direction));
+            if !merged {
+                let memory = Arc::clone(&region.memory);
+                into.push(Segment::new(memory, at, take, direction));
+            }
+        };
+        if let Some((region, at)) = self.whole(address, length.into(), direction) {
+            append(region, at, length as usize);
             return Ok(());
         }
-        if !self.bus_master {
-            return Err(Fault::NotBusMaster);
-        }
-        self.pieces(address, length, direction, |_, _, _| ())?;
-        self.pieces(address, length, direction, each)
+        self.pieces(address, length.into(), direction, append)
     }
 
-    /// The region that all of the range lies in, and the offset in it, as nearly always. `None` where it does not, is empty or
+    /// The region that the whole range lies in, and the offset in it, as nearly always. `None` where it does not, is empty or
     /// may not be reached: [`Gate::pieces`] says which.
     #[inline]
     fn whole(&self, address: u64, length: u64, direction: Direction) -> Option<(&Region, usize)> {
@@ -315,14 +292,31 @@ impl Gate {
         reachable.then_some((region, at))
     }
 
+    /// The region that `address` lies in.
     #[inline]
     fn region(&self, address: u64) -> Option<&Region> {
         let place = self.regions.partition_point(|r| r.last < address);
         self.regions.get(place).filter(|r| r.first <= address)
     }
 
+    /// Calls `each` with region, offset in it and length for each piece of the range, in order, once
+    /// the whole range is known to be reachable.
     #[cold]
     fn pieces<'a>(
+        &'a self,
+        address: u64,
+        length: u64,
+        direction: Direction,
+        each: impl FnMut(&'a Region, usize, usize),
+    ) -> Result<(), Fault> {
+        if !self.bus_master {
+            return Err(Fault::NotBusMaster);
+        }
+        self.walk(address, length, direction, |_, _, _| ())?;
+        self.walk(address, length, direction, each)
+    }
+
+    fn walk<'a>(
         &'a self,
         mut address: u64,
         mut length: u64,
