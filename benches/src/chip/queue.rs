@@ -2,9 +2,8 @@
 
 use anyhow::{Result, bail};
 use outrigger_emulator::device::Progress;
-use outrigger_proxy::vmm::guest::layout::{
-    DONE_QUEUE, QUEUE_SLOTS, SEGMENTS, START_QUEUE, TAG_TABLE, TASKS, done_slot, start_slot, task,
-};
+use outrigger_proxy::vmm::guest::layout::{START_QUEUE, TASKS, start_slot, task};
+use outrigger_proxy::vmm::guest::queues;
 use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, istat0};
 use outrigger_proxy::vmm::guest::scripts::Scripts;
 use outrigger_ring::{Access, Width};
@@ -62,23 +61,24 @@ impl Queue {
     /// One does not end with GOOD.
     pub fn run(&mut self) -> Result<()> {
         for block in blocks() {
-            self.put(block + task::STATUS_BYTE, 0xff)?;
-            let next = (self.slot - START_QUEUE) / start_slot::BYTES + 1;
-            let following = START_QUEUE + next % QUEUE_SLOTS * start_slot::BYTES;
-            self.put(following + start_slot::JUMP, self.idle)?;
-            self.put(self.slot + start_slot::TASK, block)?;
-            self.put(self.slot + start_slot::JUMP, self.start)?;
+            self.chip.ram.store(block + task::STATUS_BYTE, 0xff)?;
+            let following = self.chip.ram.load(self.slot + start_slot::NEXT)?;
+            self.chip
+                .ram
+                .store(following + start_slot::JUMP, self.idle)?;
+            self.chip.ram.store(self.slot + start_slot::TASK, block)?;
+            self.chip
+                .ram
+                .store(self.slot + start_slot::JUMP, self.start)?;
             self.slot = following;
         }
         self.write_istat0(istat0::SIGP);
         self.rest();
         self.write_istat0(istat0::INTF);
         for block in blocks() {
-            let mut status = [0xff];
-            let place = block + task::STATUS_BYTE;
-            self.chip.ram.read(place.into(), &mut status)?;
-            if status != [0] {
-                bail!("task {block:#x}: status {:#x}", status[0]);
+            let status = self.chip.ram.load(block + task::STATUS_BYTE)? & 0xff;
+            if status != 0 {
+                bail!("task {block:#x}: status {status:#x}");
             }
         }
         Ok(())
@@ -93,10 +93,6 @@ impl Queue {
     fn rest(&mut self) {
         let now = std::time::Instant::now();
         while self.chip.function.run(now) == Progress::More {}
-    }
-
-    fn put(&mut self, address: u32, value: u32) -> Result<()> {
-        Ok(self.chip.ram.write(address.into(), &value.to_le_bytes())?)
     }
 
     fn load(&mut self, scripts: &Scripts) {
@@ -114,40 +110,22 @@ impl Queue {
         }
     }
 
-    /// The task blocks and the queues.
+    /// Makes each task block a request.
     fn fill(&mut self, scripts: &Scripts) -> Result<()> {
+        queues::lay_out(&self.chip.ram, scripts, REQUESTS)?;
         self.chip.ram.write(CDB.into(), cdbs::READ_10)?;
         for (index, block) in (0..).zip(blocks()) {
-            let tag = 4 * index;
-            self.put(TAG_TABLE + tag, block)?;
-            let segment = task::SEGMENTS + 8 * (SEGMENTS - 1);
             for (offset, value) in [
                 // Target 0.
                 (task::SELECT, 0),
                 (task::DATA_IN, scripts.data_in_end - 8),
-                (task::DATA_OUT, scripts.overrun),
-                (task::MESSAGE, 3),
-                (task::MESSAGE + 4, block + task::MESSAGE_BYTES),
-                (task::MESSAGE_BYTES, 0xc0 | 0x20 << 8 | tag << 16),
                 (task::COMMAND, u32::try_from(cdbs::READ_10.len())?),
                 (task::COMMAND + 4, CDB),
-                (task::STATUS, 1),
-                (task::STATUS + 4, block + task::STATUS_BYTE),
-                (segment, READ_BYTES),
-                (segment + 4, BUFFERS + index * READ_BYTES),
+                (task::LAST_SEGMENT, READ_BYTES),
+                (task::LAST_SEGMENT + 4, BUFFERS + index * READ_BYTES),
             ] {
-                self.put(block + offset, value)?;
+                self.chip.ram.store(block + offset, value)?;
             }
-        }
-        for slot in 0..QUEUE_SLOTS {
-            let next = (slot + 1) % QUEUE_SLOTS;
-            let start = START_QUEUE + slot * start_slot::BYTES;
-            self.put(start + start_slot::JUMP, self.idle)?;
-            let following = START_QUEUE + next * start_slot::BYTES;
-            self.put(start + start_slot::NEXT, following)?;
-            let following = DONE_QUEUE + next * done_slot::BYTES;
-            let done = DONE_QUEUE + slot * done_slot::BYTES;
-            self.put(done + done_slot::NEXT, following)?;
         }
         Ok(())
     }
@@ -160,6 +138,8 @@ fn blocks() -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_proxy::vmm::guest::layout::QUEUE_SLOTS;
+
     use super::*;
 
     #[test]

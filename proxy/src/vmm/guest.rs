@@ -2,6 +2,7 @@
 
 pub mod assembler;
 pub mod layout;
+pub mod queues;
 pub mod registers;
 pub mod scripts;
 

@@ -1,16 +1,15 @@
 //! What the host puts into guest RAM before a run.
 
 use super::guest::layout::{
-    CONTROL, DONE_QUEUE, FREE_RING, GDT, IDT, MAX_REQUESTS, MAX_VCPUS, QUEUE_SLOTS, REQUESTS,
-    SCRIPTS_IMAGE, SEGMENTS, SENSE_OFFSET, SETUP_TABLE, START_QUEUE, TAG_TABLE, TASK_COUNT, TASKS,
-    control, done_slot, others, request, sense, start_slot, task,
+    CONTROL, DONE_QUEUE, GDT, IDT, MAX_REQUESTS, MAX_VCPUS, REQUESTS, SCRIPTS_IMAGE, SEGMENTS,
+    SETUP_TABLE, START_QUEUE, TASK_COUNT, control, others, request,
 };
 use super::guest::program::GuestProgram;
 use super::guest::registers::{
     CCNTL0, DCNTL, DIEN, DMODE, PMJAD1, PMJAD2, RESPID0, SCID, SCNTL0, SIEN0, SIEN1, STEST3, STIME0,
 };
 use super::guest::scripts::Scripts;
-use super::guest::{self};
+use super::guest::{self, queues};
 use super::machine::VmmError;
 use super::ram::Ram;
 use super::workload::{Direction, OtherVcpus, Workload};
@@ -93,7 +92,7 @@ pub(super) fn prepare(
     descriptor_tables(ram, program)?;
     ram.write(guest::layout::CODE.into(), program.bytes)?;
     ram.write(SCRIPTS_IMAGE.into(), &scripts.image)?;
-    queues(&words, &scripts, workload.depth)?;
+    queues::lay_out(ram, &scripts, workload.depth)?;
     requests(ram, workload)?;
 
     let setup = setup(&scripts);
@@ -210,75 +209,6 @@ pub(crate) fn descriptor_tables(ram: &Ram, program: &GuestProgram) -> Result<(),
             | 0x8e00 << 32
             | u64::from(handler >> 16) << 48;
         ram.write(u64::from(IDT + 8 * vector), &gate.to_le_bytes())?;
-    }
-    Ok(())
-}
-
-/// Task blocks, the tag table and the three queues.
-fn queues(words: &Words<'_>, scripts: &Scripts, depth: u32) -> Result<(), VmmError> {
-    words.clear(TASKS, 2 * SENSE_OFFSET)?;
-    for index in 0..TASK_COUNT {
-        let block = TASKS + index * task::BYTES;
-        // A tag is its task's offset in the tag table.
-        let tag = index * 4;
-        words.put(TAG_TABLE + tag, block)?;
-        for (offset, value) in [
-            (task::DATA_IN, scripts.overrun),
-            (task::DATA_OUT, scripts.overrun),
-            (task::MESSAGE, 3),
-            (task::MESSAGE + 4, block + task::MESSAGE_BYTES),
-            (task::STATUS, 1),
-            (task::STATUS + 4, block + task::STATUS_BYTE),
-            (task::MESSAGE_BYTES, 0xc0 | 0x20 << 8 | tag << 16),
-            (task::FAILED, scripts.fetch_sense),
-            (task::SENSE_TASK, block + SENSE_OFFSET),
-            (task::SENSE_SLOT_ADDRESS, block + task::SENSE_SLOT),
-            (task::SENSE_SLOT + start_slot::JUMP, scripts.start),
-            (task::SENSE_SLOT + start_slot::TASK, block + SENSE_OFFSET),
-        ] {
-            words.put(block + offset, value)?;
-        }
-        request_sense(words, scripts, block + SENSE_OFFSET)?;
-        if index < depth {
-            words.put(FREE_RING + 4 * index, block)?;
-        }
-    }
-    for slot in 0..QUEUE_SLOTS {
-        let next = (slot + 1) % QUEUE_SLOTS;
-        let start = START_QUEUE + slot * start_slot::BYTES;
-        words.put(start + start_slot::JUMP, scripts.idle)?;
-        words.put(start + start_slot::TASK, 0)?;
-        words.put(
-            start + start_slot::NEXT,
-            START_QUEUE + next * start_slot::BYTES,
-        )?;
-        let done = DONE_QUEUE + slot * done_slot::BYTES;
-        words.put(done + done_slot::TASK, 0)?;
-        words.put(done + done_slot::NEXT, DONE_QUEUE + next * done_slot::BYTES)?;
-    }
-    Ok(())
-}
-
-/// A task block of REQUEST SENSE. The SCRIPTS put in whom it is for.
-fn request_sense(words: &Words<'_>, scripts: &Scripts, block: u32) -> Result<(), VmmError> {
-    const CDB: [u32; 2] = [0x03, sense::LENGTH];
-    for (offset, value) in [
-        (task::DATA_IN, scripts.data_in_end - 8),
-        (task::DATA_OUT, scripts.overrun),
-        (task::MESSAGE, 1),
-        (task::MESSAGE + 4, block + task::MESSAGE_BYTES),
-        (task::COMMAND, 6),
-        (task::COMMAND + 4, block + sense::CDB),
-        (task::STATUS, 1),
-        (task::STATUS + 4, block + task::STATUS_BYTE),
-        // Sense data for sense data there are none.
-        (task::FAILED, scripts.complete),
-        (task::LAST_SEGMENT, sense::LENGTH),
-        (task::LAST_SEGMENT + 4, block + sense::DATA),
-        (sense::CDB, CDB[0]),
-        (sense::CDB + 4, CDB[1]),
-    ] {
-        words.put(block + offset, value)?;
     }
     Ok(())
 }
