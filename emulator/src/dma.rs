@@ -25,8 +25,11 @@ use mapping::GuestMemory;
 pub(crate) use mapping::{read_words, write_words};
 pub use segment::Segment;
 
-/// The most regions that a gate holds. Each keeps its file's descriptor open.
+/// The most regions with memory that a gate holds.
 pub const MAX_REGIONS: usize = 512;
+
+/// The most ranges without memory that a gate remembers.
+pub const MAX_UNREACHABLE: usize = 256;
 
 /// Why guest RAM could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +83,7 @@ pub enum MapError {
         /// Bytes.
         size: u64,
     },
-    /// It overlaps a region that is mapped.
+    /// It overlaps a region that is mapped, with memory or without.
     #[error("{address:#x}+{size:#x} overlaps a mapped region")]
     Overlap {
         /// Guest-physical address.
@@ -96,9 +99,9 @@ pub enum MapError {
         /// Bytes.
         size: u64,
     },
-    /// [`MAX_REGIONS`] are mapped already.
-    #[error("more than {MAX_REGIONS} regions")]
-    TooMany,
+    /// So many are mapped already.
+    #[error("more than {0} regions")]
+    TooMany(usize),
     /// Neither readable nor writable.
     #[error("a region must be readable or writable")]
     NoRights,
@@ -119,7 +122,8 @@ struct Region {
     last: u64,
     readable: bool,
     writable: bool,
-    memory: Arc<GuestMemory>,
+    /// `None`: the client sent no file (a ROM, another device's BAR). No device reaches it.
+    memory: Option<Arc<GuestMemory>>,
 }
 
 impl Region {
@@ -134,7 +138,8 @@ impl Region {
 /// The gate of one PCI function.
 #[derive(Debug, Default)]
 pub struct Gate {
-    /// Sorted by address, without overlaps.
+    /// Sorted by address, without overlaps. This is the only record of what a client has mapped: a second one would
+    /// have to be compared with it at every change.
     regions: Vec<Region>,
     bus_master: bool,
 }
@@ -152,32 +157,61 @@ impl Gate {
     /// See [`MapError`]; nothing is mapped then.
     pub fn map(&mut self, mapping: Mapping) -> Result<(), MapError> {
         let (address, size) = (mapping.address, mapping.size);
-        let bad = MapError::BadRange { address, size };
-        let Some(last) = size.checked_sub(1).and_then(|n| address.checked_add(n)) else {
-            return Err(bad);
-        };
         if !mapping::is_page_aligned(address) {
-            return Err(bad);
+            return Err(MapError::BadRange { address, size });
         }
         if !mapping.readable && !mapping.writable {
             return Err(MapError::NoRights);
         }
-        let place = self.regions.partition_point(|r| r.last < address);
-        if self.regions.get(place).is_some_and(|r| r.first <= last) {
-            return Err(MapError::Overlap { address, size });
-        }
-        if self.regions.len() >= MAX_REGIONS {
-            return Err(MapError::TooMany);
-        }
+        let (place, last) = self.free_place(address, size)?;
+        self.check_room(|region| region.memory.is_some(), MAX_REGIONS)?;
         let region = Region {
             first: address,
             last,
             readable: mapping.readable,
             writable: mapping.writable,
-            memory: Arc::new(GuestMemory::new(mapping)?),
+            memory: Some(Arc::new(GuestMemory::new(mapping)?)),
         };
         self.regions.insert(place, region);
         Ok(())
+    }
+
+    /// Remembers a range that has no memory behind it: no device reaches it, and nothing else is mapped there until
+    /// [`Gate::unmap`] takes it away.
+    ///
+    /// # Errors
+    /// See [`MapError`]; nothing has changed then.
+    pub fn map_unreachable(&mut self, address: u64, size: u64) -> Result<(), MapError> {
+        let (place, last) = self.free_place(address, size)?;
+        self.check_room(|region| region.memory.is_none(), MAX_UNREACHABLE)?;
+        let region = Region {
+            first: address,
+            last,
+            readable: false,
+            writable: false,
+            memory: None,
+        };
+        self.regions.insert(place, region);
+        Ok(())
+    }
+
+    /// Where in the table a region with this address and size belongs, and its last byte's address.
+    fn free_place(&self, address: u64, size: u64) -> Result<(usize, u64), MapError> {
+        let last = size.checked_sub(1).and_then(|n| address.checked_add(n));
+        let last = last.ok_or(MapError::BadRange { address, size })?;
+        let place = self.regions.partition_point(|r| r.last < address);
+        if self.regions.get(place).is_some_and(|r| r.first <= last) {
+            return Err(MapError::Overlap { address, size });
+        }
+        Ok((place, last))
+    }
+
+    /// Whether one more region `like` the new one is within the limit.
+    fn check_room(&self, like: impl Fn(&&Region) -> bool, limit: usize) -> Result<(), MapError> {
+        match self.regions.iter().filter(like).count() < limit {
+            true => Ok(()),
+            false => Err(MapError::TooMany(limit)),
+        }
     }
 
     /// Takes away the region that was mapped with exactly this address and size. Segments of it that are in
@@ -186,15 +220,28 @@ impl Gate {
     /// # Errors
     /// [`MapError::NotMapped`].
     pub fn unmap(&mut self, address: u64, size: u64) -> Result<(), MapError> {
+        let (place, _) = self.exact(address, size)?;
+        self.regions.remove(place);
+        Ok(())
+    }
+
+    /// Whether the region that was mapped with exactly this address and size has memory, so that DMA to it may be in flight.
+    ///
+    /// # Errors
+    /// [`MapError::NotMapped`].
+    pub fn is_reachable(&self, address: u64, size: u64) -> Result<bool, MapError> {
+        let (_, region) = self.exact(address, size)?;
+        Ok(region.memory.is_some())
+    }
+
+    /// The region that was mapped with exactly this address and size, and its place in the table.
+    fn exact(&self, address: u64, size: u64) -> Result<(usize, &Region), MapError> {
         let place = self.regions.partition_point(|r| r.first < address);
-        let exact =
-            |r: &&Region| r.first == address && size.checked_sub(1) == Some(r.last - r.first);
-        if self.regions.get(place).as_ref().is_some_and(exact) {
-            self.regions.remove(place);
-            Ok(())
-        } else {
-            Err(MapError::NotMapped { address, size })
-        }
+        let region = self.regions.get(place).filter(|region| {
+            region.first == address && size.checked_sub(1) == Some(region.last - region.first)
+        });
+        let region = region.ok_or(MapError::NotMapped { address, size })?;
+        Ok((place, region))
     }
 
     /// Takes away every region.
@@ -214,15 +261,15 @@ impl Gate {
     /// [`Fault`]; `bytes` is untouched then.
     #[inline]
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-        if let Some((region, at)) = self.whole(address, bytes.len() as u64, Direction::FromGuest) {
-            region.memory.read(at, bytes);
+        if let Some((memory, at)) = self.whole(address, bytes.len() as u64, Direction::FromGuest) {
+            memory.read(at, bytes);
             return Ok(());
         }
         let mut rest = bytes;
         let length = rest.len() as u64;
-        self.pieces(address, length, Direction::FromGuest, |region, at, take| {
+        self.pieces(address, length, Direction::FromGuest, |memory, at, take| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(take);
-            region.memory.read(at, now);
+            memory.read(at, now);
             rest = later;
         })
     }
@@ -234,8 +281,8 @@ impl Gate {
     /// [`Fault`]; guest RAM is untouched then.
     #[inline]
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        if let Some((region, at)) = self.whole(address, bytes.len() as u64, Direction::ToGuest) {
-            region.memory.write(at, bytes);
+        if let Some((memory, at)) = self.whole(address, bytes.len() as u64, Direction::ToGuest) {
+            memory.write(at, bytes);
             return Ok(());
         }
         let mut rest = bytes;
@@ -243,9 +290,9 @@ impl Gate {
             address,
             rest.len() as u64,
             Direction::ToGuest,
-            |region, at, take| {
+            |memory, at, take| {
                 let (now, later) = rest.split_at(take);
-                region.memory.write(at, now);
+                memory.write(at, now);
                 rest = later;
             },
         )
@@ -263,33 +310,38 @@ impl Gate {
         direction: Direction,
         into: &mut Vec<Segment>,
     ) -> Result<(), Fault> {
-        let mut append = |region: &Region, at, take| {
+        let mut append = |memory: &Arc<GuestMemory>, at, take| {
             let merged = into
                 .last_mut()
-                .is_some_and(|s| s.extend(&region.memory, at, take, direction));
+                .is_some_and(|s| s.extend(memory, at, take, direction));
             if !merged {
-                let memory = Arc::clone(&region.memory);
-                into.push(Segment::new(memory, at, take, direction));
+                into.push(Segment::new(Arc::clone(memory), at, take, direction));
             }
         };
-        if let Some((region, at)) = self.whole(address, length.into(), direction) {
-            append(region, at, length as usize);
+        if let Some((memory, at)) = self.whole(address, length.into(), direction) {
+            append(memory, at, length as usize);
             return Ok(());
         }
         self.pieces(address, length.into(), direction, append)
     }
 
-    /// The region that the whole range lies in, and the offset in it, as nearly always. `None` where it does not, is empty or
+    /// The memory that the whole range lies in, and the offset in it, as nearly always. `None` where it does not, is empty or
     /// may not be reached: [`Gate::pieces`] says which.
     #[inline]
-    fn whole(&self, address: u64, length: u64, direction: Direction) -> Option<(&Region, usize)> {
+    fn whole(
+        &self,
+        address: u64,
+        length: u64,
+        direction: Direction,
+    ) -> Option<(&Arc<GuestMemory>, usize)> {
         let region = self.region(address)?;
         let last = length.checked_sub(1)?;
         let reachable =
             self.bus_master && last <= region.last - address && region.allows(direction);
         // A region's size fits usize: GuestMemory checked it.
         let at = usize::try_from(address - region.first).ok()?;
-        reachable.then_some((region, at))
+        let memory = region.memory.as_ref()?;
+        reachable.then_some((memory, at))
     }
 
     /// The region that `address` lies in.
@@ -299,7 +351,7 @@ impl Gate {
         self.regions.get(place).filter(|r| r.first <= address)
     }
 
-    /// Calls `each` with region, offset in it and length for each piece of the range, in order, once
+    /// Calls `each` with memory, offset in it and length for each piece of the range, in order, once
     /// the whole range is known to be reachable.
     #[cold]
     fn pieces<'a>(
@@ -307,7 +359,7 @@ impl Gate {
         address: u64,
         length: u64,
         direction: Direction,
-        each: impl FnMut(&'a Region, usize, usize),
+        each: impl FnMut(&'a Arc<GuestMemory>, usize, usize),
     ) -> Result<(), Fault> {
         if !self.bus_master {
             return Err(Fault::NotBusMaster);
@@ -321,11 +373,11 @@ impl Gate {
         mut address: u64,
         mut length: u64,
         direction: Direction,
-        mut each: impl FnMut(&'a Region, usize, usize),
+        mut each: impl FnMut(&'a Arc<GuestMemory>, usize, usize),
     ) -> Result<(), Fault> {
         while length > 0 {
-            let (region, at, take) = self.piece(address, length, direction)?;
-            each(region, at, take);
+            let (memory, at, take) = self.piece(address, length, direction)?;
+            each(memory, at, take);
             length -= take as u64;
             if length > 0 {
                 address = address
@@ -336,14 +388,16 @@ impl Gate {
         Ok(())
     }
 
-    /// The region at `address`, the offset in it, and how many of `length` (at least 1) bytes lie in it.
+    /// The memory at `address`, the offset in it, and how many of `length` (at least 1) bytes lie in it.
     fn piece(
         &self,
         address: u64,
         length: u64,
         direction: Direction,
-    ) -> Result<(&Region, usize, usize), Fault> {
-        let region = self.region(address).ok_or(Fault::Unmapped(address))?;
+    ) -> Result<(&Arc<GuestMemory>, usize, usize), Fault> {
+        let unmapped = Fault::Unmapped(address);
+        let region = self.region(address).ok_or(unmapped)?;
+        let memory = region.memory.as_ref().ok_or(unmapped)?;
         if !region.allows(direction) {
             return Err(Fault::Denied(address));
         }
@@ -351,7 +405,7 @@ impl Gate {
         let take = (length - 1).min(region.last - address) + 1;
         let at = address - region.first;
         // A region's size fits usize: GuestMemory checked it.
-        let fits = |n: u64| usize::try_from(n).map_err(|_| Fault::Unmapped(address));
-        Ok((region, fits(at)?, fits(take)?))
+        let fits = |n: u64| usize::try_from(n).map_err(|_| unmapped);
+        Ok((memory, fits(at)?, fits(take)?))
     }
 }

@@ -211,9 +211,54 @@ fn regions_do_not_overlap_and_their_number_is_bounded() {
     for index in 0..MAX_REGIONS {
         gate.map(at(index)).unwrap();
     }
-    assert!(matches!(gate.map(at(MAX_REGIONS)), Err(MapError::TooMany)));
+    assert!(matches!(
+        gate.map(at(MAX_REGIONS)),
+        Err(MapError::TooMany(_))
+    ));
     gate.unmap_all();
     gate.map(at(MAX_REGIONS)).unwrap();
+}
+
+/// A range without memory keeps others out, and nothing reaches it.
+#[test]
+fn ranges_without_memory_are_in_the_same_table() {
+    let top = 0_u64.wrapping_sub(PAGE);
+    let mut gate = fixture::gate(&[(0x4000, 2 * PAGE)]);
+    for (address, size) in [(0x4000, 2 * PAGE), (0x5000, 1), (0x3fff, 2), (0, u64::MAX)] {
+        let error = gate.map_unreachable(address, size).unwrap_err();
+        assert!(matches!(error, MapError::Overlap { .. }), "{error}");
+    }
+    for (address, size) in [(0, 0), (u64::MAX, 2), (top, PAGE + 1)] {
+        let error = gate.map_unreachable(address, size).unwrap_err();
+        assert!(matches!(error, MapError::BadRange { .. }), "{error}");
+    }
+    gate.map_unreachable(0x6000, PAGE).unwrap();
+    gate.map_unreachable(top, PAGE).unwrap();
+    for address in [0x6000, top] {
+        let error = gate.map(fixture::mapping(address, PAGE)).unwrap_err();
+        assert!(matches!(error, MapError::Overlap { .. }), "{error}");
+        assert_eq!(gate.write(address, &[1]), Err(Fault::Unmapped(address)));
+        assert_eq!(gate.read(address, &mut [0]), Err(Fault::Unmapped(address)));
+    }
+    assert_eq!(gate.write(0x5fff, &[1; 2]), Err(Fault::Unmapped(0x6000)));
+    assert!(!gate.is_reachable(0x6000, PAGE).unwrap());
+    assert!(gate.is_reachable(0x4000, 2 * PAGE).unwrap());
+    gate.is_reachable(0x4000, PAGE).unwrap_err();
+    gate.unmap(0x6000, PAGE).unwrap();
+    gate.map(fixture::mapping(0x6000, PAGE)).unwrap();
+    gate.write(0x5fff, &[1; 2]).unwrap();
+    gate.unmap_all();
+    gate.map(fixture::mapping(top, PAGE)).unwrap();
+
+    for index in 0..MAX_UNREACHABLE as u64 {
+        gate.map_unreachable(index * PAGE, PAGE).unwrap();
+    }
+    let error = gate.map_unreachable(1 << 40, PAGE).unwrap_err();
+    assert!(
+        matches!(error, MapError::TooMany(MAX_UNREACHABLE)),
+        "{error}"
+    );
+    gate.map(fixture::mapping(1 << 40, PAGE)).unwrap();
 }
 
 #[test]

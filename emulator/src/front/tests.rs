@@ -3,6 +3,7 @@
 mod access_map;
 mod clear;
 mod device;
+mod dma_map;
 mod gather;
 mod hostile;
 mod independent_client;

@@ -7,7 +7,7 @@
 //! # What a client can do
 //! A bad argument in a well-formed message gets an error reply. A malformed message is an [`End`]. No call
 //! waits for the client, and what is kept for it is bounded: one message that comes in, the replies to one
-//! message on the way out, and [`guest_ram::MAX_UNREACHABLE`] ranges.
+//! message on the way out, and [`MAX_UNREACHABLE`](crate::dma::MAX_UNREACHABLE) ranges.
 
 mod commands;
 mod guest_ram;

@@ -234,15 +234,25 @@ impl Function {
         self.gate.map(mapping)
     }
 
+    /// Remembers a range that no device reaches.
+    ///
+    /// # Errors
+    /// What [`Gate::map_unreachable`] says.
+    pub fn map_unreachable(&mut self, address: u64, size: u64) -> Result<(), MapError> {
+        self.gate.map_unreachable(address, size)
+    }
+
     /// Takes a region of guest RAM away; returns when no DMA to it is in flight.
     ///
     /// # Errors
     /// What [`Gate::unmap`] says.
     pub fn unmap(&mut self, address: u64, size: u64) -> Result<(), MapError> {
-        self.device.quiesce(&mut Context {
-            dma: &self.gate,
-            now: self.now,
-        });
+        if self.gate.is_reachable(address, size)? {
+            self.device.quiesce(&mut Context {
+                dma: &self.gate,
+                now: self.now,
+            });
+        }
         self.gate.unmap(address, size)
     }
 

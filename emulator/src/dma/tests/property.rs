@@ -18,10 +18,15 @@ enum Step {
         readable: bool,
         writable: bool,
     },
+    MapUnreachable {
+        page: u64,
+        pages: u64,
+    },
     Unmap {
         page: u64,
         pages: u64,
     },
+    UnmapAll,
     Write {
         at: u64,
         bytes: Vec<u8>,
@@ -46,12 +51,14 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(page, near)| START.wrapping_add(page * PAGE).wrapping_add_signed(near))
     };
     prop_oneof![
-        4 => (pages(), prop::bool::weighted(0.9), prop::bool::weighted(0.9))
+        8 => (pages(), prop::bool::weighted(0.9), prop::bool::weighted(0.9))
             .prop_map(|((page, pages), readable, writable)| Step::Map { page, pages, readable, writable }),
-        1 => pages().prop_map(|(page, pages)| Step::Unmap { page, pages }),
-        6 => (at(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(at, bytes)| Step::Write { at, bytes }),
-        6 => (at(), 0..20_usize).prop_map(|(at, length)| Step::Read { at, length }),
-        4 => (at(), 0..10_000_u32, any::<bool>())
+        4 => pages().prop_map(|(page, pages)| Step::MapUnreachable { page, pages }),
+        6 => pages().prop_map(|(page, pages)| Step::Unmap { page, pages }),
+        1 => Just(Step::UnmapAll),
+        12 => (at(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(at, bytes)| Step::Write { at, bytes }),
+        12 => (at(), 0..20_usize).prop_map(|(at, length)| Step::Read { at, length }),
+        8 => (at(), 0..10_000_u32, any::<bool>())
             .prop_map(|(at, length, to_guest)| Step::Segments { at, length, to_guest }),
         1 => prop::bool::weighted(0.8).prop_map(Step::BusMaster),
     ]
@@ -60,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     bus_master: bool,
-    /// Page to (region's first page, region's pages, readable, writable).
+    /// Page to (region's first page, region's pages, readable, writable). Where there is no memory it is neither.
     pages: BTreeMap<u64, (u64, u64, bool, bool)>,
     bytes: BTreeMap<u64, u8>,
 }
@@ -73,6 +80,7 @@ impl Model {
         for address in at..at + length {
             match self.pages.get(&(address / PAGE)) {
                 None => return Err(Fault::Unmapped(address)),
+                Some(&(.., false, false)) => return Err(Fault::Unmapped(address)),
                 Some(&(.., readable, writable)) => {
                     if !(if to_guest { writable } else { readable }) {
                         return Err(Fault::Denied(address));
@@ -120,6 +128,21 @@ fn apply(gate: &mut Gate, model: &mut Model, step: &Step) -> Result<(), TestCase
                     .bytes
                     .retain(|a, _| !(first..first + pages).contains(&(a / PAGE)));
             }
+        }
+        Step::MapUnreachable { page, pages } => {
+            let first = START / PAGE + page;
+            let free = !(first..first + pages).any(|p| model.pages.contains_key(&p));
+            let mapped = gate.map_unreachable(first * PAGE, pages * PAGE);
+            prop_assert_eq!(mapped.is_ok(), free);
+            if free {
+                for p in first..first + pages {
+                    model.pages.insert(p, (first, pages, false, false));
+                }
+            }
+        }
+        Step::UnmapAll => {
+            gate.unmap_all();
+            model.pages.clear();
         }
         Step::Unmap { page, pages } => {
             let first = START / PAGE + page;
@@ -188,7 +211,7 @@ fn apply(gate: &mut Gate, model: &mut Model, step: &Step) -> Result<(), TestCase
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_gate_is_a_byte_map(steps in prop::collection::vec(step(), 1..60)) {
+    fn the_gate_is_a_byte_map(steps in prop::collection::vec(step(), 1..120)) {
         let mut gate = Gate::new();
         gate.set_bus_master(true);
         let mut model = Model { bus_master: true, ..Model::default() };

@@ -68,11 +68,11 @@ impl Session {
         // The replies that carry no data of their own; the others return from within.
         let reply = match request {
             Request::DmaMap(map) => {
-                guest_ram::map(map, fds, &mut self.unreachable, function)?;
+                guest_ram::map(map, fds, function)?;
                 Reply::Done(Command::DMA_MAP)
             }
             Request::DmaUnmap(unmap) => {
-                guest_ram::unmap(unmap, &mut self.unreachable, function)?;
+                guest_ram::unmap(unmap, function)?;
                 Reply::DmaUnmap(*unmap)
             }
             Request::DeviceInfo => Reply::DeviceInfo(DeviceInfo {

@@ -9,19 +9,11 @@ use tracing::debug;
 use crate::dma::{MapError, Mapping};
 use crate::pci::Function;
 
-/// Ranges without a file that are remembered for a client.
-pub(super) const MAX_UNREACHABLE: usize = 256;
-
-/// Ranges that the client offered without a file (ROMs, other devices' BARs): no device can reach them, but the
-/// client will want to take them away again.
-#[derive(Debug, Default)]
-pub(super) struct Unreachable(Vec<(u64, u64)>);
-
-/// Makes a range reachable.
+/// Makes a range reachable. One that comes without a file (a ROM, another device's BAR) no device can reach; it is remembered,
+/// because the client will want to take it away again, and may map nothing over it until then.
 pub(super) fn map(
     map: &DmaMap,
     mut fds: Vec<OwnedFd>,
-    unreachable: &mut Unreachable,
     function: &mut Function,
 ) -> Result<(), Errno> {
     let DmaMap {
@@ -35,15 +27,10 @@ pub(super) fn map(
         return Err(Errno::INVAL);
     }
     let Some(fd) = fds.pop() else {
-        if size == 0 || address.checked_add(size - 1).is_none() {
-            return Err(Errno::INVAL);
-        }
-        if unreachable.0.len() >= MAX_UNREACHABLE {
-            return Err(Errno::NOSPC);
-        }
         debug!("{address:#x}+{size:#x} comes without a file: not reachable by DMA");
-        unreachable.0.push((address, size));
-        return Ok(());
+        return function
+            .map_unreachable(address, size)
+            .map_err(|error| errno(&error));
     };
     function
         .map(Mapping {
@@ -58,11 +45,7 @@ pub(super) fn map(
 }
 
 /// Takes a range away, or all of them. No DMA to it is in flight when this returns.
-pub(super) fn unmap(
-    unmap: &DmaUnmap,
-    unreachable: &mut Unreachable,
-    function: &mut Function,
-) -> Result<(), Errno> {
+pub(super) fn unmap(unmap: &DmaUnmap, function: &mut Function) -> Result<(), Errno> {
     let DmaUnmap {
         flags,
         address,
@@ -72,16 +55,11 @@ pub(super) fn unmap(
         if (address, size) != (0, 0) {
             return Err(Errno::INVAL);
         }
-        unreachable.0.clear();
         function.unmap_all();
         return Ok(());
     }
     if !flags.is_empty() {
         return Err(Errno::OPNOTSUPP);
-    }
-    if let Some(place) = unreachable.0.iter().position(|r| *r == (address, size)) {
-        unreachable.0.swap_remove(place);
-        return Ok(());
     }
     function.unmap(address, size).map_err(|error| errno(&error))
 }
@@ -92,7 +70,7 @@ fn errno(error: &MapError) -> Errno {
     match error {
         MapError::Overlap { .. } => Errno::EXIST,
         MapError::NotMapped { .. } => Errno::NOENT,
-        MapError::TooMany => Errno::NOSPC,
+        MapError::TooMany(_) => Errno::NOSPC,
         MapError::Kernel(error) => Errno::from_io_error(error).unwrap_or(Errno::IO),
         _ => Errno::INVAL,
     }

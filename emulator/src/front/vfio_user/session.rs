@@ -14,7 +14,6 @@ use super::super::CLIENT;
 use super::super::counts::Counts;
 use super::super::ring::RingFront;
 use super::MAX_MESSAGE;
-use super::guest_ram::Unreachable;
 use super::intx::Intx;
 use crate::pci::Function;
 
@@ -66,7 +65,6 @@ pub(in crate::front) struct Session {
     pub(super) ring_agreed: bool,
     pub(super) ring: Option<RingFront>,
     pub(super) intx: Intx,
-    pub(super) unreachable: Unreachable,
     /// Of rings that are no more.
     pub(super) past: Counts,
 }
@@ -84,7 +82,6 @@ impl Session {
             ring_agreed: false,
             ring: None,
             intx: Intx::default(),
-            unreachable: Unreachable::default(),
             past: Counts::default(),
         }
     }

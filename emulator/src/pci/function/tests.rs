@@ -239,6 +239,12 @@ fn clearing_bus_master_waits_for_dma() {
 fn unmapping_waits_for_dma() {
     let mut bench = Bench::new();
     bench.function.unmap(0, 0x1000).unwrap_err();
+    bench.function.map_unreachable(0, 0x1000).unwrap();
+    bench.function.unmap(0, 0x1000).unwrap();
+    assert_eq!(bench.told(), [], "there is no memory that DMA could reach");
+    let ram = crate::dma::fixture::mapping(0, 0x1000);
+    bench.function.map(ram).unwrap();
+    bench.function.unmap(0, 0x1000).unwrap();
     bench.function.unmap_all();
     assert_eq!(bench.told(), [Told::Quiesce, Told::Quiesce]);
 }
