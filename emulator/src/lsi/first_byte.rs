@@ -53,7 +53,7 @@ impl Lsi {
     }
 }
 
-/// Whether an instruction uses SFBR.
+/// Whether an instruction uses SFBR. A memory move may read it through the register window, and looks for itself.
 pub(super) fn uses_sfbr(instruction: Instruction) -> bool {
     match instruction {
         Instruction::Register(r) => {
@@ -63,8 +63,6 @@ pub(super) fn uses_sfbr(instruction: Instruction) -> bool {
         Instruction::LoadStore(l) => {
             (l.register..l.register.saturating_add(l.count)).contains(&at::SFBR)
         }
-        // It may read the register window.
-        Instruction::MemoryMove(_) => true,
         _ => false,
     }
 }

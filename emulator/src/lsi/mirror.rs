@@ -77,17 +77,18 @@ impl Lsi {
     }
 }
 
-/// Whether an instruction sees or changes what the driver's plain writes to ISTAT0 change: SIGP shows in CTEST2 too.
+/// Where the driver's plain writes to ISTAT0 show: SIGP is in CTEST2 too.
+pub(super) const SHOWS_SIGP: [u8; 2] = [at::ISTAT0, at::CTEST2];
+
+/// Whether an instruction sees or changes what the driver's plain writes to ISTAT0 change. A memory move may, through the register
+/// window: it looks for itself, once it knows both addresses.
 pub(super) fn looks_at_istat(instruction: Instruction) -> bool {
-    let ours = [at::ISTAT0, at::CTEST2];
     match instruction {
-        Instruction::Register(r) => ours.contains(&r.register),
-        Instruction::LoadStore(l) => ours
+        Instruction::Register(r) => SHOWS_SIGP.contains(&r.register),
+        Instruction::LoadStore(l) => SHOWS_SIGP
             .iter()
             .any(|register| (l.register..l.register.saturating_add(l.count)).contains(register)),
         Instruction::Io(i) => i.operation == IoOperation::WaitReselect,
-        // It may read or write the register window.
-        Instruction::MemoryMove(_) => true,
         _ => false,
     }
 }

@@ -39,15 +39,17 @@ impl Lsi {
     #[inline]
     pub(super) fn is_stored(&self, offset: u8) -> bool {
         match offset {
-            at::DSA..=0x13 | at::TEMP..=0x1f => true,
+            at::DSA..=0x13 | at::TEMP..=0x1f => !self.registers.show_shadows(),
             at::SCRATCHA..=0x37 | at::SCRATCHB..=0x5f => !self.shows_bars(),
             _ => false,
         }
     }
 
     fn read_with_effects(&mut self, offset: u8) -> u8 {
-        let stored = self.registers.byte(offset);
+        let stored = self.registers.shown_byte(offset);
         match offset {
+            // Only with CTEST4.SRTM, as in writes.
+            at::DSA..=0x13 | at::TEMP..=0x1f => self.registers.shadow_byte(offset),
             at::SCNTL1 => stored & !Scntl1::CON.bits() | self.connected_bit(),
             // Pins that are inputs are pulled up.
             at::GPREG => stored | self.registers.byte(at::GPCNTL) & self.pins(),
@@ -116,6 +118,7 @@ impl Lsi {
 
     fn write_with_effects(&mut self, offset: u8, value: u8, origin: Origin) {
         match offset {
+            at::DSA..=0x13 | at::TEMP..=0x1f => self.registers.set_shadow_byte(offset, value),
             at::SCNTL0 => {
                 let was = self.registers.scntl0();
                 self.registers.write_byte(offset, value);

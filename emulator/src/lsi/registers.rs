@@ -35,6 +35,7 @@ pub(super) mod at {
     pub(in crate::lsi) const CTEST2: u8 = 0x1a;
     pub(in crate::lsi) const TEMP: u8 = 0x1c;
     pub(in crate::lsi) const DFIFO: u8 = 0x20;
+    pub(in crate::lsi) const CTEST4: u8 = 0x21;
     pub(in crate::lsi) const CTEST5: u8 = 0x22;
     pub(in crate::lsi) const DBC: u8 = 0x24;
     pub(in crate::lsi) const DNAD: u8 = 0x28;
@@ -83,11 +84,25 @@ pub(super) mod at {
 }
 
 /// The storage behind the registers, and the bits that a plain write keeps.
+///
+/// The chip works with more than a model shows: the 53C810 has no CHM, no IA and no SBC, and yet its block moves pass through here.
+/// What a model lacks keeps whatever the chip leaves there, and reads as 0.
 #[derive(Clone)]
 pub(super) struct Registers {
     bytes: [u8; 256],
     keeps: [u8; 256],
+    shows: [u8; 256],
     reset: [u8; 256],
+    shadows: Shadows,
+}
+
+/// What a memory move uses in place of two registers, so that they keep their contents (manual, section 4.2, CTEST4.SRTM).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shadows {
+    /// STEMP: where the memory move writes. Section 5.2: its third Dword is loaded here.
+    pub(super) temp: u32,
+    /// SDSA: where it reads. Section 5.7: a holding register during the move.
+    pub(super) dsa: u32,
 }
 
 impl std::fmt::Debug for Registers {
@@ -108,25 +123,30 @@ impl Registers {
         let mut registers = Self {
             bytes: [0; 256],
             keeps: [0; 256],
+            shows: [0; 256],
             reset: [0; 256],
+            shadows: Shadows::default(),
         };
         for row in TABLE {
             if row.on == On::Only895A && model != Model::Lsi53c895a {
                 continue;
             }
-            let keeps = match model {
-                Model::Lsi53c895a => row.keeps,
-                Model::Lsi53c810 => row.keeps & row.narrow,
+            let (keeps, shows) = match model {
+                Model::Lsi53c895a => (row.keeps, u32::MAX),
+                Model::Lsi53c810 => (row.keeps & row.narrow, row.shows),
             };
             for byte in 0..row.bytes {
                 let index = usize::from(row.offset + byte);
                 let shift = 8 * u32::from(byte);
-                let (reset, keeps) = (row.reset >> shift, keeps >> shift);
+                let [reset, keeps, shows] = [row.reset, keeps, shows].map(|bits| bits >> shift);
                 if let Some(byte) = registers.reset.get_mut(index) {
                     *byte = reset.to_le_bytes()[0];
                 }
                 if let Some(byte) = registers.keeps.get_mut(index) {
                     *byte = keeps.to_le_bytes()[0];
+                }
+                if let Some(byte) = registers.shows.get_mut(index) {
+                    *byte = shows.to_le_bytes()[0];
                 }
             }
         }
@@ -137,6 +157,48 @@ impl Registers {
     /// All back to their reset values.
     pub(super) fn reset(&mut self) {
         self.bytes = self.reset;
+        self.shadows = Shadows::default();
+    }
+
+    /// What a memory move holds.
+    pub(super) fn set_shadows(&mut self, shadows: Shadows) {
+        self.shadows = shadows;
+    }
+
+    /// CTEST4.SRTM: TEMP and DSA are their shadows for whoever reads or writes them.
+    #[inline]
+    pub(super) fn show_shadows(&self) -> bool {
+        self.byte(at::CTEST4) & CTEST4_SRTM != 0
+    }
+
+    /// One byte of the shadow behind TEMP or DSA.
+    pub(super) fn shadow_byte(&self, offset: u8) -> u8 {
+        let (shadow, first) = match offset {
+            at::TEMP.. => (self.shadows.temp, at::TEMP),
+            _ => (self.shadows.dsa, at::DSA),
+        };
+        let bytes = shadow.to_le_bytes();
+        let index = usize::from(offset.wrapping_sub(first));
+        bytes.get(index).copied().unwrap_or(0)
+    }
+
+    /// Sets one byte of the shadow behind TEMP or DSA.
+    pub(super) fn set_shadow_byte(&mut self, offset: u8, value: u8) {
+        let (shadow, first) = match offset {
+            at::TEMP.. => (&mut self.shadows.temp, at::TEMP),
+            _ => (&mut self.shadows.dsa, at::DSA),
+        };
+        let mut bytes = shadow.to_le_bytes();
+        if let Some(byte) = bytes.get_mut(usize::from(offset.wrapping_sub(first))) {
+            *byte = value;
+        }
+        *shadow = u32::from_le_bytes(bytes);
+    }
+
+    /// One byte as this model shows it.
+    #[inline]
+    pub(super) fn shown_byte(&self, offset: u8) -> u8 {
+        self.byte(offset) & self.shows.get(usize::from(offset)).copied().unwrap_or(0)
     }
 
     /// One byte.

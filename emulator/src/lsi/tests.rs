@@ -8,6 +8,7 @@ mod first_byte;
 mod hostile;
 mod instructions;
 mod interrupts;
+mod latches;
 mod low_level;
 mod register_map;
 mod selection;
@@ -36,6 +37,11 @@ const REGISTERS: u32 = 0xfe00_0000;
 const SCRIPTS_RAM: u32 = 0xfe01_0000;
 /// Disk size in blocks.
 const BLOCKS: usize = 4096;
+
+/// What a timer takes with field 4, at 40 MHz and CCF 3: the manual's 1 ms at least.
+const FIELD_4: Duration = Duration::from_nanos(1_157_600);
+/// The shortest time before that.
+const TICK: Duration = Duration::from_nanos(1);
 
 /// Bits of ISTAT0.
 const INTF: u8 = 0x04;

@@ -9,13 +9,23 @@ use super::registers::{STEST1_QSEL, at};
 /// The pre-scaler's divisors by SCNTL3.CCF, doubled (section 4.2, SCNTL3).
 const DIVISORS: [u32; 8] = [6, 2, 3, 4, 6, 8, 12, 16];
 
-/// The period that a 4-bit field selects: 125 µs doubled with each step, at the pre-scaler's divisor of 2 and
-/// 40 MHz. `None` is off. `scale` is the scale factor bit: 16 times as long; `clock` multiplies the 40 MHz.
+/// Cycles behind the pre-scaler that a timer takes, doubled with each step of its field.
+///
+/// The manual's table has minimum time-outs: 125 µs for field 1, at the pre-scaler's divisor of 2 and 40 MHz. The chips take a seventh more,
+/// and drivers rely on it: those of Linux and FreeBSD have GEN run at a divisor of 3 and take 4340 kHz · 2^field ÷ milliseconds for the
+/// clock. At the minimum they find 46 MHz, and choose the dividers of a 50 or 80 MHz board.
+const CYCLES: u32 = 1447;
+
+/// A cycle at 40 MHz.
+const CYCLE: Duration = Duration::from_nanos(25);
+
+/// The period that a 4-bit field selects. `None` is off. `scale` is the scale factor bit: 16 times as long; `clock` multiplies
+/// the 40 MHz.
 fn period(field: u8, scale: bool, scntl3: u8, clock: u32) -> Option<Duration> {
-    let step = u32::from(field & 15).checked_sub(1)?;
+    let step = u32::from(field & 15);
     let divisor = *DIVISORS.get(usize::from(scntl3 & 7))?;
-    let unit = Duration::from_micros(125) * divisor / (4 * clock);
-    Some(unit * (1 << step) * if scale { 16 } else { 1 })
+    let unit = CYCLE * CYCLES * divisor / (2 * clock);
+    (step > 0).then(|| unit * (1 << step) * if scale { 16 } else { 1 })
 }
 
 /// The timers and the clock as last read.
@@ -95,13 +105,27 @@ mod tests {
 
     #[test]
     fn periods_double_and_scale() {
-        // CCF 3 divides by 2: the manual's table holds as it stands.
+        let shortest = Duration::from_nanos(144_700);
+        // CCF 3 divides by 2.
         assert_eq!(period(0, false, 3, 1), None);
-        assert_eq!(period(1, false, 3, 1), Some(Duration::from_micros(125)));
-        assert_eq!(period(11, false, 3, 1), Some(Duration::from_millis(128)));
-        assert_eq!(period(1, true, 3, 1), Some(Duration::from_millis(2)));
+        assert_eq!(period(1, false, 3, 1), Some(shortest));
+        assert_eq!(period(11, false, 3, 1), Some(shortest * 1024));
+        assert_eq!(period(1, true, 3, 1), Some(shortest * 16));
         // 160 MHz by 8.
-        assert_eq!(period(1, false, 7, 4), Some(Duration::from_micros(125)));
+        assert_eq!(period(1, false, 7, 4), Some(shortest));
+    }
+
+    /// The manual's table: 125 µs, doubled with each step.
+    #[test]
+    fn no_timer_expires_before_its_minimum() {
+        for field in 1..=15 {
+            let minimum = Duration::from_micros(125) * (1 << (field - 1));
+            let period = period(field, false, 3, 1).expect("on");
+            assert!(
+                period >= minimum && period < minimum * 2,
+                "{field}: {period:?}"
+            );
+        }
     }
 
     #[test]

@@ -205,6 +205,8 @@ pub(in crate::lsi) const SSTAT0_WOA: u8 = 0x04;
 pub(in crate::lsi) const SSTAT0_SDP0: u8 = 0x01;
 /// SSTAT0.RST: the RST signal.
 pub(in crate::lsi) const SSTAT0_RST: u8 = 0x02;
+/// CTEST4.SRTM: accesses to TEMP and DSA reach their shadows.
+pub(in crate::lsi) const CTEST4_SRTM: u8 = 0x10;
 /// SSTAT2.LDSC: the last disconnect is newer than the last connect.
 pub(in crate::lsi) const SSTAT2_LDSC: u8 = 0x02;
 /// SSID.VAL.

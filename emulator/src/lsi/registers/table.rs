@@ -10,7 +10,7 @@ pub(super) enum On {
 }
 
 /// One register: bytes from `offset`, its value after reset and the bits that a write keeps; on the 53C810 only
-/// those of `narrow`.
+/// those of `narrow`, and reads show only those of `shows`.
 pub(super) struct Row {
     pub(super) offset: u8,
     pub(super) bytes: u8,
@@ -18,6 +18,7 @@ pub(super) struct Row {
     pub(super) reset: u32,
     pub(super) keeps: u32,
     pub(super) narrow: u32,
+    pub(super) shows: u32,
     pub(super) on: On,
 }
 
@@ -29,6 +30,7 @@ const fn row(offset: u8, bytes: u8, name: &'static str, reset: u32, keeps: u32) 
         reset,
         keeps,
         narrow: ALL,
+        shows: ALL,
         on: On::Both,
     }
 }
@@ -37,6 +39,7 @@ const fn row(offset: u8, bytes: u8, name: &'static str, reset: u32, keeps: u32) 
 const fn less(offset: u8, name: &'static str, reset: u32, keeps: u32, narrow: u32) -> Row {
     Row {
         narrow,
+        shows: narrow | reset,
         ..row(offset, 1, name, reset, keeps)
     }
 }

@@ -90,8 +90,36 @@ impl Lsi {
         (Place::Guest, n)
     }
 
+    /// Whether an access covers one of these registers in the chip's window, or in an image of it.
+    pub(super) fn reaches<const N: usize>(
+        &self,
+        address: u64,
+        count: u32,
+        reach: Reach,
+        registers: [u8; N],
+    ) -> bool {
+        let (window, size) = match reach {
+            Reach::Memory => return false,
+            Reach::Registers => (self.windows[1], register_window(self.model.is_wide())),
+            Reach::Io => (self.windows[0], 0x100),
+        };
+        let Some(base) = window else {
+            return false;
+        };
+        let end = address.saturating_add(count.into());
+        if end <= base || address >= base.saturating_add(size) {
+            return false;
+        }
+        let images = (0..size).step_by(0x100);
+        images.map(|image| base.saturating_add(image)).any(|image| {
+            let covered =
+                |register: u8| (address..end).contains(&image.saturating_add(register.into()));
+            registers.into_iter().any(covered)
+        })
+    }
+
     /// Where an address in I/O space leads.
-    fn io_place(&self, address: u64) -> Result<Place, Fault> {
+    pub(super) fn io_place(&self, address: u64) -> Result<Place, Fault> {
         self.windows[0]
             .and_then(|base| address.checked_sub(base))
             .and_then(|at| u8::try_from(at).ok())

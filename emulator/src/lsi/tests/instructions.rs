@@ -26,6 +26,48 @@ fn snoop_test_of_linux() {
     assert_eq!(rig.r32(at::DSP), SCRIPT + 4 * 8);
 }
 
+/// The same for chips without LOAD and STORE: the driver's word to SCRATCHA, TEMP over it, and it back to TEMP.
+#[test]
+fn snoop_test_of_linux_with_memory_moves() {
+    for model in [Model::Lsi53c895a, Model::Lsi53c810] {
+        let mut rig = Rig::with(model, Backend::memory(vec![0; 512], false));
+        let word = TABLE + 0x20;
+        rig.poke32(word, &[1]);
+        rig.w32(at::TEMP, 2);
+        let [copy, _] = move_memory(4, 0);
+        let register = |offset: u8| REGISTERS + u32::from(offset);
+        rig.script(&[
+            [copy, word],
+            [register(at::SCRATCHA), copy],
+            [register(at::TEMP), word],
+            [copy, word],
+            [register(at::TEMP), int(99)[0]],
+            [99, 0],
+        ]);
+        rig.assert_int(99);
+        assert_eq!(rig.r32(at::SCRATCHA), 1, "{model:?}");
+        assert_eq!(rig.peek32(word), 2, "{model:?}");
+        assert_eq!(rig.r32(at::TEMP), 2, "{model:?}");
+        assert_eq!(rig.r32(at::DSP), SCRIPT + 11 * 4);
+    }
+}
+
+#[test]
+fn calls_return_over_memory_moves() {
+    for model in [Model::Lsi53c895a, Model::Lsi53c810] {
+        let mut rig = Rig::with(model, Backend::memory(vec![0; 512], false));
+        let [back, zero] = ret();
+        rig.script(&[
+            call(SCRIPT + 16),
+            int(1),
+            move_memory(4, DATA),
+            [DATA + 4, back],
+            [zero, 0],
+        ]);
+        rig.assert_int(1);
+    }
+}
+
 #[test]
 fn dsa_offsets_are_signed() {
     let mut rig = Rig::new();

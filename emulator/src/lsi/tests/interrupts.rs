@@ -1,7 +1,5 @@
-use std::time::Duration;
-
 use super::asm::{int, intfly, jump, mov, select_atn, wait_reselect};
-use super::{DATA, DIP, INTF, Rig, SCRIPT, SIP, TABLE};
+use super::{DATA, DIP, FIELD_4, INTF, Rig, SCRIPT, SIP, TABLE, TICK};
 use crate::device::{Device, Progress};
 use crate::lsi::{Phase, at};
 
@@ -91,10 +89,10 @@ fn gen_is_posted_masked_and_raised_unmasked() {
     rig.w8(at::SCNTL3, 3);
     rig.w8(at::STIME1, 4);
     let due = rig.lsi.deadline().expect("a timer runs");
-    assert_eq!(due, rig.now + Duration::from_millis(1));
-    rig.pass(Duration::from_micros(999));
+    assert_eq!(due, rig.now + FIELD_4);
+    rig.pass(FIELD_4 - TICK);
     assert_eq!(rig.r8(at::SIST1), 0);
-    rig.pass(Duration::from_micros(1));
+    rig.pass(TICK);
     assert_eq!(rig.r8(at::ISTAT0), 0);
     assert_eq!(rig.r8(at::SIST1), 0x02);
     assert_eq!(rig.lsi.deadline(), None);
@@ -103,7 +101,7 @@ fn gen_is_posted_masked_and_raised_unmasked() {
     rig.w8(at::STIME1, 4);
     // Enabled, it is fatal.
     rig.script(&[wait_reselect(SCRIPT + 8), int(8)]);
-    rig.pass(Duration::from_millis(1));
+    rig.pass(FIELD_4);
     assert!(rig.lsi.interrupt());
     assert_eq!(rig.interrupts(), (SIP, 0, 0x0200));
     rig.w8(at::ISTAT0, 0x20);
@@ -117,7 +115,7 @@ fn a_masked_gen_leaves_scripts_running() {
     rig.w8(at::SCNTL3, 3);
     rig.w8(at::STIME1, 4);
     rig.script(&[wait_reselect(SCRIPT + 8), int(8)]);
-    rig.pass(Duration::from_millis(1));
+    rig.pass(FIELD_4);
     rig.w8(at::ISTAT0, 0x20);
     rig.run();
     assert_eq!(rig.interrupts(), (DIP, 0x04, 0x0200));
@@ -141,7 +139,7 @@ fn hth_expires_while_a_target_keeps_the_chip_waiting() {
         ],
     );
     assert_eq!(rig.r8(at::ISTAT0) & 7, 0);
-    rig.pass(Duration::from_millis(1));
+    rig.pass(FIELD_4);
     assert_eq!(rig.interrupts(), (SIP, 0, 0x0100));
     handle.release(1);
     // The driver goes on with the instruction that was stopped.

@@ -1,10 +1,8 @@
 //! Selection time-out, and reselections that no instruction waits for.
 
-use std::time::Duration;
-
 use super::asm::{alu, int, int_unless, mov, select_atn, wait_disconnect, wait_reselect};
 use super::disconnect::start_reads;
-use super::{DIP, Rig, SCRIPT, SIP, TABLE};
+use super::{DIP, FIELD_4, Rig, SCRIPT, SIP, TABLE, TICK};
 use crate::device::Device;
 use crate::lsi::scripts::Operator;
 use crate::lsi::{Phase, at};
@@ -139,9 +137,9 @@ fn with_hthba_hth_runs_while_nobody_serves_the_bus() {
         rig.w8(at::STIME1, stime1);
         rig.script(&[select_atn(0, 0), int(1)]);
         rig.assert_int(1);
-        rig.pass(Duration::from_micros(999));
+        rig.pass(FIELD_4 - TICK);
         assert_eq!(rig.interrupts(), (0, 0, 0));
-        rig.pass(Duration::from_micros(1));
+        rig.pass(TICK);
         assert_eq!(rig.interrupts(), (0, 0, sist));
     }
 }

@@ -59,7 +59,8 @@ impl Lsi {
             }
             Addressing::Direct => self.with_selector(at::SBMS, m.operand),
             Addressing::Indirect => {
-                let pointer = self.with_selector(at::SBMS, m.operand);
+                // Section 4.3, SFS: indirect fetches too.
+                let pointer = self.with_selector(at::SFS, m.operand);
                 let low = self.read_dword(gate, pointer);
                 let low = self.checked(low)?;
                 self.with_selector(at::SBMS, low)

@@ -1,9 +1,9 @@
 //! Step 7, LOAD and STORE: one to four bytes between registers and memory (manual, section 5.8).
 
 use super::{Outcome, Step};
-use crate::dma::Gate;
+use crate::dma::{Fault, Gate};
 use crate::lsi::register_access::Origin;
-use crate::lsi::registers::at;
+use crate::lsi::registers::{Dmode, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::LoadStore;
 use crate::lsi::{Lsi, Model};
@@ -18,10 +18,19 @@ impl Lsi {
         // Section 4.2, DSTAT.IID: within one Dword, equally aligned, and not the chip's own registers.
         let within = (l.register & 3) + l.count <= 4;
         let aligned = address.to_le_bytes()[0] & 3 == l.register & 3;
-        let (place, _) = self.place(address, u32::from(l.count));
-        let own = matches!(place, Place::Register(_));
+        // Section 5.8: DMODE says in which space memory is.
+        let io = if l.load { Dmode::SIOM } else { Dmode::DIOM };
+        let io = self.registers.dmode().contains(io);
+        let own = if io {
+            self.io_place(address).is_ok()
+        } else {
+            matches!(self.place(address, l.count.into()).0, Place::Register(_))
+        };
         if self.model == Model::Lsi53c810 || !within || !aligned || own {
             return self.illegal();
+        }
+        if io {
+            return self.checked(Err(Fault::Unmapped(address)));
         }
         if l.count == 4 && self.is_stored(l.register) {
             let moved = if l.load {

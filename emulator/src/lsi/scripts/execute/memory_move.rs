@@ -3,25 +3,32 @@
 use super::{Outcome, Pending, Step};
 use crate::dma::Gate;
 use crate::lsi::Lsi;
-use crate::lsi::registers::{Dmode, at};
+use crate::lsi::mirror::SHOWS_SIGP;
+use crate::lsi::registers::{Dmode, Shadows, at};
 use crate::lsi::scripts::fetch::Reach;
 use crate::lsi::scripts::instruction::MemoryMove;
 
 /// Bytes of one step.
 const PIECE: usize = 4096;
 
-/// A memory move in progress. DMODE says when it is used in which space the addresses lie.
+/// A memory move in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::lsi) struct Copy {
     pub(in crate::lsi) source: u64,
     pub(in crate::lsi) destination: u64,
     pub(in crate::lsi) remaining: u32,
+    /// The next piece is the first step of a slice.
+    pub(in crate::lsi) first: bool,
 }
 
 impl Lsi {
     pub(super) fn start_copy(&mut self, gate: &Gate, m: MemoryMove) -> Outcome {
         let destination = self.fetch(gate)?;
-        self.registers.set_dword(at::TEMP, destination);
+        // Section 5.2: the third Dword goes to the shadow of TEMP, which keeps what CALL has left there.
+        self.registers.set_shadows(Shadows {
+            temp: destination,
+            dsa: m.source,
+        });
         // Section 4.2, DSTAT.IID: source and destination must be equally aligned.
         if (m.source ^ destination) & 3 != 0 {
             return self.illegal();
@@ -32,10 +39,12 @@ impl Lsi {
                 source: self.with_selector(at::MMRS, m.source),
                 destination: self.with_selector(at::MMWS, destination),
                 remaining: m.count,
+                first: false,
             },
         )
     }
 
+    /// DMODE says when it is used in which space the addresses lie.
     fn reach(&self, io: Dmode) -> Reach {
         if self.registers.dmode().contains(io) {
             Reach::Io
@@ -50,15 +59,29 @@ impl Lsi {
         let Some(bytes) = buffer.get_mut(..n as usize) else {
             return self.illegal();
         };
-        let from = self.reach(Dmode::SIOM);
+        let (from, to) = (self.reach(Dmode::SIOM), self.reach(Dmode::DIOM));
+        let looks_at_istat = self.reaches(copy.source, n, from, SHOWS_SIGP)
+            || self.reaches(copy.destination, n, to, SHOWS_SIGP);
+        if looks_at_istat && !copy.first {
+            return Ok(Step::Yield(Pending::Copy(Copy {
+                first: true,
+                ..copy
+            })));
+        }
+        if self.processor.first_byte.is_some()
+            && self.reaches(copy.source, n, from, [at::SFBR])
+            && !self.fetch_first_byte(gate)
+        {
+            return Ok(Step::Blocked(Pending::Copy(copy)));
+        }
         let read = self.copy_in(gate, copy.source, from, bytes);
         self.checked(read)?;
-        let to = self.reach(Dmode::DIOM);
         let written = self.copy_out(gate, copy.destination, to, bytes);
         self.checked(written)?;
         copy.remaining -= n;
         copy.source = copy.source.wrapping_add(u64::from(n));
         copy.destination = copy.destination.wrapping_add(u64::from(n));
+        copy.first = false;
         self.registers.set_dbc(copy.remaining);
         if copy.remaining == 0 {
             Ok(Step::Done)
