@@ -6,15 +6,18 @@
 #                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own;
 #                           then the tests of Linux once more, five times as long
 #   make test               every test: units, loom models, end to end with real processes and KVM
+#   make nightly [CASES=n]  the unit tests with n cases of each property, 100 times as many as usual by default (hours)
 #   make check              format, lints and docs, warnings as errors
 
 CARGO ?= cargo
 DISK ?=
 RECORD ?=
+# Cases of each property in `make nightly`; proptest's own default is 256.
+CASES ?= 25600
 COUNTS := target/reports/counts.json
 LOOM_TARGET := target/loom
 
-.PHONY: demo bench counts count bench-tools guest test test-units test-loom check fmt clippy docs clean
+.PHONY: demo bench counts count bench-tools guest test test-units test-loom nightly check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
@@ -60,6 +63,11 @@ test-units:
 # Every wait and wake of the ring, in all interleavings.
 test-loom:
 	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p outrigger-ring --lib --target-dir $(LOOM_TARGET)
+
+# Properties stand in unit tests. A test that wants fewer cases than usual says so as a part of proptest's default, so that
+# it gets more here too.
+nightly:
+	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --lib --locked
 
 check: fmt clippy docs
 

@@ -321,8 +321,6 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// Two clients and the worker by turns: what is answered here is what a device answers that has taken in everything at once.
     #[test]
     fn answers_are_the_devices(acts in prop::collection::vec(act(), 1..60)) {

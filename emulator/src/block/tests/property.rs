@@ -147,7 +147,7 @@ fn check(name: &str, backend: &mut Backend, steps: &[Step]) -> Result<(), TestCa
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 32 * 3, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn every_backend_is_a_byte_vector(steps in prop::collection::vec(step(), 1..24)) {
         for (name, mut backend) in backends(&pattern(SIZE)) {

@@ -209,7 +209,7 @@ fn apply(gate: &mut Gate, model: &mut Model, step: &Step) -> Result<(), TestCase
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_gate_is_a_byte_map(steps in prop::collection::vec(step(), 1..120)) {
         let mut gate = Gate::new();

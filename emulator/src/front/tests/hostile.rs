@@ -195,7 +195,7 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 16 * 3))]
 
     #[test]
     fn any_bytes_leave_a_server_that_serves(

@@ -360,7 +360,7 @@ enum Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     /// No interrupt is lost and none is made up: after every step the client has been signalled once if and only if
     /// the line is up, it has not masked, and it has answered every signal before; but if its answer was a message and the line

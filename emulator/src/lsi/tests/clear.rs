@@ -152,7 +152,7 @@ fn shows(rig: &mut Rig) -> (crate::lsi::interrupt::Interrupts, u8, bool, bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 16 * 3))]
 
     #[test]
     fn taking_is_reading(acts in prop::collection::vec(act(), 1..40), narrow in any::<bool>()) {

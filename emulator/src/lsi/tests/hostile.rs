@@ -306,7 +306,7 @@ fn word() -> impl Strategy<Value = [u32; 2]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8 * 3))]
 
     #[test]
     fn whatever_a_guest_does_the_chip_returns(

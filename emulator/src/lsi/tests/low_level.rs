@@ -264,7 +264,7 @@ fn step() -> impl Strategy<Value = (u8, Option<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn whatever_is_done_by_hand_the_chip_returns(

@@ -233,7 +233,7 @@ fn a_last_byte_is_waited_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
     #[test]
     fn any_cut_of_a_read_gives_the_same_bytes(

@@ -224,8 +224,6 @@ fn any_entry() -> impl Strategy<Value = AccessEntry> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     /// Whatever is believed is disjoint, lies in a memory BAR, and has a memory of its own and of its size.
     #[test]
     fn what_is_believed_holds(

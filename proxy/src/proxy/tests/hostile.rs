@@ -89,7 +89,7 @@ fn refusals_and_odd_lengths_do_not_harm() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4 * 3))]
 
     #[test]
     fn any_payload_at_any_step_is_survived(

@@ -200,7 +200,7 @@ fn sending_to_a_closed_peer_is_an_error_not_a_signal() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     /// Whatever the pieces are in which a stream arrives, the messages come out whole.
     #[test]

@@ -156,7 +156,7 @@ fn any_body() -> impl Strategy<Value = Body> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     /// Whatever a client writes, the worker ends each turn, and an error is final.
     #[test]
