@@ -9,6 +9,7 @@
 //! of guest RAM, and when all have come the backend gets one vectored request. The data are in
 //! guest RAM before the task wants its status taken.
 
+mod attention;
 mod block_device;
 mod bus;
 mod cdb;

@@ -123,7 +123,7 @@ pub(super) enum Heard {
 }
 
 impl Connection {
-    pub(super) fn line(&mut self, bus: &Bus, asked: Option<Phase>, attention: bool) -> Line {
+    pub(super) fn line(&mut self, bus: &mut Bus, asked: Option<Phase>, attention: bool) -> Line {
         if self.outgoing.front().is_some_and(|m| m.sent > 0) {
             return Line::Request(Phase::MessageIn);
         }
@@ -157,7 +157,13 @@ impl Connection {
                 self.say(vec![message::DISCONNECT], Then::Disconnect);
                 Line::Request(Phase::MessageIn)
             }
-            Want::Wait => Line::Quiet,
+            Want::Wait => {
+                bus.refuse_disconnect(task);
+                match bus.want(task) {
+                    Want::Status(_) => Line::Request(Phase::Status),
+                    _ => Line::Quiet,
+                }
+            }
             Want::Gone => Line::Free,
         }
     }

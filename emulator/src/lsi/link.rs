@@ -77,7 +77,7 @@ impl Link {
 
     /// What the bus shows. `asked` is the phase that the script asks for, which matters only to a target
     /// that was selected without ATN.
-    pub(super) fn line(&mut self, bus: &Bus, asked: Option<Phase>) -> Line {
+    pub(super) fn line(&mut self, bus: &mut Bus, asked: Option<Phase>) -> Line {
         let attention = self.atn;
         let Some(c) = self.connection.as_mut() else {
             return Line::Free;

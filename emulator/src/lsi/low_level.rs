@@ -128,7 +128,7 @@ impl Lsi {
         if self.loops_back() {
             return socl.bits();
         }
-        let lines = match self.link.line(&self.bus, Some(asked(socl))) {
+        let lines = match self.link.line(&mut self.bus, Some(asked(socl))) {
             // A selection that nobody answers.
             Line::Free if self.link.unanswered && self.link.atn => Signal::SEL | Signal::ATN,
             Line::Free if self.link.unanswered => Signal::SEL,
@@ -204,7 +204,7 @@ impl Lsi {
     /// ACK rises: a byte passes.
     fn acknowledge(&mut self) {
         let asked = asked(self.socl());
-        let Line::Request(phase) = self.link.line(&self.bus, Some(asked)) else {
+        let Line::Request(phase) = self.link.line(&mut self.bus, Some(asked)) else {
             return;
         };
         if phase.is_in() {
@@ -295,7 +295,7 @@ impl Lsi {
 
     fn line_now(&mut self) -> Line {
         let asked = asked(self.socl());
-        self.link.line(&self.bus, Some(asked))
+        self.link.line(&mut self.bus, Some(asked))
     }
 
     fn requests_in(&mut self) -> bool {

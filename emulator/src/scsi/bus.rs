@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::cdb::{self, Command};
 use super::sense::Sense;
 use super::target::{LUNS, Lun, Target};
-use super::task::{CHECK_CONDITION, Phase, TASK_SET_FULL, Task, Tasks};
+use super::task::{Phase, TASK_SET_FULL, Task, Tasks};
 use super::unit::LogicalUnit;
 use super::{AttachError, Attribute, Nexus, TaskId, Want};
 use crate::block::Completion;
@@ -79,7 +79,7 @@ impl Bus {
             return Err(AttachError::Taken { target, lun });
         }
         place.unit = Some(unit);
-        place.attention = Some(Sense::POWER_ON);
+        place.attentions.add(Sense::POWER_ON);
         self.units.push((target, lun));
         Ok(())
     }
@@ -112,7 +112,8 @@ impl Bus {
         let command = Command::parse(cdb, nexus.lun, lun.kind());
         let previous_sense = lun.sense.take();
         let overlapped = lun.set.find(nexus.tag).is_some();
-        let full = lun.set.is_full();
+        // There is always room for REQUEST SENSE: refusing it would lose what it asks for.
+        let full = lun.set.is_full() && !matches!(command, Ok(Command::RequestSense { .. }));
         let phase = if overlapped {
             self.abort_all(nexus.target, nexus.lun);
             Phase::check(Sense::OVERLAPPED)
@@ -141,6 +142,7 @@ impl Bus {
             command,
             phase,
             previous_sense,
+            attention: None,
             connected: true,
             listed: false,
         });
@@ -161,9 +163,36 @@ impl Bus {
     /// What the task needs next. After a wait it can be a data phase again: a long transfer goes in portions.
     #[must_use]
     pub fn want(&self, task: TaskId) -> Want {
-        self.tasks
+        match self.tasks.get(task) {
+            None => Want::Gone,
+            Some(task) if self.is_held_back(task) => Want::Wait,
+            Some(task) => task.phase.want(),
+        }
+    }
+
+    /// The initiator does not let the task disconnect. A failed task that is held back would keep the bus for ever: it
+    /// ends with BUSY, so that the initiator sends the command again.
+    pub fn refuse_disconnect(&mut self, task: TaskId) {
+        if self
+            .tasks
             .get(task)
-            .map_or(Want::Gone, |task| task.phase.want())
+            .is_some_and(|task| self.is_held_back(task))
+            && let Some(record) = self.tasks.get_mut(task)
+        {
+            record.phase = Phase::BUSY;
+        }
+    }
+
+    /// A logical unit keeps the sense data of one command (contingent allegiance, SCSI-2 section 7.6). As long as they
+    /// are kept no other task of the unit ends with CHECK CONDITION.
+    fn is_held_back(&self, task: &Task) -> bool {
+        let Phase::Ended { sense: Some(_), .. } = task.phase else {
+            return false;
+        };
+        let Nexus { target, lun, .. } = task.nexus;
+        let target = self.targets.get(usize::from(target));
+        let lun = target.and_then(|target| target.luns.get(usize::from(lun)));
+        lun.is_some_and(|lun| lun.sense.is_some())
     }
 
     /// The initiator let the task disconnect: it comes back through [`Bus::reselection`].
@@ -193,16 +222,10 @@ impl Bus {
         self.ready.iter().any(|&task| self.may_reselect(task))
     }
 
-    /// Sense data are kept for one command: a task with CHECK CONDITION waits until those of the
-    /// last one have been fetched or given up by a new command.
+    /// A listed task may have to wait again: for the sense data of another one to be fetched, or for its backend if guest
+    /// RAM had to be used early.
     fn may_reselect(&self, task: TaskId) -> bool {
-        self.tasks.get(task).is_some_and(|task| {
-            let Nexus { target, lun, .. } = task.nexus;
-            let target = self.targets.get(usize::from(target));
-            let lun = target.and_then(|target| target.luns.get(usize::from(lun)));
-            task.phase.want() != Want::Status(CHECK_CONDITION)
-                || lun.is_some_and(|lun| lun.sense.is_none())
-        })
+        self.want(task) != Want::Wait
     }
 
     /// Takes the backends' completions. Bounded; does not wait.

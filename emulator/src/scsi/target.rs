@@ -1,5 +1,6 @@
 //! Step 8, SCSI: a target: its logical units, and the commands that it answers for all of them.
 
+use super::attention::Attentions;
 use super::cdb::{self, Command};
 use super::sense::Sense;
 use super::task::{Phase, Task};
@@ -22,8 +23,8 @@ pub(crate) struct Lun {
     refused: Vec<TaskId>,
     /// Sense data of the last command, until they are fetched or the next command comes.
     pub(crate) sense: Option<Sense>,
-    /// The pending unit attention condition.
-    pub(crate) attention: Option<Sense>,
+    /// The pending unit attention conditions.
+    pub(crate) attentions: Attentions,
 }
 
 impl Lun {
@@ -52,15 +53,19 @@ impl Lun {
             .collect()
     }
 
+    /// A task that reported this condition has been aborted: the initiator does not know of it.
+    pub(crate) fn restore(&mut self, attention: Option<Sense>) {
+        if let Some(attention) = attention {
+            self.attentions.add(attention);
+        }
+    }
+
     /// A reset of the unit; its tasks are gone already.
     pub(crate) fn reset(&mut self, attention: Sense) {
         self.sense = None;
         if let Some(unit) = &mut self.unit {
             unit.reset();
-            // That it has been powered on says more.
-            if self.attention != Some(Sense::POWER_ON) {
-                self.attention = Some(attention);
-            }
+            self.attentions.add(attention);
         }
     }
 }
@@ -81,19 +86,32 @@ impl Target {
         self.luns.get_mut(usize::from(lun))
     }
 
-    /// The task has been enabled: what it does first.
-    pub(crate) fn start(&mut self, task: &Task) -> Phase {
+    /// The task has been enabled: it does what it does first.
+    pub(crate) fn start(&mut self, task: &mut Task) {
+        let Some(lun) = self.luns.get_mut(usize::from(task.nexus.lun)) else {
+            task.phase = Phase::check(Sense::NO_UNIT);
+            return;
+        };
+        if let Some(news) = lun.unit.as_mut().and_then(LogicalUnit::news) {
+            lun.attentions.add(news);
+        }
+        let exempt = cdb::ignores_attention(task.operation, lun.kind());
+        // REQUEST SENSE returns a condition if there are no sense data.
+        let asks = matches!(task.command, Ok(Command::RequestSense { .. }));
+        if !exempt || (asks && task.previous_sense.is_none()) {
+            task.attention = lun.attentions.take();
+        }
+        task.phase = match task.attention {
+            Some(attention) if !exempt => Phase::check(attention),
+            _ => self.run(task),
+        };
+    }
+
+    /// What the command does first.
+    fn run(&mut self, task: &Task) -> Phase {
         let Some(lun) = self.luns.get_mut(usize::from(task.nexus.lun)) else {
             return Phase::check(Sense::NO_UNIT);
         };
-        // One condition at a time: the unit keeps its news while another one is pending.
-        if lun.attention.is_none() {
-            lun.attention = lun.unit.as_mut().and_then(LogicalUnit::news);
-        }
-        let exempt = cdb::ignores_attention(task.operation, lun.kind());
-        if !exempt && let Some(attention) = lun.attention.take() {
-            return Phase::check(attention);
-        }
         let command = match task.command {
             Ok(command) => command,
             Err(sense) => return Phase::check(sense),
@@ -106,7 +124,7 @@ impl Target {
                 },
                 unit,
             ) => {
-                let current = task.previous_sense.or_else(|| lun.attention.take());
+                let current = task.previous_sense.or(task.attention);
                 let none = if unit.is_some() {
                     Sense::NONE
                 } else {

@@ -13,6 +13,8 @@ use crate::block::Op;
 pub(crate) const GOOD: u8 = 0x00;
 /// CHECK CONDITION status.
 pub(crate) const CHECK_CONDITION: u8 = 0x02;
+/// BUSY status.
+pub(crate) const BUSY: u8 = 0x08;
 /// RESERVATION CONFLICT status.
 pub(crate) const RESERVATION_CONFLICT: u8 = 0x18;
 /// TASK SET FULL status.
@@ -50,6 +52,12 @@ impl Phase {
     /// GOOD status.
     pub(crate) const GOOD: Self = Self::Ended {
         status: GOOD,
+        sense: None,
+    };
+
+    /// BUSY status.
+    pub(crate) const BUSY: Self = Self::Ended {
+        status: BUSY,
         sense: None,
     };
 
@@ -125,10 +133,23 @@ pub(crate) struct Task {
     pub(crate) phase: Phase,
     /// Sense of the command before this one: REQUEST SENSE returns it.
     pub(crate) previous_sense: Option<Sense>,
+    /// The unit attention condition that it reports. The unit has it again if the task does not end with its status.
+    pub(crate) attention: Option<Sense>,
     /// Not waiting for reselection.
     pub(crate) connected: bool,
     /// In the list of tasks that want reselection.
     pub(crate) listed: bool,
+}
+
+impl Task {
+    /// Bytes left of the data phase. A disconnected task is in none.
+    pub(crate) fn data_left(&self) -> u32 {
+        if self.connected {
+            self.phase.want().bytes()
+        } else {
+            0
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -232,6 +253,7 @@ mod tests {
             command: Ok(Command::TestUnitReady),
             phase: Phase::Dormant,
             previous_sense: None,
+            attention: None,
             connected: true,
             listed: false,
         };

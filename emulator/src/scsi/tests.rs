@@ -16,6 +16,7 @@ mod mode;
 mod primary;
 mod queue;
 mod reservations;
+mod sense;
 
 use rustix::event::{PollFd, PollFlags};
 

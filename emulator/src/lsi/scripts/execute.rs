@@ -283,7 +283,7 @@ impl Lsi {
         if !(moving && asked == Some(Phase::DataIn)) {
             self.take_last_byte();
         }
-        let line = self.link.line(&self.bus, asked);
+        let line = self.link.line(&mut self.bus, asked);
         if line == Line::Free && self.link.connected() {
             // The task is gone: its target lets go.
             self.link.free();

@@ -21,7 +21,7 @@ impl Bus {
         let Some((record, lun)) = self.task_and_lun(task) else {
             return Ok(());
         };
-        let count = record.phase.want().bytes().min(count);
+        let count = record.data_left().min(count);
         if count == 0 {
             return Ok(());
         }
@@ -62,7 +62,12 @@ impl Bus {
             let now = self.transfer_some(task, rest);
             moved += now;
             // Without progress: the data phase is over, or the medium is being read.
-            if now == 0 && self.want(task).bytes() == 0 {
+            if now == 0
+                && self
+                    .tasks
+                    .get(task)
+                    .is_none_or(|task| task.data_left() == 0)
+            {
                 break;
             }
         }
@@ -90,7 +95,7 @@ impl Bus {
         let Some((record, _)) = self.task_and_lun(task) else {
             return 0;
         };
-        let count = bytes.len().min(record.phase.want().bytes() as usize);
+        let count = bytes.len().min(record.data_left() as usize);
         let Some(bytes) = bytes.get_mut(..count) else {
             return 0;
         };

@@ -4,11 +4,12 @@ use super::{Bus, TARGETS};
 use crate::scsi::sense::Sense;
 use crate::scsi::target::LUNS;
 use crate::scsi::task::Phase;
-use crate::scsi::{Management, Nexus, TaskId};
+use crate::scsi::{Management, Nexus, TaskId, Want};
 
 impl Bus {
-    /// Status and COMMAND COMPLETE were accepted: the task ends. A task that has no status yet is aborted.
+    /// Status and COMMAND COMPLETE were accepted: the task ends. A task that has no status to give is aborted.
     pub fn finish(&mut self, task: TaskId) {
+        let has_status = matches!(self.want(task), Want::Status(_));
         let Some((record, lun)) = self.task_and_lun(task) else {
             return;
         };
@@ -17,15 +18,16 @@ impl Bus {
             lun: number,
             ..
         } = record.nexus;
-        if let Phase::Ended { sense, .. } = record.phase {
-            lun.sense = sense.or(lun.sense);
-            lun.forget(task);
-            self.tasks.remove(task);
-            self.work.requests += 1;
-            self.forget_stale();
-            self.enable(target, number);
-        } else {
-            self.abort(target, number, &[task], false);
+        match record.phase {
+            Phase::Ended { sense, .. } if has_status && record.connected => {
+                lun.sense = lun.sense.or(sense);
+                lun.forget(task);
+                self.tasks.remove(task);
+                self.work.requests += 1;
+                self.forget_stale();
+                self.enable(target, number);
+            }
+            _ => self.abort(target, number, &[task], false),
         }
     }
 
@@ -41,7 +43,13 @@ impl Bus {
                 let these: Vec<_> = all.into_iter().filter(same).collect();
                 self.abort(target, lun, &these, false);
             }
-            Management::AbortTaskSet | Management::ClearTaskSet => self.abort_all(target, lun),
+            Management::AbortTaskSet | Management::ClearTaskSet => {
+                self.abort_all(target, lun);
+                // SCSI-2 section 7.6: the contingent allegiance condition ends too.
+                if let Some(place) = self.lun(nexus) {
+                    place.sense = None;
+                }
+            }
             Management::LogicalUnitReset => self.reset_unit(target, lun, Sense::DEVICE_RESET),
             Management::TargetReset => {
                 for lun in 0..LUNS {
@@ -142,6 +150,7 @@ impl Bus {
             in_flight |= has_request;
             if let Some(lun) = self.lun(task.nexus) {
                 lun.forget(id);
+                lun.restore(task.attention);
                 if let (true, Some(unit)) = (has_request, &mut lun.unit) {
                     unit.medium_mut().forget(id.cookie());
                 }

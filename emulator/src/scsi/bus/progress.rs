@@ -13,7 +13,7 @@ impl Bus {
             return;
         };
         if let Some(target) = self.targets.get_mut(usize::from(task.nexus.target)) {
-            task.phase = target.start(task);
+            target.start(task);
         }
         self.proceed(id);
     }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{DiskOptions, Nexus, RAM};
+use super::queue::held_back;
+use super::{DiskOptions, NEXUS, Nexus, RAM, Rig};
 use crate::block::{Backend, Hold};
 use crate::dma::fixture;
 use crate::scsi::{Attribute, Bus, Cdrom, CdromOptions, Disk, Management, TaskId, Want};
@@ -136,18 +137,29 @@ proptest! {
             let live = tasks.iter().filter(|task| bus.want(**task) != Want::Gone).count();
             prop_assert_eq!(bus.tasks(), live);
         }
-        // Whoever is left can go on to its end.
+        // Whoever is left can go on to its end, if the initiator fetches sense data.
+        // Where there is no unit, there are sense data all the same.
+        let units: Vec<_> = (0..3).flat_map(|target| (0..3).map(move |lun| (target, lun))).collect();
         for _ in 0..tasks.len() * 20 {
             for handle in &handles {
                 handle.release(4);
             }
             bus.poll(std::time::Instant::now());
+            while bus.reselection().is_some() {}
             for task in &tasks {
                 let left = bus.want(*task).bytes();
                 let _ = bus.transfer(&dma, *task, 0, left);
                 if let Want::Status(_) = bus.want(*task) {
                     bus.finish(*task);
                 }
+                bus.disconnect(*task);
+            }
+            for &(target, lun) in &units {
+                let nexus = Nexus { target, lun, tag: Some(255) };
+                let sense = bus.begin(nexus, Attribute::Simple, &[3, 0, 0, 0, 18, 0]);
+                let _ = bus.transfer(&dma, sense, 0, 18);
+                prop_assert_eq!(bus.want(sense), Want::Status(0));
+                bus.finish(sense);
             }
             if bus.tasks() == 0 {
                 break;
@@ -155,4 +167,39 @@ proptest! {
         }
         prop_assert_eq!(bus.tasks(), 0);
     }
+}
+
+/// A disconnected task is in no data phase: what is moved for it meanwhile does not count, and it reselects for all of it.
+#[test]
+fn no_data_move_for_a_disconnected_task() {
+    let (mut rig, handle) = held_back();
+    let sense = rig
+        .bus
+        .begin(NEXUS, Attribute::Simple, &[3, 0, 0, 0, 18, 0]);
+    rig.bus.finish(sense);
+    let read = rig.bus.begin(NEXUS, Attribute::Simple, &[8, 0, 0, 3, 1, 0]);
+    rig.bus.disconnect(read);
+    rig.bus.transfer(&rig.dma, read, 0, 512).expect("RAM");
+    assert_eq!(rig.bus.transfer_bytes(read, &mut [0; 8]), 0);
+    assert!(rig.bus.wants_reselection());
+    assert_eq!(rig.bus.reselection(), Some((read, NEXUS)));
+    assert_eq!(rig.bus.want(read), Want::DataIn(512));
+    rig.bus.transfer(&rig.dma, read, 0, 512).expect("RAM");
+    assert_eq!(rig.bus.want(read), Want::Wait);
+    rig.release(&handle, 1);
+    assert_eq!(rig.finish(read).status, 0);
+    assert_eq!(rig.block(0), [3; 512]);
+}
+
+/// Status cannot be taken from a disconnected task: it is aborted, and what it had to report is not lost.
+#[test]
+fn no_status_from_a_disconnected_task() {
+    let mut rig = Rig::blank(8);
+    rig.bus.reset();
+    let task = rig.bus.begin(NEXUS, Attribute::Simple, &[0; 6]);
+    assert_eq!(rig.bus.want(task), Want::Status(2));
+    rig.bus.disconnect(task);
+    rig.bus.finish(task);
+    assert_eq!(rig.bus.tasks(), 0);
+    assert_eq!(rig.refusal(&[0; 6]), (6, 0x29, 2));
 }

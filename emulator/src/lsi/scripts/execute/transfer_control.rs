@@ -23,7 +23,7 @@ impl Lsi {
                 return self.time_out();
             }
             // IF looks at the phase of the last REQ.
-            self.link.line(&self.bus, c.phase);
+            self.link.line(&mut self.bus, c.phase);
         }
         if !self.holds(c) {
             return Ok(Step::Done);
