@@ -5,6 +5,7 @@
 //! buses into controllers, controllers into PCI functions, and each function into a worker.
 
 mod image;
+mod inherited;
 mod socket;
 mod unit;
 
@@ -17,7 +18,7 @@ use crate::front::{self, Endpoint};
 use crate::pci::Function;
 use crate::scsi::Bus;
 use image::Image;
-pub use socket::close_inherited;
+pub use inherited::Inherited;
 
 /// A configuration with its images and sockets open.
 #[derive(Debug)]
@@ -30,20 +31,19 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens everything. Inherited sockets come first: as long as nothing else is open, a descriptor above
-    /// the standard ones is one that was inherited.
+    /// Opens everything, and closes what is left of the inherited descriptors.
     ///
     /// # Errors
     /// What could not be opened, said of its option.
-    pub fn open(config: Config) -> Result<Self, OptionError> {
-        let inherited = socket::adopt_all(&config.exports)?;
+    pub fn open(config: Config, mut inherited: Inherited) -> Result<Self, OptionError> {
+        let sockets = socket::adopt_all(&config.exports, &mut inherited)?;
         let images = config.blockdevs.into_iter().map(|node| {
-            let image = image::open(&node)?;
+            let image = image::open(&node, &inherited)?;
             Ok((node.node_name, image))
         });
         let images = images.collect::<Result<_, _>>()?;
         // Paths are bound last: a socket that can be connected to belongs to a machine that can be built.
-        let endpoints = socket::bind_rest(&config.exports, inherited)?;
+        let endpoints = socket::bind_rest(&config.exports, sockets)?;
         let statistics = socket::bind_statistics(&config.exports)?;
         let sockets = endpoints.into_iter().zip(statistics);
         let exports = config.exports.into_iter().zip(sockets);

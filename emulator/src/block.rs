@@ -9,6 +9,7 @@
 
 mod bounce;
 mod delay;
+mod descriptor;
 mod fail;
 mod file;
 mod format;
@@ -32,10 +33,14 @@ use std::time::Instant;
 
 use crate::dma::Segment;
 pub use delay::{Delay, DelayHandle, Hold};
+pub use descriptor::{
+    DescriptorError, DescriptorUse, named_by as descriptor_named_by, open_behind,
+};
 pub use fail::{Fail, FailRule, Failure};
 pub use file::{Engine, Image};
 pub use format::{
-    Backing, FormatError, FormatOptions, Formatted, ImageFile, OpenedFormat, qcow2, raw, vmdk,
+    Backing, FormatError, FormatOptions, Formatted, ImageFile, OpenedFormat, convert_command,
+    pad_command, qcow2, raw, resize_command, vmdk,
 };
 pub use lock::{LockError, Locking, lock};
 pub use memory::Memory;

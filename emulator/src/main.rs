@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use outrigger_emulator::assembly::{Opened, close_inherited};
+use outrigger_emulator::assembly::{Inherited, Opened};
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
 use outrigger_emulator::event_loop::serve;
 use outrigger_emulator::sandbox;
@@ -42,11 +42,9 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
         .collect();
 
     // What a parent has left open by mistake is out of a guest's reach too.
-    if let Err(error) = close_inherited(&config) {
-        tracing::warn!(%error, "descriptors that were inherited stay open");
-    }
+    let inherited = Inherited::take(&config)?;
     // With paths in reach. A signal still ends the process at once: what is opened may keep it waiting.
-    let opened = Opened::open(config)?;
+    let opened = Opened::open(config, inherited)?;
     // From here on no thread is started that a signal could kill.
     let signals = Signals::catch().context("signals")?;
     let wake_cost = outrigger_ring::wake_cost();

@@ -169,25 +169,27 @@ fn each_refusal_says_what_helps() {
     let Some(folder) = Folder::new() else { return };
     let disk = folder.path("disk.qcow2");
     let cannot = "cannot use '@/disk.qcow2': ";
-    let (repair, convert) = (
-        "repair it with qemu-img check -r all",
-        "convert it with qemu-img convert",
-    );
+    let convert =
+        "convert it: qemu-img convert -f qcow2 -O qcow2 @/disk.qcow2 @/disk.converted.qcow2";
+    let repair = "repair it: qemu-img check -f qcow2 -r all @/disk.qcow2";
+    let look = "look at it with qemu-img info";
+    let decrypt = "convert it: qemu-img convert --object secret,id=key,file=PASSWORD_FILE --image-opts -O qcow2 \
+                   driver=qcow2,encrypt.key-secret=key,file.filename=@/disk.qcow2 @/disk.converted.qcow2";
     for (at, byte, said, mend) in [
         (
             7,
             9,
             "it is qcow2 version 9, and only 2 and 3 are known",
-            convert,
+            look,
         ),
-        (35, 1, "it is encrypted", convert),
+        (35, 1, "it is encrypted", decrypt),
         (79, 1, "it was not closed cleanly", repair),
         (79, 2, "it is marked as corrupt", repair),
         (
             72,
             0x80,
             "it has unknown features (0x8000000000000000)",
-            convert,
+            look,
         ),
         (
             23,
@@ -199,7 +201,7 @@ fn each_refusal_says_what_helps() {
             31,
             1,
             "the disk in the image, 1048577 bytes, is not a multiple of 512",
-            "make another image",
+            "pad it: qemu-img resize -f qcow2 @/disk.qcow2 1049088",
         ),
         (
             29,
@@ -252,10 +254,119 @@ fn each_refusal_says_what_helps() {
     assert!(folder.img("create -f vmdk sparse.vmdk 1M"));
     let vmdk = "vmdk,node-name=d,file.driver=file,file.filename=@/sparse.vmdk";
     folder.refused(vmdk, "vmdk images can only be read; add read-only=on");
+    drop(folder.serves(&format!("{vmdk},read-only=on")));
     folder.refused(
-        &format!("{vmdk},read-only=on"),
-        &format!("cannot use '@/sparse.vmdk': it is a sparse VMDK image; {convert}"),
+        &format!("{QCOW2},data-file=@/data.raw"),
+        "no data-file '@/data.raw'; known: d",
     );
+}
+
+/// What each refusal names is run as it is said; then the emulator takes the image, or its copy.
+#[test]
+fn the_commands_that_refusals_name_help() {
+    let Some(folder) = Folder::new() else { return };
+    let image = "convert -f raw -O qcow2";
+    let raw = folder.path("disk.raw");
+    std::fs::write(&raw, vec![0x5a; 1 << 20]).unwrap();
+    std::fs::write(folder.path("PASSWORD_FILE"), "secret").unwrap();
+    let secret = "--object secret,id=s,file=PASSWORD_FILE";
+    let mark = |at: u64, byte: u8| patch(&folder.path("disk.qcow2"), at, &[byte]);
+    let make = |arguments: String| assert!(folder.img(&arguments), "{arguments}");
+    let qcow2 = |file: &str| format!("qcow2,node-name=d,file.driver=file,file.filename=@/{file}");
+    let vmdk = |file: &str| {
+        format!("vmdk,node-name=d,read-only=on,file.driver=file,file.filename=@/{file}")
+    };
+    let makers: [(&str, String, &dyn Fn()); 11] = [
+        ("zstd", qcow2("disk.qcow2"), &|| {
+            make(format!(
+                "{image} -c -o compression_type=zstd disk.raw disk.qcow2"
+            ));
+        }),
+        ("zstd below", qcow2("top.qcow2"), &|| {
+            make(format!(
+                "{image} -c -o compression_type=zstd disk.raw disk.qcow2"
+            ));
+            make("create -f qcow2 -b disk.qcow2 -F qcow2 middle.qcow2".to_owned());
+            make("create -f qcow2 -b middle.qcow2 -F qcow2 top.qcow2".to_owned());
+        }),
+        ("another format below", qcow2("top.qcow2"), &|| {
+            make("convert -f raw -O vdi disk.raw disk.vdi".to_owned());
+            make("create -f qcow2 -b disk.vdi -F vdi top.qcow2".to_owned());
+        }),
+        ("extended L2", qcow2("disk.qcow2"), &|| {
+            make(format!("{image} -o extended_l2=on disk.raw disk.qcow2"));
+        }),
+        ("a name with spaces", qcow2("it's a disk.qcow2"), &|| {
+            make(format!("{image} -o extended_l2=on disk.raw disk.qcow2"));
+            std::fs::rename(folder.path("disk.qcow2"), folder.path("it's a disk.qcow2")).unwrap();
+        }),
+        ("luks", qcow2("disk.qcow2"), &|| {
+            let luks = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1";
+            make(format!("create {secret} -f qcow2 -o {luks} disk.qcow2 1M"));
+            make(format!(
+                "convert {secret} -n -f raw --target-image-opts disk.raw \
+                 driver=qcow2,encrypt.key-secret=s,file.filename=disk.qcow2"
+            ));
+        }),
+        ("not closed", qcow2("disk.qcow2"), &|| {
+            make(format!("{image} -o lazy_refcounts=on disk.raw disk.qcow2"));
+            mark(79, 1);
+        }),
+        ("marked as corrupt", qcow2("disk.qcow2"), &|| {
+            make(format!("{image} disk.raw disk.qcow2"));
+            mark(79, 2);
+        }),
+        ("odd size", qcow2("disk.qcow2"), &|| {
+            make("create -f qcow2 disk.qcow2 1048576".to_owned());
+            mark(31, 1);
+        }),
+        ("differences", vmdk("top.vmdk"), &|| {
+            make("convert -f raw -O vmdk disk.raw base.vmdk".to_owned());
+            make("create -f vmdk -b base.vmdk -F vmdk top.vmdk".to_owned());
+        }),
+        (
+            "odd raw",
+            "file,node-name=d,filename=@/odd.raw".to_owned(),
+            &|| {
+                std::fs::write(folder.path("odd.raw"), [1; 1000]).unwrap();
+            },
+        ),
+    ];
+    for (name, blockdev, make) in makers {
+        make();
+        let (mut command, _) = folder.command(&blockdev);
+        let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        let (_, command) = said.trim_end().rsplit_once(" it: ").expect(&said);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(folder.0.path());
+        let output = shell.output().unwrap();
+        // A check that has repaired something says so by its exit code.
+        let repaired = command.contains(" check ") && output.status.code() == Some(2);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success() || repaired,
+            "{name}: {command}: {errors}"
+        );
+        let copied = command.contains("converted.qcow2");
+        let blockdev = match copied {
+            true => {
+                let file = blockdev.rsplit_once('/').unwrap().1;
+                let stem = file.rsplit_once('.').unwrap().0;
+                qcow2(&format!("{stem}.converted.qcow2"))
+            }
+            false => blockdev,
+        };
+        drop(folder.serves(&blockdev));
+        if copied {
+            let file = blockdev.rsplit_once('/').unwrap().1;
+            let compared = Command::new("qemu-img")
+                .args(["compare", "-f", "qcow2", "-F", "raw", file, "disk.raw"])
+                .current_dir(folder.0.path())
+                .stdout(Stdio::null())
+                .status();
+            assert!(compared.unwrap().success(), "{name}");
+        }
+    }
 }
 
 #[test]

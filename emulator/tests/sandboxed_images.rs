@@ -100,7 +100,7 @@ fn open_qcow2(folder: &Path, direct: bool) -> OpenedFormat {
         locking: Locking::On,
     };
     let file = ImageFile::open(&folder.join("disk.qcow2"), options).expect("the file is there");
-    qcow2(file, Backing::AsNamed, options).expect("the image is good")
+    qcow2(file, Backing::AsNamed, None, options).expect("the image is good")
 }
 
 /// What the crash test writes at a time, and how many places it has.

@@ -1,14 +1,16 @@
 //! Images: opened while paths can be reached, started when they cannot.
 
+mod problem;
+
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::block::{
-    self, Backend, Engine, FileOptions, FormatError, FormatOptions, NbdError, NbdOptions, OpenError,
-};
+use super::inherited::Inherited;
+use crate::block::{self, Backend, DescriptorUse, Engine, FileOptions, FormatOptions, NbdOptions};
 use crate::config::blockdev::{Aio, Backing, Blockdev, Child, Locking, Server, Source};
 use crate::config::{OptionError, Place, Problem};
+use problem::{not_a_disk, not_a_format, not_an_export, not_opened};
 
 /// An opened image, with the option that asked for it.
 #[derive(Debug)]
@@ -41,17 +43,17 @@ struct Above {
 }
 
 /// Opens a node's image.
-pub(super) fn open(node: &Blockdev) -> Result<Image, OptionError> {
+pub(super) fn open(node: &Blockdev, inherited: &Inherited) -> Result<Image, OptionError> {
     let above = Above {
         read_only: false,
         discard: true,
     };
-    let opened = open_node(node, above)?;
+    let opened = open_node(node, above, inherited)?;
     let place = node.place.clone();
     Ok(Image { place, opened })
 }
 
-fn open_node(node: &Blockdev, above: Above) -> Result<Opened, OptionError> {
+fn open_node(node: &Blockdev, above: Above, inherited: &Inherited) -> Result<Opened, OptionError> {
     let place = &node.place;
     let above = Above {
         read_only: node.read_only || above.read_only,
@@ -82,8 +84,8 @@ fn open_node(node: &Blockdev, above: Above) -> Result<Opened, OptionError> {
                     Some(Aio::Threads) => Engine::Threads,
                 },
             };
-            let opened =
-                open_raw(filename, options, *locking).map_err(|problem| place.error(problem))?;
+            let opened = open_raw(filename, options, *locking, inherited)
+                .map_err(|problem| place.error(problem))?;
             Ok(Opened::File(match above.discard {
                 true => opened,
                 false => opened.without_discard(),
@@ -100,9 +102,33 @@ fn open_node(node: &Blockdev, above: Above) -> Result<Opened, OptionError> {
                 place.error(not_an_export(path, &error))
             })?))
         }
-        Source::Raw { file } => open_node(inner(place, file)?, above),
-        Source::Qcow2 { .. } | Source::Vmdk { .. } => open_format(node, above).map(Opened::Format),
+        Source::Raw { file } => open_node(inner(place, file)?, above, inherited),
+        Source::Qcow2 { .. } | Source::Vmdk { .. } => {
+            open_format(node, above, inherited).map(Opened::Format)
+        }
     }
+}
+
+/// A file, by its path or behind a descriptor.
+fn open_file(
+    filename: &Path,
+    read_only: bool,
+    direct: bool,
+    locking: Locking,
+    inherited: &Inherited,
+) -> Result<File, Problem> {
+    let usage = DescriptorUse { read_only, direct };
+    if let Some(outcome) = inherited.open(filename, usage, locking) {
+        return outcome;
+    }
+    let direct = if direct { libc::O_DIRECT } else { 0 };
+    File::options()
+        .read(true)
+        .write(!read_only)
+        // A FIFO must not make this wait.
+        .custom_flags(direct | libc::O_NONBLOCK)
+        .open(filename)
+        .map_err(|error| not_opened(filename, read_only, &error))
 }
 
 /// A raw image.
@@ -110,19 +136,21 @@ fn open_raw(
     filename: &Path,
     options: FileOptions,
     locking: Locking,
+    inherited: &Inherited,
 ) -> Result<block::Opened, Problem> {
-    let file = File::options()
-        .read(true)
-        .write(!options.read_only)
-        .open(filename)
-        .map_err(|error| not_opened(filename, options.read_only, &error))?;
+    // The second open file, of O_DIRECT, comes later.
+    let file = open_file(filename, options.read_only, false, locking, inherited)?;
     block::lock(&file, !options.read_only, locking)
         .map_err(|error| not_a_format(filename, options.read_only, &error.into()))?;
     block::open(file, options).map_err(|error| not_a_disk(filename, error))
 }
 
 /// An image in a format, on a file; or a raw file, where it is to stand under such an image.
-fn open_format(node: &Blockdev, above: Above) -> Result<block::OpenedFormat, OptionError> {
+fn open_format(
+    node: &Blockdev,
+    above: Above,
+    inherited: &Inherited,
+) -> Result<block::OpenedFormat, OptionError> {
     let place = &node.place;
     let file = match &node.source {
         Source::Qcow2 { file, .. } | Source::Vmdk { file } | Source::Raw { file } => {
@@ -169,20 +197,67 @@ fn open_format(node: &Blockdev, above: Above) -> Result<block::OpenedFormat, Opt
                     read_only: true,
                     discard: false,
                 };
-                block::Backing::Image(open_format(inner(place, child)?, above)?)
+                block::Backing::Image(open_format(inner(place, child)?, above, inherited)?)
             }
         },
         _ => block::Backing::None,
     };
-    let opened = block::ImageFile::open(filename, options).and_then(|file| match &node.source {
-        Source::Qcow2 { .. } => block::qcow2(file, backing, options),
-        Source::Vmdk { .. } => block::vmdk(file, options),
-        _ => block::raw(file, options),
-    });
+    let opened = open_file(
+        filename,
+        options.read_only,
+        options.direct,
+        options.locking,
+        inherited,
+    )
+    .map_err(|problem| file.place.error(problem))?;
+    let data_file = match &node.source {
+        Source::Qcow2 {
+            data_file: Some(child),
+            ..
+        } => Some(open_data_file(inner(place, child)?, options, inherited)?),
+        _ => None,
+    };
+    let opened =
+        block::ImageFile::new(opened, filename, options).and_then(|file| match &node.source {
+            Source::Qcow2 { .. } => block::qcow2(file, backing, data_file, options),
+            Source::Vmdk { .. } => block::vmdk(file, options),
+            _ => block::raw(file, options),
+        });
     opened.map_err(|error| {
         file.place
             .error(not_a_format(filename, options.read_only, &error))
     })
+}
+
+/// The file that a qcow2 image has its data in.
+fn open_data_file(
+    node: &Blockdev,
+    options: FormatOptions,
+    inherited: &Inherited,
+) -> Result<block::ImageFile, OptionError> {
+    let Source::File {
+        filename, locking, ..
+    } = &node.source
+    else {
+        return Err(node.place.error(Problem::refused(
+            "the data of an image are in a file",
+            "let data-file be a node with driver=file",
+        )));
+    };
+    let options = FormatOptions {
+        locking: *locking,
+        ..options
+    };
+    let FormatOptions {
+        read_only,
+        direct,
+        locking,
+        ..
+    } = options;
+    let file = open_file(filename, read_only, direct, locking, inherited);
+    let file = file.map_err(|problem| node.place.error(problem))?;
+    block::ImageFile::new(file, filename, options)
+        .map_err(|error| node.place.error(not_a_format(filename, read_only, &error)))
 }
 
 /// The node that another one stands on.
@@ -231,68 +306,4 @@ fn zeroes(size: u64) -> Result<Vec<u8>, Problem> {
         .try_reserve_exact(length)
         .map_err(|_| too_large())?;
     Ok(vec![0; length])
-}
-
-fn not_opened(filename: &Path, read_only: bool, error: &io::Error) -> Problem {
-    let name = filename.display();
-    let (why, mend) = match error.kind() {
-        ErrorKind::NotFound => ("there is no such file", "check filename"),
-        ErrorKind::IsADirectory => ("it is a directory", "name a file or block device"),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if !read_only => (
-            "no permission to read and write it",
-            "change its permissions, or add read-only=on",
-        ),
-        ErrorKind::PermissionDenied => ("no permission to read it", "change its permissions"),
-        _ => return Problem::refused(format!("cannot open '{name}': {error}"), "check filename"),
-    };
-    Problem::refused(format!("cannot open '{name}': {why}"), mend)
-}
-
-fn not_a_disk(filename: &Path, error: OpenError) -> Problem {
-    let name = filename.display();
-    let mend = match error {
-        OpenError::NotADisk => "name a file or block device",
-        OpenError::Empty => "give it a size, such as with truncate -s 64M",
-        OpenError::PartialBlock { .. } => "pad it, such as with truncate -s %512",
-        OpenError::Direct(_) => "leave out cache.direct",
-        OpenError::IoUring(_) => "leave out aio",
-        _ => "check filename",
-    };
-    Problem::refused(format!("cannot use '{name}': {error}"), mend)
-}
-
-/// Also for the lock of a raw image.
-fn not_a_format(filename: &Path, read_only: bool, error: &FormatError) -> Problem {
-    let name = filename.display();
-    let mend = match error {
-        FormatError::Io(error) if error.kind() != ErrorKind::InvalidInput => {
-            return not_opened(filename, read_only, error);
-        }
-        FormatError::Io(_) => "leave out cache.direct",
-        FormatError::NotADisk => "name a file or block device",
-        FormatError::Locked(block::LockError::Held(_)) => {
-            "stop the other one, or add locking=off to the file if that is safe"
-        }
-        FormatError::Locked(_) => "leave out locking=on",
-        FormatError::NotThisFormat(_) => "choose another driver",
-        FormatError::Unsupported { mend, .. } | FormatError::BackingName { mend, .. } => mend,
-        FormatError::PartialBlock(_) | FormatError::Empty => "make another image",
-        FormatError::Corrupt(_) | FormatError::Truncated(_) => "look at it with qemu-img check",
-        FormatError::Loop | FormatError::TooDeep => "look at it with qemu-img info",
-        FormatError::Backing { .. } => "look at qemu-img info --backing-chain",
-    };
-    Problem::refused(format!("cannot use '{name}': {error}"), mend)
-}
-
-fn not_an_export(path: &Path, error: &NbdError) -> Problem {
-    let mend = match error {
-        NbdError::NoExport(_) => "see qemu-nbd --list for what it has",
-        NbdError::ReadOnly => "add read-only=on",
-        NbdError::Size(_) | NbdError::BlockSize(_) => "export another disk",
-        _ => "see whether the server runs",
-    };
-    Problem::refused(
-        format!("cannot use the server at '{}': {error}", path.display()),
-        mend,
-    )
 }

@@ -4,8 +4,6 @@
 //! remove files is not worth keeping for it. Instead, a file on which nobody listens any more is
 //! replaced at the next start.
 
-mod sys;
-
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
@@ -15,42 +13,21 @@ use std::path::Path;
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
+use super::inherited::Inherited;
 use crate::config::export::{Export, Socket};
-use crate::config::{Config, OptionError, Problem};
+use crate::config::{OptionError, Problem};
 use crate::front::Endpoint;
 
-/// Closes every inherited descriptor but the standard ones and those that exports name. To be called once, before the process
-/// has opened anything itself.
-///
-/// # Errors
-/// What the kernel says; before Linux 5.9 it cannot do so.
-pub fn close_inherited(config: &Config) -> io::Result<()> {
-    let mut kept: Vec<_> = config
-        .exports
-        .iter()
-        .filter_map(|export| match export.socket {
-            Socket::Descriptor(number) => u32::try_from(number).ok(),
-            Socket::Path(_) => None,
-        })
-        .collect();
-    kept.sort_unstable();
-    let mut first = 3;
-    for number in kept {
-        if first < number {
-            sys::close(first..=number - 1)?;
-        }
-        first = first.max(number.saturating_add(1));
-    }
-    Ok(sys::close(first..=u32::MAX)?)
-}
-
-/// For each export its inherited socket, if it has one. Nothing else may be open yet but the standard descriptors.
-pub(super) fn adopt_all(exports: &[Export]) -> Result<Vec<Option<Endpoint>>, OptionError> {
+/// For each export its inherited socket, if it has one.
+pub(super) fn adopt_all(
+    exports: &[Export],
+    descriptors: &mut Inherited,
+) -> Result<Vec<Option<Endpoint>>, OptionError> {
     let adopt = |export: &Export| match export.socket {
         Socket::Path(_) => Ok(None),
         Socket::Descriptor(number) => {
             // The configuration has no number twice.
-            let endpoint = sys::adopt(number)
+            let endpoint = (descriptors.remove(number))
                 .map_err(io::Error::from)
                 .and_then(inherited);
             endpoint.map(Some).map_err(|error| {

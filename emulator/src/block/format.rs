@@ -6,9 +6,12 @@
 //! What is in an image is not trusted: [`header`] looks at it before imago does, and a panic within imago ends the use of
 //! the image, not the process: requests fail from then on, and nothing more is written.
 
-mod gate;
+mod error;
 mod header;
+mod hint;
 mod open;
+mod storage;
+mod vmdk;
 
 #[cfg(test)]
 mod tests;
@@ -26,9 +29,11 @@ use super::open::BLOCK;
 use super::threads::{Task, Threads};
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
 use crate::dma::Segment;
-pub use open::{Backing, FormatError, FormatOptions, ImageFile, OpenedFormat, qcow2, raw, vmdk};
+pub use error::FormatError;
+pub use hint::{convert_command, pad_command, resize_command};
+pub use open::{Backing, FormatOptions, ImageFile, OpenedFormat, qcow2, raw, vmdk};
 
-type Access = FormatAccess<imago::file::File>;
+type Access = FormatAccess<storage::Storage>;
 
 /// Pieces of guest RAM that one call can name (IOV_MAX).
 const MAX_PIECES: usize = 1024;

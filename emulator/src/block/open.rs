@@ -44,7 +44,7 @@ pub enum OpenError {
     #[error("the image is not open for {0}")]
     Access(&'static str),
     /// O_DIRECT does not work there.
-    #[error("the image's file system does not allow O_DIRECT: {0}")]
+    #[error("it cannot be opened with O_DIRECT: {0}")]
     Direct(io::Error),
     /// io_uring was asked for by name and is not allowed here.
     #[error("io_uring cannot be used: {0}")]

@@ -9,7 +9,7 @@ mod nbd;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::options::{OptionError, Options, Place, Problem};
 pub use crate::block::Locking;
@@ -70,10 +70,12 @@ pub enum Source {
         file: Child,
         /// What shows where the image has no data.
         backing: Backing,
+        /// Where its data are, if not where the image says.
+        data_file: Option<Child>,
     },
-    /// `driver=vmdk`: a descriptor with flat extents.
+    /// `driver=vmdk`.
     Vmdk {
-        /// The descriptor.
+        /// The descriptor, or the file that has it within it.
         file: Child,
     },
 }
@@ -144,6 +146,19 @@ impl Blockdev {
         Self::node(options, None)
     }
 
+    /// The names of files in this node and in those within it.
+    pub fn files(&self) -> Vec<(&Place, &Path)> {
+        if let Source::File { filename, .. } = &self.source {
+            return vec![(&self.place, filename)];
+        }
+        let children = link::children(self).into_iter();
+        let nodes = children.filter_map(|(_, child)| match child {
+            Child::Node(node) => Some(node.files()),
+            Child::Name(_) => None,
+        });
+        nodes.flatten().collect()
+    }
+
     /// A node: one of its own, or one within another that leaves it something.
     fn node(mut options: Options, inherited: Option<Inherited>) -> Result<Self, OptionError> {
         options.required("driver", "file")?;
@@ -200,8 +215,13 @@ impl Blockdev {
             Driver::Qcow2 => {
                 let file = file(&mut options, below)?;
                 let backing = backing(&mut options, below)?;
-                options.only(&known(&["file", "backing", "cache.direct"]))?;
-                Source::Qcow2 { file, backing }
+                let data_file = child(&mut options, "data-file", below)?;
+                options.only(&known(&["file", "backing", "data-file", "cache.direct"]))?;
+                Source::Qcow2 {
+                    file,
+                    backing,
+                    data_file,
+                }
             }
             Driver::Vmdk => {
                 let file = file(&mut options, below)?;

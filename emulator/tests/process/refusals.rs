@@ -62,6 +62,7 @@ fn images_that_cannot_be_used() {
     let place = Place::new();
     let check = |name: &str, more: &str, expected: &str| {
         let path = place.path(name);
+        let expected = expected.replace('%', &format!("%512 {}", path.display()));
         let blockdev = format!("file,node-name=disk0,filename={}{more}", path.display());
         let expected = expected.replace('@', &format!("'{}'", path.display()));
         refused(
@@ -94,7 +95,7 @@ fn images_that_cannot_be_used() {
     check(
         "odd.img",
         "",
-        "cannot use @: the image's size, 1000 bytes, is not a multiple of 512; pad it, such as with truncate -s %512",
+        "cannot use @: the image's size, 1000 bytes, is not a multiple of 512; pad it: truncate -s %",
     );
     assert!(
         !place.path("s").exists(),

@@ -4,12 +4,12 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::FormatError;
-use super::open::{CONVERT, convert};
+use super::{FormatError, hint};
 
 /// What the header says, as far as opening needs it.
 #[derive(Debug)]
@@ -25,12 +25,18 @@ pub(super) struct Header {
     refcount_offset: u64,
     refcount_clusters: u64,
     refcount_order: u32,
+    /// The data are in another file.
+    has_data_file: bool,
+    /// The format of the backing file, of an image of version 2: imago looks for it in version 3 only.
+    pub(super) backing_format: Option<String>,
 }
 
 /// The parts of the header that every version has.
 const V2_LENGTH: usize = 72;
 /// As far as version 3 is looked at.
 const V3_LENGTH: usize = 104;
+/// What helps where nothing is known of the image.
+const LOOK: &str = "look at it with qemu-img info";
 const MAGIC: u32 = 0x5146_49fb;
 /// Bits of an L1 or L2 entry that are an offset.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
@@ -38,16 +44,22 @@ const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const MAX_L1_BYTES: u64 = 32 << 20;
 const MAX_REFCOUNT_BYTES: u64 = 8 << 20;
 
-const REPAIR: &str = "repair it with qemu-img check -r all";
-
 /// Incompatible features, by bit: what they mean for a user, and what helps.
-const FEATURES: [(u32, &str, &str); 5] = [
-    (0, "it was not closed cleanly", REPAIR),
-    (1, "it is marked as corrupt", REPAIR),
-    (2, "its data are in another file", CONVERT),
-    (3, "it is compressed by zstd", CONVERT),
-    (4, "it has extended L2 entries", CONVERT),
+const FEATURES: [(u32, &str, Mend); 4] = [
+    (0, "it was not closed cleanly", Mend::Repair),
+    (1, "it is marked as corrupt", Mend::Repair),
+    (3, "it is compressed by zstd", Mend::Convert),
+    (4, "it has extended L2 entries", Mend::Convert),
 ];
+/// The incompatible feature that is known: the data are in another file.
+const DATA_FILE: u32 = 2;
+
+/// What helps against a feature.
+#[derive(Clone, Copy)]
+enum Mend {
+    Repair,
+    Convert,
+}
 
 fn corrupt(what: impl Into<String>) -> FormatError {
     FormatError::Corrupt(what.into())
@@ -102,16 +114,16 @@ fn read_table(file: &File, offset: u64, entries: u64) -> Result<Vec<u64>, Format
 }
 
 /// Reads and checks the header and the tables that it points to.
-pub(super) fn inspect(file: &File) -> Result<Header, FormatError> {
+pub(super) fn inspect(file: &File, path: &Path) -> Result<Header, FormatError> {
     let length = file.metadata()?.len();
     // An image can be on a block device, whose metadata have no length.
     let length = if length == 0 { u64::MAX } else { length };
-    let header = parse(file)?;
+    let header = parse(file, path)?;
     check_tables(file, &header, length)?;
     Ok(header)
 }
 
-fn parse(file: &File) -> Result<Header, FormatError> {
+fn parse(file: &File, path: &Path) -> Result<Header, FormatError> {
     let mut bytes = [0; V3_LENGTH];
     read(file, &mut bytes, 0)?;
     if u32_at(&bytes, 0) != MAGIC {
@@ -120,27 +132,42 @@ fn parse(file: &File) -> Result<Header, FormatError> {
     let version = u32_at(&bytes, 4);
     let cluster_bits = u32_at(&bytes, 20);
     if !matches!(version, 2 | 3) {
-        return Err(convert(format!(
-            "it is qcow2 version {version}, and only 2 and 3 are known"
-        )));
+        return Err(FormatError::Unsupported {
+            what: format!("it is qcow2 version {version}, and only 2 and 3 are known"),
+            mend: LOOK.to_owned(),
+        });
     }
     if !(9..=21).contains(&cluster_bits) {
         return Err(corrupt(format!("clusters of 2^{cluster_bits} bytes")));
     }
     if u32_at(&bytes, 32) != 0 {
-        return Err(convert("it is encrypted"));
+        return Err(FormatError::Unsupported {
+            what: "it is encrypted".to_owned(),
+            mend: hint::decrypt_command(path),
+        });
     }
-    let mut refcount_order = 4;
+    let (mut refcount_order, mut has_data_file) = (4, false);
     if version == 3 {
-        let features = u64_at(&bytes, V2_LENGTH);
+        let mut features = u64_at(&bytes, V2_LENGTH);
         for (bit, meaning, mend) in FEATURES {
             if features & (1 << bit) != 0 {
                 let what = meaning.to_owned();
-                return Err(FormatError::Unsupported { what, mend });
+                return Err(match mend {
+                    Mend::Convert => hint::convert(what, "qcow2", path),
+                    Mend::Repair => FormatError::Unsupported {
+                        what,
+                        mend: hint::repair_command(path),
+                    },
+                });
             }
         }
+        has_data_file = features & (1 << DATA_FILE) != 0;
+        features &= !(1 << DATA_FILE);
         if features != 0 {
-            return Err(convert(format!("it has unknown features ({features:#x})")));
+            return Err(FormatError::Unsupported {
+                what: format!("it has unknown features ({features:#x})"),
+                mend: LOOK.to_owned(),
+            });
         }
         refcount_order = u32_at(&bytes, 96);
         let header_length = u32_at(&bytes, 100);
@@ -160,7 +187,40 @@ fn parse(file: &File) -> Result<Header, FormatError> {
         refcount_offset: u64_at(&bytes, 48),
         refcount_clusters: u64::from(u32_at(&bytes, 56)),
         refcount_order,
+        has_data_file,
+        backing_format: match version {
+            2 => backing_format(file, &bytes, 1 << cluster_bits)?,
+            _ => None,
+        },
     })
+}
+
+/// Looks for the backing file's format among the extensions of a header of version 2. They end where the backing file's
+/// name begins, or with the first cluster.
+fn backing_format(file: &File, header: &[u8], cluster: u64) -> io::Result<Option<String>> {
+    const END: u32 = 0;
+    const BACKING_FORMAT: u32 = 0xe279_2aca;
+    const LONGEST: u32 = 16;
+    let end = match u64_at(header, 8) {
+        0 => cluster,
+        name => name.min(cluster),
+    };
+    let mut at = V2_LENGTH as u64;
+    while at + 8 <= end {
+        let mut extension = [0; 8];
+        read(file, &mut extension, at)?;
+        let (kind, length) = (u32_at(&extension, 0), u32_at(&extension, 4));
+        if kind == END {
+            break;
+        }
+        if kind == BACKING_FORMAT && length <= LONGEST {
+            let mut name = vec![0; length as usize];
+            read(file, &mut name, at + 8)?;
+            return Ok(String::from_utf8(name).ok());
+        }
+        at += 8 + u64::from(length).next_multiple_of(8);
+    }
+    Ok(None)
 }
 
 /// The tables are where the file is, and large enough.
@@ -211,8 +271,10 @@ fn check_tables(file: &File, header: &Header, length: u64) -> Result<(), FormatE
             }
         }
     }
-    if last_cluster(file, header, &refcounts)?
-        .is_some_and(|last| last.saturating_mul(cluster) >= length)
+    // Otherwise nothing that the tables lead to is in this file.
+    if !header.has_data_file
+        && last_cluster(file, header, &refcounts)?
+            .is_some_and(|last| last.saturating_mul(cluster) >= length)
     {
         // Either the file lost its end, or a crash left clusters that nothing refers to yet, which is harmless.
         check_data(file, header, &l1, length)?;

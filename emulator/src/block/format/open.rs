@@ -1,30 +1,22 @@
 //! Step 9, block: opening an image in a format, and what it stands on. Before the sandbox closes.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
-use imago::vmdk::Vmdk;
 use imago::{DenyImplicitOpenGate, FormatAccess, StorageOpenOptions};
 use rustix::fs::FileType;
 
-use super::gate::Extents;
-use super::{Access, header};
-use crate::block::Geometry;
-use crate::block::lock::{LockError, Locking, lock};
-
-/// What helps against an image of a kind that is not known here, and is to QEMU's tools.
-pub(super) const CONVERT: &str = "convert it with qemu-img convert";
-
-/// Images in a chain, the disk's own included.
-const MAX_CHAIN: usize = 64;
-
-/// The most bytes of a VMDK descriptor.
-const MAX_DESCRIPTOR: u64 = 2 << 20;
+use super::error::{FormatError, MAX_CHAIN};
+use super::storage::Storage;
+use super::vmdk::Disk;
+use super::{Access, header, hint};
+use crate::block::lock::{Locking, lock};
+use crate::block::{Geometry, descriptor};
 
 /// How to use an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,73 +31,13 @@ pub struct FormatOptions {
     pub locking: Locking,
 }
 
-/// Why an image cannot be a disk.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FormatError {
-    /// The file cannot be opened.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// Neither a regular file nor a block device.
-    #[error("not a regular file or block device")]
-    NotADisk,
-    /// The file is locked.
-    #[error("{0}")]
-    Locked(#[from] LockError),
-    /// It is something else.
-    #[error("it is not a {0} image")]
-    NotThisFormat(&'static str),
-    /// It has something that is not known here.
-    #[error("{what}")]
-    Unsupported {
-        /// What.
-        what: String,
-        /// What helps.
-        mend: &'static str,
-    },
-    /// It contradicts itself.
-    #[error("the image is corrupt: {0}")]
-    Corrupt(String),
-    /// The file ends too early.
-    #[error("the image is truncated: {0} would be beyond the file's end")]
-    Truncated(String),
-    /// The disk has no byte.
-    #[error("the disk in the image is empty")]
-    Empty,
-    /// The disk is not a multiple of a block.
-    #[error("the disk in the image, {0} bytes, is not a multiple of 512")]
-    PartialBlock(u64),
-    /// The image names a backing file in a way that is not followed.
-    #[error("the backing file '{name}' {why}")]
-    BackingName {
-        /// As the image has it.
-        name: String,
-        /// What is wrong with it.
-        why: &'static str,
-        /// What helps.
-        mend: &'static str,
-    },
-    /// The backing file is the image itself, or stands on it.
-    #[error("the backing files form a loop")]
-    Loop,
-    /// Too many backing files.
-    #[error("more than {MAX_CHAIN} backing files")]
-    TooDeep,
-    /// Something is wrong with a backing file.
-    #[error("backing file '{path}': {source}")]
-    Backing {
-        /// Which one.
-        path: String,
-        /// What is wrong.
-        source: Box<FormatError>,
-    },
-}
-
 /// An image's file, open and locked.
 #[derive(Debug)]
 pub struct ImageFile {
     file: File,
     path: PathBuf,
+    /// Where the files are that the image names. `None`: it is known by a descriptor alone.
+    directory: Option<PathBuf>,
 }
 
 impl ImageFile {
@@ -121,14 +53,29 @@ impl ImageFile {
             // A FIFO must not make this wait.
             .custom_flags(flags | libc::O_NONBLOCK)
             .open(path)?;
+        Self::new(file, path, options)
+    }
+
+    /// Locks the file that was opened by this name for these options.
+    ///
+    /// # Errors
+    /// If it is not a disk's, or in use.
+    pub fn new(file: File, path: &Path, options: FormatOptions) -> Result<Self, FormatError> {
         let kind = FileType::from_raw_mode(file.metadata()?.mode());
         if !matches!(kind, FileType::RegularFile | FileType::BlockDevice) {
             return Err(FormatError::NotADisk);
         }
         lock(&file, !options.read_only, options.locking)?;
+        // What an image names beside it is beside its file, and not in the directory of descriptors.
+        let path = match descriptor::named_by(path) {
+            None => Some(path.to_owned()),
+            Some(_) => descriptor::path_of(&file),
+        };
+        let directory = path.as_deref().and_then(Path::parent).map(Path::to_owned);
         Ok(Self {
             file,
-            path: path.to_owned(),
+            path: path.unwrap_or_default(),
+            directory,
         })
     }
 
@@ -138,7 +85,17 @@ impl ImageFile {
         Ok((metadata.dev(), metadata.ino()))
     }
 
-    pub(super) fn into_storage(
+    /// Its name; empty if it has none.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the files are that the image names.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    pub(super) fn into_file(
         self,
         options: FormatOptions,
     ) -> Result<imago::file::File, FormatError> {
@@ -173,7 +130,7 @@ pub struct OpenedFormat {
 /// # Errors
 /// [`FormatError`], to be shown to the user with the file's name.
 pub fn raw(file: ImageFile, options: FormatOptions) -> Result<OpenedFormat, FormatError> {
-    let storage = file.into_storage(options)?;
+    let storage = Storage::File(file.into_file(options)?);
     let access = FormatAccess::new(Raw::open_image(storage, !options.read_only)?);
     Ok(OpenedFormat {
         geometry: geometry(&access, options, false),
@@ -181,31 +138,18 @@ pub fn raw(file: ImageFile, options: FormatOptions) -> Result<OpenedFormat, Form
     })
 }
 
-/// A VMDK descriptor with flat extents; only for reading.
+/// A VMDK image; only for reading.
 ///
 /// # Errors
 /// [`FormatError`], to be shown to the user with the file's name.
 pub fn vmdk(file: ImageFile, options: FormatOptions) -> Result<OpenedFormat, FormatError> {
-    let directory = file.path.parent().map(Path::to_owned).unwrap_or_default();
-    let gate = Extents::new(options, directory);
-    let mut start = [0; 4];
-    let length = File::open(&file.path)?.read(&mut start)?;
-    if start == *b"KDMV" || start == *b"COWD" {
-        return Err(convert("it is a sparse VMDK image"));
-    }
-    if length < start.len() || file.file.metadata()?.len() > MAX_DESCRIPTOR {
-        return Err(FormatError::NotThisFormat("vmdk"));
-    }
-    let storage = file.into_storage(options)?;
-    let image = parsed(|| {
-        let mut image = Vmdk::<_, Access>::open_image(storage, false)?;
-        image.open_implicit_dependencies_gated(gate)?;
-        Ok(image)
-    })?;
-    let access = FormatAccess::new(image);
-    let geometry = geometry(&access, options, false);
-    check_size(geometry.bytes)?;
-    Ok(OpenedFormat { access, geometry })
+    let disk = Disk::open(file, options)?;
+    check_size(disk.size())?;
+    let access = FormatAccess::new(Raw::open_image(Storage::from(disk), false)?);
+    Ok(OpenedFormat {
+        geometry: geometry(&access, options, false),
+        access,
+    })
 }
 
 /// A qcow2 image, versions 2 and 3.
@@ -215,36 +159,55 @@ pub fn vmdk(file: ImageFile, options: FormatOptions) -> Result<OpenedFormat, For
 pub fn qcow2(
     file: ImageFile,
     backing: Backing,
+    data_file: Option<ImageFile>,
     options: FormatOptions,
 ) -> Result<OpenedFormat, FormatError> {
-    chained(file, backing, options, &mut Vec::new())
+    chained(file, backing, data_file, options, &mut Vec::new())
 }
 
 /// The same; `above` are the images that stand on this one.
 fn chained(
     file: ImageFile,
     backing: Backing,
+    data_file: Option<ImageFile>,
     options: FormatOptions,
     above: &mut Vec<(u64, u64)>,
 ) -> Result<OpenedFormat, FormatError> {
     above.push(file.identity()?);
     let header = match options.direct {
         // The look at the tables is not aligned.
-        true => header::inspect(&File::open(&file.path)?)?,
-        false => header::inspect(&file.file)?,
+        true => header::inspect(&File::open(descriptor::link_to(&file.file))?, &file.path)?,
+        false => header::inspect(&file.file, &file.path)?,
     };
-    check_size(header.size)?;
-    let directory = file.path.parent().map(Path::to_owned).unwrap_or_default();
-    let storage = file.into_storage(options)?;
-    let mut image = parsed(|| Qcow2::<_, Access>::open_image(storage, !options.read_only))?;
+    // What another image stands on may be of any size.
+    if above.len() == 1 {
+        check_size(header.size)?;
+    }
+    let (path, directory) = (file.path.clone(), file.directory.clone());
+    let storage = Storage::File(file.into_file(options)?);
+    let mut image = parsed(&path, || {
+        Qcow2::<_, Access>::open_image(storage, !options.read_only)
+    })?;
+    let data_file = match (image.requires_external_data_file(), data_file) {
+        (false, None) => None,
+        (false, Some(_)) => return Err(FormatError::NoDataFile),
+        (true, Some(file)) => Some(file),
+        (true, None) => {
+            let name = image.implicit_external_data_file();
+            Some(data_beside(name, directory.as_deref(), options)?)
+        }
+    };
+    let data_file = data_file.map(|file| file.into_file(options)).transpose()?;
+    image.set_data_file(data_file.map(Storage::File));
     let backing = match backing {
         Backing::None => None,
         Backing::Image(opened) => Some(opened.access),
         Backing::AsNamed => match image.implicit_backing_file() {
             None => None,
             Some(name) => {
-                let format = image.implicit_backing_format().map(String::as_str);
-                Some(below(name, format, &directory, options, above)?)
+                let format = (header.backing_format.as_ref()).or(image.implicit_backing_format());
+                let format = format.map(String::as_str);
+                Some(below(name, format, directory.as_deref(), options, above)?)
             }
         },
     };
@@ -258,11 +221,36 @@ fn chained(
     })
 }
 
+/// Opens the data file that an image names: one beside it, because it is written.
+fn data_beside(
+    name: Option<&String>,
+    directory: Option<&Path>,
+    options: FormatOptions,
+) -> Result<ImageFile, FormatError> {
+    let bad = |what: String| FormatError::DataFileName(what);
+    let name = name.ok_or_else(|| bad("which it does not name".to_owned()))?;
+    let directory =
+        directory.ok_or_else(|| bad(format!("'{name}', and its own path is not known")))?;
+    let path = directory.join(name);
+    let is_beside = || {
+        let theirs = path.parent()?.canonicalize().ok()?;
+        path.file_name()?;
+        Some(theirs == Path::new(".").join(directory).canonicalize().ok()?)
+    };
+    if is_beside() != Some(true) || descriptor::named_by(&path).is_some() {
+        return Err(bad(format!("'{name}', which is not beside it")));
+    }
+    ImageFile::open(&path, options).map_err(|source| FormatError::DataFile {
+        name: name.clone(),
+        source: Box::new(source),
+    })
+}
+
 /// Opens the backing file that an image names.
 fn below(
     name: &str,
     format: Option<&str>,
-    directory: &Path,
+    directory: Option<&Path>,
     options: FormatOptions,
     above: &mut Vec<(u64, u64)>,
 ) -> Result<Access, FormatError> {
@@ -284,7 +272,17 @@ fn below(
         let mend = "name it with qemu-img rebase -u -F, or by backing.driver";
         bad("has no format", mend)
     })?;
-    let path = directory.join(name_only);
+    let path = match directory {
+        Some(directory) => directory.join(name_only),
+        None if Path::new(name_only).is_absolute() => PathBuf::from(name_only),
+        None => {
+            let why = "is relative, and the image's own path is not known";
+            return Err(bad(why, "name a node by backing"));
+        }
+    };
+    if descriptor::named_by(&path).is_some() {
+        return Err(bad("means a descriptor", "name a node by backing"));
+    }
     let options = FormatOptions {
         read_only: true,
         ..options
@@ -297,9 +295,14 @@ fn below(
         }
         let file = ImageFile::open(&path, options)?;
         match format {
-            "raw" | "file" => raw(file, options),
-            "qcow2" => chained(file, Backing::AsNamed, options, above),
-            _ => Err(convert(format!("the format '{format}' is not known"))),
+            "raw" | "file" | "host_device" => raw(file, options),
+            "vmdk" => vmdk(file, options),
+            "qcow2" => chained(file, Backing::AsNamed, None, options, above),
+            _ => Err(hint::convert(
+                format!("its format, {format}, is not known here"),
+                format,
+                &path,
+            )),
         }
     };
     match open() {
@@ -311,14 +314,6 @@ fn below(
             path: path.display().to_string(),
             source: Box::new(source),
         }),
-    }
-}
-
-/// It is of a kind that is not known here.
-pub(super) fn convert(what: impl Into<String>) -> FormatError {
-    FormatError::Unsupported {
-        what: what.into(),
-        mend: CONVERT,
     }
 }
 
@@ -342,12 +337,12 @@ fn geometry(access: &Access, options: FormatOptions, can_discard: bool) -> Geome
 }
 
 /// Has the format's code read what is in the file. Whatever it finds there is an error at most.
-fn parsed<T>(open: impl FnOnce() -> io::Result<T>) -> Result<T, FormatError> {
+fn parsed<T>(path: &Path, open: impl FnOnce() -> io::Result<T>) -> Result<T, FormatError> {
     let outcome = catch_unwind(AssertUnwindSafe(open));
     let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("its metadata make no sense")));
     outcome.map_err(|error| match error.kind() {
         ErrorKind::InvalidData | ErrorKind::Other => FormatError::Corrupt(error.to_string()),
-        ErrorKind::Unsupported => convert(error.to_string()),
+        ErrorKind::Unsupported => hint::convert(error.to_string(), "qcow2", path),
         _ => FormatError::Io(error),
     })
 }

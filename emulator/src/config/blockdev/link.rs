@@ -36,13 +36,21 @@ pub(in crate::config) fn link(
 }
 
 /// The nodes that `node` stands on.
-fn children(node: &Blockdev) -> Vec<(&'static str, &Child)> {
+pub(super) fn children(node: &Blockdev) -> Vec<(&'static str, &Child)> {
     match &node.source {
         Source::Raw { file } | Source::Vmdk { file } => vec![("file", file)],
-        Source::Qcow2 { file, backing } => match backing {
-            Backing::Child(child) => vec![("file", file), ("backing", child)],
-            Backing::AsNamed | Backing::None => vec![("file", file)],
-        },
+        Source::Qcow2 {
+            file,
+            backing,
+            data_file,
+        } => {
+            let mut children = vec![("file", file)];
+            if let Backing::Child(child) = backing {
+                children.push(("backing", child));
+            }
+            children.extend(data_file.iter().map(|child| ("data-file", child)));
+            children
+        }
         Source::File { .. } | Source::Memory { .. } | Source::Null { .. } | Source::Nbd(_) => {
             Vec::new()
         }
@@ -76,10 +84,18 @@ fn note(node: &Blockdev, names: &[String], used: &mut BTreeSet<String>) -> Resul
 fn fill(node: &mut Blockdev, below: &mut BTreeMap<String, Blockdev>) {
     let children: Vec<&mut Child> = match &mut node.source {
         Source::Raw { file } | Source::Vmdk { file } => vec![file],
-        Source::Qcow2 { file, backing } => match backing {
-            Backing::Child(child) => vec![file, child],
-            Backing::AsNamed | Backing::None => vec![file],
-        },
+        Source::Qcow2 {
+            file,
+            backing,
+            data_file,
+        } => {
+            let mut children = vec![file];
+            if let Backing::Child(child) = backing {
+                children.push(child);
+            }
+            children.extend(data_file);
+            children
+        }
         Source::File { .. } | Source::Memory { .. } | Source::Null { .. } | Source::Nbd(_) => {
             Vec::new()
         }
