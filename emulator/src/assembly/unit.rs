@@ -20,6 +20,10 @@ pub(super) fn attach(bus: &mut Bus, unit: &Unit, image: Option<Image>) -> Result
             let default = CdromOptions::default();
             let options = CdromOptions {
                 identity: identity(unit, default.identity),
+                logical_block_size: unit
+                    .model
+                    .logical_block_size
+                    .unwrap_or(default.logical_block_size),
                 errors: errors(unit),
             };
             Cdrom::new(backend, options).map(scsi::LogicalUnit::from)

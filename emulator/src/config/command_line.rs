@@ -70,7 +70,7 @@ A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk or CD-ROM drive on 
 scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
 [,rerror=report|ignore|stop|auto][,werror=report|ignore|enospc|stop|auto][,id=NAME][,logical_block_size=N]
 [,physical_block_size=N][,rotation_rate=N][,write-cache=on|off], or
-scsi-cd with the same keys up to id; without a drive its tray is empty";
+scsi-cd with the same keys up to logical_block_size; without a drive its tray is empty";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -127,7 +127,7 @@ fn drives_for_discs() {
         &[
             "lsi53c895a,id=lsi0",
             "scsi-cd,scsi-id=2,drive=iso0,serial=c1,rerror=ignore,werror=report",
-            "scsi-cd,vendor=V",
+            "scsi-cd,vendor=V,logical_block_size=512",
         ],
         &["vfio-user,device=lsi0,fd=3"],
     )
@@ -138,6 +138,8 @@ fn drives_for_discs() {
     assert_eq!((cdrom.kind, cdrom.scsi_id), (device::Kind::Cdrom, Some(2)));
     assert_eq!(cdrom.drive.as_deref(), Some("iso0"));
     assert_eq!(cdrom.model.serial.as_deref(), Some("c1"));
+    let block_sizes = [cdrom, empty].map(|unit| unit.model.logical_block_size);
+    assert_eq!(block_sizes, [None, Some(512)]);
     let ignored = (device::OnError::Ignore, device::OnError::Report);
     assert_eq!((cdrom.read_error, cdrom.write_error), ignored);
     assert_eq!((empty.kind, empty.scsi_id), (device::Kind::Cdrom, Some(0)));

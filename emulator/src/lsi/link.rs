@@ -153,7 +153,8 @@ impl Link {
         let Some(&operation_code) = c.cdb.first() else {
             return;
         };
-        let length = Bus::cdb_length(operation_code);
+        // A target that does not know the length takes what comes.
+        let length = Bus::cdb_length(operation_code).unwrap_or(c.cdb.len().max(Bus::SHORTEST_CDB));
         if let Some(cdb) = c.cdb.get(..length) {
             // SCSI-2, section 7.2.2: without IDENTIFY the CDB names the logical unit.
             if c.lun.is_none() {

@@ -51,16 +51,17 @@ impl BlockDevice {
         }
     }
 
-    /// A reset. Names, the medium and persistent reservations outlast it.
+    /// A reset. Names, what is on the medium, and persistent reservations outlast it.
     pub(crate) fn reset(&mut self) {
         let Self {
             kind: _,
             identity: _,
-            medium: _,
+            medium,
             mode,
             reservations,
             buffer,
         } = self;
+        medium.reset();
         mode.reset();
         reservations.reset();
         *buffer = Buffer::default();
@@ -140,7 +141,9 @@ impl BlockDevice {
     /// What the command does, if it is one that reads the medium, which is ready.
     pub(crate) fn access(&mut self, command: Command) -> Option<Result<Phase, Sense>> {
         Some(match command {
-            Command::TestUnitReady => Ok(Phase::GOOD),
+            Command::TestUnitReady | Command::Rezero => Ok(Phase::GOOD),
+            // The host's cache knows best what to keep.
+            Command::CacheHint { range } => self.medium.extent(range).map(|_| Phase::GOOD),
             Command::ReadCapacity10 => Ok(Phase::answer(self.capacity(), 8)),
             Command::Seek { lba } => self
                 .medium
@@ -170,7 +173,7 @@ impl BlockDevice {
         Some(match command {
             Command::ModeSelect { ten, .. } => {
                 let cached = self.mode.write_cache();
-                self.mode.select(ten, bytes, &self.medium).map(|()| {
+                self.mode.select(ten, bytes, &mut self.medium).map(|()| {
                     // What was cached is stable once the cache is off.
                     if cached && !self.mode.write_cache() {
                         flush()
@@ -201,10 +204,15 @@ impl BlockDevice {
         MAX_TRANSFER / self.medium.block_size().max(1)
     }
 
-    /// The bytes of a range that one command may move.
+    /// The bytes of a range of blocks that one command may move.
     pub(crate) fn transfer_extent(&self, range: Range) -> Result<Extent, Sense> {
-        let extent = self.medium.extent(range)?;
-        if range.count > self.max_blocks() {
+        self.transfer_extent_of(range, self.medium.block_size())
+    }
+
+    /// The same for pieces of this size.
+    pub(crate) fn transfer_extent_of(&self, range: Range, size: u32) -> Result<Extent, Sense> {
+        let extent = self.medium.extent_of(range, size)?;
+        if range.count > MAX_TRANSFER / size.max(1) {
             return Err(Sense::invalid_field(range.count_field, None));
         }
         Ok(extent)

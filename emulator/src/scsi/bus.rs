@@ -44,6 +44,9 @@ impl Default for Bus {
 }
 
 impl Bus {
+    /// Bytes of the shortest CDBs.
+    pub const SHORTEST_CDB: usize = 6;
+
     /// A bus with no targets.
     #[must_use]
     pub fn new() -> Self {
@@ -93,9 +96,10 @@ impl Bus {
     }
 
     /// How many bytes the CDB that starts with `operation_code` has: 6, 10, 12 or 16; the COMMAND phase
-    /// goes on until the target has them.
+    /// goes on until the target has them. `None` in the groups that are reserved or left to vendors: the CDB is what the
+    /// initiator sends in one go, at least [`Bus::SHORTEST_CDB`] bytes.
     #[must_use]
-    pub fn cdb_length(operation_code: u8) -> usize {
+    pub fn cdb_length(operation_code: u8) -> Option<usize> {
         cdb::length(operation_code)
     }
 

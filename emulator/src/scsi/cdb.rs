@@ -123,8 +123,13 @@ pub(crate) enum Command {
     ReadCapacity16 {
         allocation: u32,
     },
+    Rezero,
     Seek {
         lba: u64,
+    },
+    /// PRE-FETCH, LOCK UNLOCK CACHE.
+    CacheHint {
+        range: Range,
     },
     Read {
         range: Range,
@@ -167,17 +172,24 @@ pub(crate) enum Command {
     FormatUnit {
         header: Option<u8>,
     },
+    ReassignBlocks {
+        /// LONGLBA: addresses have 8 bytes.
+        long_addresses: bool,
+        /// LONGLIST: the list's length has 4 bytes.
+        long_list: bool,
+    },
     Multimedia(Multimedia),
 }
 
-/// How many bytes the CDB with this operation code has. The group code says it; in the groups without a
-/// length of their own nothing is supported, and 10 is what initiators send there.
-pub(crate) fn length(operation_code: u8) -> usize {
+/// How many bytes the CDB with this operation code has, as its group code says. The groups that are reserved or left to
+/// vendors have no length of their own: it is as long as what the initiator sends.
+pub(crate) fn length(operation_code: u8) -> Option<usize> {
     match operation_code >> 5 {
-        0 => 6,
-        4 => 16,
-        5 => 12,
-        _ => 10,
+        0 => Some(6),
+        1 | 2 => Some(10),
+        4 => Some(16),
+        5 => Some(12),
+        _ => None,
     }
 }
 
@@ -195,16 +207,18 @@ impl Command {
         };
         let command = match multimedia {
             Some(command) => command,
-            None => match Self::parse_primary(cdb)? {
+            None => match Self::parse_primary(cdb, lun)? {
                 Some(command) => command,
                 None => Self::parse_block(cdb, lun, kind)?.ok_or(Sense::INVALID_OPERATION)?,
             },
         };
-        // NACA and LINK ask for what we do not have.
-        let control = length(operation) - 1;
-        let control_field = u16::try_from(control).unwrap_or(0);
-        refuse_if(cdb.bit(control, 2), control_field, Some(2))?;
-        refuse_if(cdb.bit(control, 0), control_field, Some(0))?;
+        // NACA and LINK ask for what we do not have; FLAG is wrong without LINK (SCSI-2 section 7.2.7).
+        if let Some(control) = length(operation).map(|length| length - 1) {
+            let control_field = u16::try_from(control).unwrap_or(0);
+            for bit in [2, 1, 0] {
+                refuse_if(cdb.bit(control, bit), control_field, Some(bit))?;
+            }
+        }
         Ok(command)
     }
 }

@@ -7,27 +7,30 @@ mod toc;
 mod tray;
 
 use super::block_device::{BlockDevice, transfer};
-use super::cdb::{Command, Multimedia};
+use super::cdb::{Command, Multimedia, Range};
 use super::identity::{Identity, UnitError};
 use super::medium::{ErrorPolicy, Medium};
-use super::mode::Mode;
+use super::mode::{CDROM_BLOCK_SIZES, Mode};
 use super::sense::Sense;
 use super::task::Phase;
 use super::unit::Kind;
 use crate::block::{Backend, Op};
+use toc::Addresses;
 use tray::Tray;
 
-/// Bytes of a block: the user data of a sector.
-const BLOCK: u32 = 2048;
+/// Bytes of a sector: its user data. A block is one, or a part of one.
+const SECTOR: u32 = 2048;
 
-/// Blocks of the longest CD, of 80 minutes. A larger disc is a DVD.
-const MAX_CD_BLOCKS: u64 = 80 * 60 * 75;
+/// Sectors of the longest CD, of 80 minutes. A larger disc is a DVD.
+const MAX_CD_SECTORS: u64 = 80 * 60 * 75;
 
 /// A drive's properties.
 #[derive(Clone, Debug)]
 pub struct CdromOptions {
     /// Its names.
     pub identity: Identity,
+    /// Bytes of a logical block after a reset: 512, 1024 or 2048. MODE SELECT can ask for another size.
+    pub logical_block_size: u32,
     /// What becomes of the disc's errors.
     pub errors: ErrorPolicy,
 }
@@ -36,6 +39,7 @@ impl Default for CdromOptions {
     fn default() -> Self {
         Self {
             identity: Identity::of_product("CD-ROM"),
+            logical_block_size: SECTOR,
             errors: ErrorPolicy::default(),
         }
     }
@@ -49,21 +53,28 @@ pub struct Cdrom {
 }
 
 impl Cdrom {
-    /// A drive with a disc whose blocks of 2048 bytes are in `backend`, or without a disc. Bytes after the last whole
-    /// block cannot be reached.
+    /// A drive with a disc whose sectors of 2048 bytes are in `backend`, or without a disc. Bytes after the last whole
+    /// sector cannot be reached.
     ///
     /// # Errors
-    /// A name is too long or not ASCII, or there is not one whole block.
+    /// A name is too long or not ASCII, the block size is none that a drive has, or there is not one whole sector.
     pub fn new(backend: Option<Backend>, options: CdromOptions) -> Result<Self, UnitError> {
         options.identity.check()?;
+        let block_size = options.logical_block_size;
+        if !CDROM_BLOCK_SIZES.contains(&block_size) {
+            return Err(UnitError::BlockSize {
+                field: "logical_block_size",
+                size: block_size,
+            });
+        }
         let disc = backend.is_some();
         let backend = backend.unwrap_or_else(|| Backend::memory(Vec::new(), true));
         let name = options.identity.device_id.clone();
-        let medium = Medium::new(backend, BLOCK, options.errors, name);
+        let medium = Medium::new(backend, block_size, options.errors, name).with_sectors(SECTOR);
         if disc && medium.blocks() == 0 {
             return Err(UnitError::Size {
                 bytes: medium.geometry().bytes,
-                block_size: BLOCK,
+                block_size: SECTOR,
             });
         }
         Ok(Self {
@@ -127,7 +138,8 @@ impl Cdrom {
                 allocation,
             } => {
                 let profile = self.profile();
-                let bytes = configuration::answer(profile, select, feature);
+                let block_size = self.device.medium.block_size();
+                let bytes = configuration::answer(profile, block_size, select, feature);
                 return Ok(Phase::answer(bytes, allocation));
             }
             Multimedia::GetEventStatus {
@@ -143,26 +155,42 @@ impl Cdrom {
             Multimedia::SetSpeed => return Ok(Phase::GOOD),
             _ => self.tray.ready()?,
         }
-        let blocks = self.device.medium.blocks();
+        let sectors = self.device.medium.sectors();
         let (bytes, allocation) = match command {
             Multimedia::ReadToc {
                 msf,
                 format,
                 track,
                 allocation,
-            } => (toc::table(blocks, msf, format, track)?, allocation),
+            } => (
+                self.addresses(msf).table(sectors, format, track)?,
+                allocation,
+            ),
             Multimedia::ReadSubchannel {
                 msf,
                 q,
                 format,
                 allocation,
-            } => (toc::subchannel(msf, q, format)?, allocation),
+            } => (self.addresses(msf).subchannel(q, format)?, allocation),
+            Multimedia::ReadHeader {
+                msf,
+                lba,
+                allocation,
+            } => {
+                let lba = lba.into();
+                self.device.medium.extent(Range {
+                    lba,
+                    count: 0,
+                    count_field: 2,
+                })?;
+                (self.addresses(msf).header(lba), allocation)
+            }
             Multimedia::DiscInformation { allocation } => (disc::information(), allocation),
             Multimedia::TrackInformation {
                 by,
                 address,
                 allocation,
-            } => (disc::track(blocks, by, address)?, allocation),
+            } => (disc::track(sectors, by, address)?, allocation),
             Multimedia::DiscStructure {
                 media,
                 layer,
@@ -172,10 +200,10 @@ impl Cdrom {
                 if self.profile() != configuration::DVD_ROM {
                     return Err(Sense::INCOMPATIBLE_MEDIUM);
                 }
-                (dvd::structure(blocks, media, layer, format)?, allocation)
+                (dvd::structure(sectors, media, layer, format)?, allocation)
             }
             Multimedia::ReadCd { range, user_data } => {
-                let extent = self.device.transfer_extent(range)?;
+                let extent = self.device.transfer_extent_of(range, SECTOR)?;
                 return Ok(if user_data {
                     transfer(Op::Read, extent)
                 } else {
@@ -187,11 +215,19 @@ impl Cdrom {
         Ok(Phase::answer(bytes, allocation))
     }
 
+    /// How the answers of this command tell addresses.
+    fn addresses(&self, msf: bool) -> Addresses {
+        Addresses {
+            msf,
+            blocks_per_sector: SECTOR / self.device.medium.block_size().max(1),
+        }
+    }
+
     /// The current profile.
     fn profile(&self) -> u16 {
         if self.tray.ready().is_err() {
             0
-        } else if self.device.medium.blocks() <= MAX_CD_BLOCKS {
+        } else if self.device.medium.sectors() <= MAX_CD_SECTORS {
             configuration::CD_ROM
         } else {
             configuration::DVD_ROM

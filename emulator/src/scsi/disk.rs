@@ -1,6 +1,7 @@
 //! Step 8, SCSI: the disk (`scsi-hd`): a direct-access block device (SBC-3).
 
 mod capacity;
+mod defects;
 mod options;
 mod provisioning;
 
@@ -109,7 +110,7 @@ impl Disk {
                 twelve,
                 lists,
                 allocation,
-            } => Ok(Phase::answer(defects(twelve, lists), allocation)),
+            } => Ok(Phase::answer(defects::read(twelve, lists), allocation)),
             Command::Write { range, fua } => {
                 self.refuse_if_protected()?;
                 let extent = self.device.transfer_extent(range)?;
@@ -132,6 +133,10 @@ impl Disk {
                 self.refuse_if_protected()?;
                 Ok(header.map_or(Phase::GOOD, |length| Phase::parameters(length.into())))
             }
+            Command::ReassignBlocks { .. } => {
+                self.refuse_if_protected()?;
+                Ok(Phase::parameters(defects::REASSIGN_HEADER))
+            }
             _ => Err(Sense::INVALID_OPERATION),
         }
     }
@@ -149,7 +154,13 @@ impl Disk {
             }
             Command::WriteSame { range, unmap, .. } => self.write_same_block(range, unmap, bytes),
             Command::Unmap { .. } => self.unmap_list(bytes),
-            Command::FormatUnit { .. } => provisioning::check_format_header(bytes),
+            Command::FormatUnit { header } => {
+                defects::format_list(header.unwrap_or(4).into(), bytes)
+            }
+            Command::ReassignBlocks {
+                long_addresses,
+                long_list,
+            } => defects::reassign(&self.device.medium, bytes, long_addresses, long_list),
             _ => Err(Sense::INVALID_OPERATION),
         }
     }
@@ -186,11 +197,4 @@ impl Disk {
             _ => Err(Sense::invalid_field(2, None)),
         }
     }
-}
-
-/// READ DEFECT DATA (SBC-3 sections 5.17 and 5.18): of those lists that are asked for, nothing.
-fn defects(twelve: bool, lists: u8) -> Vec<u8> {
-    let mut bytes = vec![0, lists];
-    bytes.resize(if twelve { 8 } else { 4 }, 0);
-    bytes
 }

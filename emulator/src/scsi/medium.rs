@@ -76,6 +76,10 @@ pub(crate) struct Medium {
     backend: Backend,
     geometry: Geometry,
     block_size: u32,
+    /// The block size after a reset.
+    default_block_size: u32,
+    /// Bytes that there are only together: a disc's sector, a disk's block.
+    sector_size: u32,
     errors: ErrorPolicy,
     counters: Counters,
     held: Held,
@@ -98,12 +102,30 @@ impl Medium {
             backend,
             geometry,
             block_size,
+            default_block_size: block_size,
+            sector_size: block_size,
             errors,
             counters: Counters::default(),
             held: Held::new(name),
             may_hold: true,
             spare: Vec::new(),
         }
+    }
+
+    /// The same with sectors that are larger than a block.
+    pub(crate) fn with_sectors(mut self, sector_size: u32) -> Self {
+        self.sector_size = sector_size;
+        self
+    }
+
+    /// Addresses count blocks of this size from now on; it divides the sector's.
+    pub(crate) fn set_block_size(&mut self, block_size: u32) {
+        self.block_size = block_size;
+    }
+
+    /// A reset: blocks have their default size again.
+    pub(crate) fn reset(&mut self) {
+        self.block_size = self.default_block_size;
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -134,27 +156,41 @@ impl Medium {
         self.block_size
     }
 
+    pub(crate) fn default_block_size(&self) -> u32 {
+        self.default_block_size
+    }
+
     /// Number of logical blocks.
     pub(crate) fn blocks(&self) -> u64 {
-        self.geometry.bytes / u64::from(self.block_size.max(1))
+        self.count(self.block_size)
+    }
+
+    /// Number of sectors.
+    pub(crate) fn sectors(&self) -> u64 {
+        self.count(self.sector_size)
+    }
+
+    /// Number of pieces of this size in all whole sectors.
+    pub(crate) fn count(&self, size: u32) -> u64 {
+        let sector = u64::from(self.sector_size.max(1));
+        self.geometry.bytes / sector * sector / u64::from(size.max(1))
     }
 
     /// The bytes of a range of blocks. It must start on the medium even if it is empty.
     pub(crate) fn extent(&self, range: Range) -> Result<Extent, Sense> {
-        let left = self
-            .blocks()
-            .checked_sub(range.lba)
-            .filter(|&left| left > 0);
-        match left {
+        self.extent_of(range, self.block_size)
+    }
+
+    /// The same for pieces of this size.
+    pub(crate) fn extent_of(&self, range: Range, size: u32) -> Result<Extent, Sense> {
+        let all = self.count(size);
+        match all.checked_sub(range.lba).filter(|&left| left > 0) {
             None => Err(Sense::out_of_range(range.lba)),
-            Some(left) if left < u64::from(range.count) => Err(Sense::out_of_range(self.blocks())),
-            Some(_) => {
-                let size = u64::from(self.block_size);
-                Ok(Extent {
-                    offset: range.lba * size,
-                    length: u64::from(range.count) * size,
-                })
-            }
+            Some(left) if left < u64::from(range.count) => Err(Sense::out_of_range(all)),
+            Some(_) => Ok(Extent {
+                offset: range.lba * u64::from(size),
+                length: u64::from(range.count) * u64::from(size),
+            }),
         }
     }
 

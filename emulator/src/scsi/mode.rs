@@ -1,7 +1,8 @@
 //! Step 8, SCSI: mode parameters (SPC-3 sections 6.7 to 6.10 and 7.4, SBC-3 section 6.4,
 //! MMC-5 chapter 7).
 //!
-//! Changeable are WCE (caching page, on a disk) and D_SENSE (control page); they last until a reset.
+//! Changeable are WCE (caching page, on a disk), D_SENSE (control page) and the block size of a CD-ROM drive; they last
+//! until a reset.
 
 mod pages;
 mod select;
@@ -11,9 +12,16 @@ use super::medium::Medium;
 use super::sense::Sense;
 use super::unit::Kind;
 use pages::WCE;
+pub(crate) use select::CDROM_BLOCK_SIZES;
 
 /// All pages, or all pages and subpages.
 const ALL: u8 = 0x3f;
+/// The vendor's page, which need not have the format of a page (SCSI-2 section 8.3.3). Here it is empty: there are only the
+/// header and the block descriptor, which is what boot ROMs ask for.
+const NONE: u8 = 0x00;
+
+/// Blocks that a block descriptor with a density code can count.
+const MAX_24: u32 = 0xff_ffff;
 
 /// What MODE SELECT can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +101,7 @@ impl Mode {
                 pages.extend(self.page(code, fields.control, medium).unwrap_or_default());
             }
         }
-        if pages.is_empty() {
+        if pages.is_empty() && fields.page != NONE {
             return Err(Sense::invalid_field(2, Some(5)));
         }
 
@@ -131,15 +139,22 @@ impl Mode {
         Ok(bytes)
     }
 
-    /// Number of blocks and block size, in the short or the long form. A CD-ROM drive has none (MMC-5 chapter 7).
+    /// Number of blocks and block size, in the short or the long form.
     fn block_descriptor(&self, fields: &ModeSense, medium: &Medium) -> Vec<u8> {
-        if fields.no_descriptor || self.kind == Kind::Cdrom {
+        if fields.no_descriptor {
             return Vec::new();
         }
-        // Of a mask of what can be changed, nothing here is.
-        let changeable = fields.control == PageControl::Changeable;
-        let blocks = if changeable { 0 } else { medium.blocks() };
-        let size = if changeable { 0 } else { medium.block_size() }.to_be_bytes();
+        let (blocks, size) = match fields.control {
+            PageControl::Current => (medium.blocks(), medium.block_size()),
+            PageControl::Default => {
+                let size = medium.default_block_size();
+                (medium.count(size), size)
+            }
+            // A mask of what can be changed.
+            PageControl::Changeable if self.kind == Kind::Cdrom => (0, MAX_24),
+            PageControl::Changeable => (0, 0),
+        };
+        let size = size.to_be_bytes();
         match u32::try_from(blocks) {
             Err(_) if fields.long => {
                 let mut bytes = blocks.to_be_bytes().to_vec();
@@ -148,7 +163,12 @@ impl Mode {
                 bytes
             }
             short => {
-                let mut bytes = short.unwrap_or(u32::MAX).to_be_bytes().to_vec();
+                let most = match self.kind {
+                    Kind::Disk => u32::MAX,
+                    // The first byte is the density code: the default.
+                    Kind::Cdrom => MAX_24,
+                };
+                let mut bytes = short.unwrap_or(most).min(most).to_be_bytes().to_vec();
                 // 24 bits, after a reserved byte.
                 bytes.extend([0, size[1], size[2], size[3]]);
                 bytes

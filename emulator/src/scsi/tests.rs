@@ -2,6 +2,7 @@
 
 mod abort;
 mod basics;
+mod block_length;
 mod cdrom;
 mod chaos;
 mod commands;
@@ -16,7 +17,9 @@ mod mode;
 mod primary;
 mod queue;
 mod reservations;
+mod scsi2;
 mod sense;
+mod sense_model;
 
 use rustix::event::{PollFd, PollFlags};
 
@@ -122,13 +125,20 @@ impl Rig {
     /// Takes a task that needs no waiting to its end.
     fn finish(&mut self, task: TaskId) -> Outcome {
         let mut data = Vec::new();
+        // Parameter lists can be longer than the target knows at first.
+        let mut sent = 0;
         for _ in 0..10_000 {
             match self.bus.want(task) {
                 Want::DataIn(count) => {
                     self.bus.transfer(&self.dma, task, 0, count).expect("RAM");
                     data.resize(count as usize, 0);
                 }
-                Want::DataOut(count) => self.bus.transfer(&self.dma, task, 0, count).expect("RAM"),
+                Want::DataOut(count) => {
+                    self.bus
+                        .transfer(&self.dma, task, sent, count)
+                        .expect("RAM");
+                    sent += u64::from(count);
+                }
                 Want::Status(status) => {
                     self.bus.finish(task);
                     assert_eq!(self.bus.want(task), Want::Gone);

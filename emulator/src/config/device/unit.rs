@@ -65,7 +65,7 @@ pub struct Model {
     pub serial: Option<String>,
     /// World wide name (NAA).
     pub wwn: Option<u64>,
-    /// Bytes of a logical block, of a disk.
+    /// Bytes of a logical block, of a drive after a reset.
     pub logical_block_size: Option<u32>,
     /// Bytes of a physical block, at least those of a logical one, of a disk.
     pub physical_block_size: Option<u32>,
@@ -76,17 +76,24 @@ pub struct Model {
 }
 
 /// The keys of both.
-const KEYS: [&str; 13] = [
-    "driver", "id", "bus", "scsi-id", "lun", "drive", "serial", "vendor", "product", "ver", "wwn",
-    "rerror", "werror",
+const KEYS: [&str; 14] = [
+    "driver",
+    "id",
+    "bus",
+    "scsi-id",
+    "lun",
+    "drive",
+    "serial",
+    "vendor",
+    "product",
+    "ver",
+    "wwn",
+    "rerror",
+    "werror",
+    "logical_block_size",
 ];
 /// Those of a disk only.
-const DISK_KEYS: [&str; 4] = [
-    "logical_block_size",
-    "physical_block_size",
-    "rotation_rate",
-    "write-cache",
-];
+const DISK_KEYS: [&str; 3] = ["physical_block_size", "rotation_rate", "write-cache"];
 
 impl Unit {
     pub(super) fn parse(options: &Options, kind: Kind) -> Result<Self, OptionError> {
@@ -102,7 +109,11 @@ impl Unit {
         let lun = options
             .number("lun", 0..=7)?
             .and_then(|lun| u8::try_from(lun).ok());
-        let logical_block_size = block_size(options, "logical_block_size", 4096)?;
+        let most = match kind {
+            Kind::Disk => 4096,
+            Kind::Cdrom => 2048,
+        };
+        let logical_block_size = block_size(options, "logical_block_size", most)?;
         let physical_block_size = block_size(options, "physical_block_size", 1 << 20)?;
         if physical_block_size.is_some_and(|size| size < logical_block_size.unwrap_or(512)) {
             let given = options.get("physical_block_size").unwrap_or_default();

@@ -203,7 +203,11 @@ fn bad_devices() {
         (
             &[LSI, "scsi-cd,drive=disk0,write-cache=on"],
             "no key 'write-cache'; known: driver, id, bus, scsi-id, lun, drive, serial, vendor, product, ver, wwn, \
-             rerror, werror",
+             rerror, werror, logical_block_size",
+        ),
+        (
+            &[LSI, "scsi-cd,drive=disk0,logical_block_size=4096"],
+            "logical_block_size cannot be '4096'; give a power of two from 512 to 2048",
         ),
         (
             &[LSI, "scsi-cd,drive="],

@@ -2,7 +2,7 @@
 
 use super::asm::{alu, int, int_unless, mov, select_atn, wait_disconnect, wait_reselect};
 use super::disconnect::start_reads;
-use super::{DIP, FIELD_4, Rig, SCRIPT, SIP, TABLE, TICK};
+use super::{DATA, DIP, FIELD_4, Rig, SCRIPT, SIP, TABLE, TICK};
 use crate::device::Device;
 use crate::lsi::scripts::Operator;
 use crate::lsi::{Phase, at};
@@ -141,5 +141,34 @@ fn with_hthba_hth_runs_while_nobody_serves_the_bus() {
         assert_eq!(rig.interrupts(), (0, 0, 0));
         rig.pass(TICK);
         assert_eq!(rig.interrupts(), (0, 0, sist));
+    }
+}
+
+/// A target cannot know how long a vendor's CDB is: it takes what the initiator sends in one go, and refuses it.
+#[test]
+fn vendors_commands_of_any_length_end() {
+    let mut rig = Rig::new();
+    rig.settle();
+    for (code, length) in [
+        (0xc0, 6),
+        (0xc7, 10),
+        (0xda, 12),
+        (0xe0, 6),
+        (0xff, 16),
+        (0x60, 6),
+        (0x7f, 10),
+        // What is known to be shorter than what SeaBIOS sends.
+        (0x1f, 16),
+    ] {
+        let mut cdb = vec![0; length];
+        cdb[0] = code;
+        // A driver that expects data gets none.
+        let data = Some((Phase::DataIn, 36));
+        assert_eq!(rig.command(&cdb, data), 2, "{code:02x} {length}");
+        assert_eq!(
+            rig.command(&[3, 0, 0, 0, 18, 0], Some((Phase::DataIn, 18))),
+            0
+        );
+        assert_eq!(rig.peek(DATA + 12, 1), [0x20]);
     }
 }

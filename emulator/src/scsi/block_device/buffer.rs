@@ -5,7 +5,11 @@ use crate::scsi::sense::Sense;
 
 /// Bytes of the data buffer, and of the echo buffer.
 const SIZE: u32 = 4096;
+/// Bytes of the header in combined mode.
+const HEADER: u32 = 4;
 
+/// A header, then data from the beginning of buffer 0 (SCSI-2 sections 8.2.12 and 8.2.17).
+const COMBINED: u8 = 0x00;
 const DATA: u8 = 0x02;
 const DESCRIPTOR: u8 = 0x03;
 const ECHO_DESCRIPTOR: u8 = 0x0b;
@@ -23,6 +27,13 @@ impl Buffer {
     /// The answer to READ BUFFER.
     pub(super) fn read(&self, access: BufferAccess) -> Result<Vec<u8>, Sense> {
         match access.mode {
+            COMBINED => {
+                check_combined(access)?;
+                let mut bytes = SIZE.to_be_bytes().to_vec();
+                bytes.extend(&self.data);
+                bytes.resize((HEADER + SIZE) as usize, 0);
+                Ok(bytes)
+            }
             DATA => {
                 check_data(access, SIZE.saturating_sub(access.offset))?;
                 let mut bytes = self.data.clone();
@@ -44,7 +55,12 @@ impl Buffer {
         if access.mode == DATA {
             return check_data(access, access.length);
         }
-        if access.length > SIZE {
+        let mut most = SIZE;
+        if access.mode == COMBINED {
+            check_combined(access)?;
+            most += HEADER;
+        }
+        if access.length > most {
             return Err(Sense::invalid_field(6, None));
         }
         Ok(())
@@ -52,16 +68,31 @@ impl Buffer {
 
     /// The bytes of WRITE BUFFER have come.
     pub(super) fn write(&mut self, access: BufferAccess, bytes: &[u8]) {
-        if access.mode != DATA {
-            self.echo = Some(bytes.to_vec());
-            return;
-        }
+        let bytes = match access.mode {
+            DATA => bytes,
+            COMBINED => bytes.get(HEADER as usize..).unwrap_or_default(),
+            _ => {
+                self.echo = Some(bytes.to_vec());
+                return;
+            }
+        };
         self.data.resize(SIZE as usize, 0);
         let place = self.data.iter_mut().skip(access.offset as usize);
         for (to, from) in place.zip(bytes) {
             *to = *from;
         }
     }
+}
+
+/// Buffer and offset are not chosen.
+fn check_combined(access: BufferAccess) -> Result<(), Sense> {
+    if access.id != 0 {
+        return Err(Sense::invalid_field(2, None));
+    }
+    if access.offset != 0 {
+        return Err(Sense::invalid_field(3, None));
+    }
+    Ok(())
 }
 
 /// `length` bytes at the offset are in the buffer.

@@ -9,7 +9,12 @@ impl Command {
     /// Parses a CDB; `None` if the operation code is not one of these.
     pub(super) fn parse_block(cdb: Bytes<'_>, lun: u8, kind: Kind) -> Result<Option<Self>, Sense> {
         Ok(Some(match cdb.byte(0) {
-            0x04 => Self::parse_format(cdb)?,
+            0x01 => Self::Rezero,
+            0x04 => Self::parse_format(cdb, lun)?,
+            0x07 => Self::ReassignBlocks {
+                long_addresses: cdb.bit(1, 1),
+                long_list: cdb.bit(1, 0),
+            },
             0x08 => Self::Read {
                 range: cdb.short_range(),
             },
@@ -53,6 +58,7 @@ impl Command {
                     compare: cdb.bit(1, 1),
                 }
             }
+            0x34 | 0x36 => Self::CacheHint { range: cdb.range() },
             0x35 | 0x91 => Self::SynchronizeCache { range: cdb.range() },
             0x37 => Self::ReadDefects {
                 twelve: false,
@@ -105,8 +111,14 @@ impl Command {
         })
     }
 
-    fn parse_format(cdb: Bytes<'_>) -> Result<Self, Sense> {
-        let (protection, long, data) = (cdb.byte(1) >> 6, cdb.bit(1, 5), cdb.bit(1, 4));
+    fn parse_format(cdb: Bytes<'_>, lun: u8) -> Result<Self, Sense> {
+        // SCSI-2 initiators send the logical unit number in the upper three bits.
+        let options = if cdb.byte(1) >> 5 == lun {
+            cdb.byte(1) & 0x1f
+        } else {
+            cdb.byte(1)
+        };
+        let (protection, long, data) = (options >> 6, options & 0x20 != 0, options & 0x10 != 0);
         refuse_if(protection != 0, 1, Some(7))?;
         Ok(Self::FormatUnit {
             header: data.then_some(if long { 8 } else { 4 }),

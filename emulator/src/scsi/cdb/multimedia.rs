@@ -21,6 +21,12 @@ pub(crate) enum Multimedia {
         format: u8,
         allocation: u32,
     },
+    /// READ HEADER.
+    ReadHeader {
+        msf: bool,
+        lba: u32,
+        allocation: u32,
+    },
     /// GET CONFIGURATION.
     GetConfiguration {
         /// RT: 0 all features, 1 current ones, 2 one.
@@ -72,6 +78,11 @@ impl Multimedia {
                     format => format,
                 },
                 track: cdb.byte(6),
+                allocation: cdb.be16(7).into(),
+            },
+            0x44 => Self::ReadHeader {
+                msf: cdb.bit(1, 1),
+                lba: cdb.be32(2),
                 allocation: cdb.be16(7).into(),
             },
             0x46 => {

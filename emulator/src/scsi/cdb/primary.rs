@@ -32,7 +32,7 @@ pub(crate) struct BufferAccess {
 
 impl Command {
     /// Parses a CDB; `None` if the operation code is not one of these.
-    pub(super) fn parse_primary(cdb: Bytes<'_>) -> Result<Option<Self>, Sense> {
+    pub(super) fn parse_primary(cdb: Bytes<'_>, lun: u8) -> Result<Option<Self>, Sense> {
         Ok(Some(match cdb.byte(0) {
             0x00 => Self::TestUnitReady,
             0x03 => Self::RequestSense {
@@ -50,8 +50,9 @@ impl Command {
                 allocation: cdb.be16(3).into(),
             },
             0x1d => {
-                // No self-test but the default one.
-                refuse_if(cdb.byte(1) >> 5 != 0, 1, Some(7))?;
+                // No self-test but the default one. SCSI-2 initiators send the logical unit number in these bits.
+                let test = cdb.byte(1) >> 5;
+                refuse_if(test != 0 && test != lun, 1, Some(7))?;
                 Self::SendDiagnostic {
                     length: cdb.be16(3),
                 }
@@ -141,9 +142,8 @@ impl Command {
 
     fn parse_mode_select(cdb: Bytes<'_>, ten: bool) -> Result<Self, Sense> {
         let length = if ten { cdb.be16(7) } else { cdb.byte(4).into() };
-        // Nothing can be saved (SP), and pages have the standard format (PF).
+        // Nothing can be saved (SP). Initiators older than SCSI-2 do not set PF; what they send is read as pages too.
         refuse_if(cdb.bit(1, 0), 1, Some(0))?;
-        refuse_if(!cdb.bit(1, 4) && length != 0, 1, Some(4))?;
         Ok(Self::ModeSelect { ten, length })
     }
 
@@ -203,7 +203,11 @@ impl Command {
 fn parse_buffer(cdb: Bytes<'_>) -> Result<BufferAccess, Sense> {
     let mode = cdb.byte(1) & 0x1f;
     let descriptor = cdb.byte(0) == 0x3c && matches!(mode, 0x03 | 0x0b);
-    refuse_if(!descriptor && !matches!(mode, 0x02 | 0x0a), 1, Some(4))?;
+    refuse_if(
+        !descriptor && !matches!(mode, 0x00 | 0x02 | 0x0a),
+        1,
+        Some(4),
+    )?;
     Ok(BufferAccess {
         mode,
         id: cdb.byte(2),

@@ -37,7 +37,7 @@ fn reads_of_each_length() {
 #[test]
 fn refusals_point_at_the_field() {
     assert_eq!(parse(&[]), Err(Sense::INVALID_OPERATION));
-    assert_eq!(parse(&[0x07, 0, 0, 0, 0, 0]), Err(Sense::INVALID_OPERATION));
+    assert_eq!(parse(&[0x06, 0, 0, 0, 0, 0]), Err(Sense::INVALID_OPERATION));
     assert_eq!(
         parse(&[0x12, 0, 3, 0, 36, 0]),
         Err(Sense::invalid_field(2, None))
@@ -74,9 +74,9 @@ proptest! {
             if let Some(action) = entry.action {
                 cdb[1] = cdb[1] & 0xe0 | action;
             }
-            // NACA and LINK are looked at in every control byte.
+            // NACA, FLAG and LINK are looked at in every control byte.
             let control = cdb.len() - 1;
-            cdb[control] &= !5;
+            cdb[control] &= !7;
             let mut masked: Vec<_> = cdb.iter().zip(entry.usage).map(|(byte, usage)| byte & usage).collect();
             masked[0] = cdb[0];
             if let Some(action) = entry.action {
@@ -94,7 +94,7 @@ fn the_catalog_is_in_order() {
         let entries: Vec<_> = catalog::entries(kind).collect();
         assert!(entries.is_sorted_by_key(|entry| (entry.operation(), entry.action)));
         for entry in entries {
-            assert_eq!(entry.usage.len(), length(entry.operation()));
+            assert_eq!(Some(entry.usage.len()), length(entry.operation()));
             let action = entry.action.unwrap_or(0);
             assert_eq!(entry.usage[1] & action, action);
         }

@@ -1,5 +1,7 @@
 //! Step 8, SCSI: GET CONFIGURATION: profiles and features (MMC-5 chapters 5 and 6).
 
+use super::SECTOR;
+
 /// The profile of a CD-ROM.
 pub(super) const CD_ROM: u16 = 0x0008;
 /// The profile of a DVD-ROM.
@@ -21,9 +23,9 @@ struct Feature {
 }
 
 /// The answer: features from `first` on, or those that are current, or that one.
-pub(super) fn answer(profile: u16, select: u8, first: u16) -> Vec<u8> {
+pub(super) fn answer(profile: u16, block_size: u32, select: u8, first: u16) -> Vec<u8> {
     let mut list = Vec::new();
-    for feature in features(profile) {
+    for feature in features(profile, block_size) {
         let wanted = match select {
             CURRENT => feature.code >= first && feature.current,
             ONE => feature.code == first,
@@ -49,7 +51,7 @@ pub(super) fn answer(profile: u16, select: u8, first: u16) -> Vec<u8> {
     bytes
 }
 
-fn features(profile: u16) -> [Feature; 7] {
+fn features(profile: u16, block_size: u32) -> [Feature; 7] {
     let always = |code, version, data: &[u8]| Feature {
         code,
         version,
@@ -65,8 +67,10 @@ fn features(profile: u16) -> [Feature; 7] {
         data: data.to_vec(),
     };
     let (cd, dvd) = (profile == CD_ROM, profile == DVD_ROM);
-    // A block of a DVD's error correction has 16 sectors.
-    let blocking = if dvd { 16 } else { 1 };
+    // What is read from the disc at a time: a sector; of a DVD the 16 that its error correction joins.
+    let sectors = if dvd { 16 } else { 1 };
+    let blocking = u8::try_from(sectors * SECTOR / block_size.max(1)).unwrap_or(u8::MAX);
+    let [_, _, high, low] = block_size.to_be_bytes();
     [
         // Profile list.
         always(
@@ -81,7 +85,7 @@ fn features(profile: u16) -> [Feature; 7] {
         // Removable medium: tray; load, eject, lock.
         always(0x0003, 2, &[0x39, 0, 0, 0]),
         // Random readable: block size, blocking; there is an error recovery page.
-        with_disc(0x0010, 0, cd || dvd, &[0, 0, 8, 0, 0, blocking, 1, 0]),
+        with_disc(0x0010, 0, cd || dvd, &[0, 0, high, low, 0, blocking, 1, 0]),
         // CD read: no C2 pointers, no CD text.
         with_disc(0x001e, 2, cd, &[0, 0, 0, 0]),
         // DVD read.

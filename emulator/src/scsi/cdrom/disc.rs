@@ -15,9 +15,9 @@ pub(super) fn information() -> Vec<u8> {
 }
 
 /// The answer to READ TRACK INFORMATION: `by` is what `address` is.
-pub(super) fn track(blocks: u64, by: u8, address: u32) -> Result<Vec<u8>, Sense> {
+pub(super) fn track(sectors: u64, by: u8, address: u32) -> Result<Vec<u8>, Sense> {
     match by {
-        0 if u64::from(address) >= blocks => return Err(Sense::out_of_range(address.into())),
+        0 if u64::from(address) >= sectors => return Err(Sense::out_of_range(address.into())),
         // Track 1, or a track of session 1.
         1 | 2 if address != 1 => return Err(Sense::invalid_field(2, None)),
         _ => {}
@@ -26,7 +26,7 @@ pub(super) fn track(blocks: u64, by: u8, address: u32) -> Result<Vec<u8>, Sense>
     bytes[..4].copy_from_slice(&[0, 34, 1, 1]); // track, session
     bytes[5] = 0x04; // data track
     bytes[6] = 0x01; // mode 1
-    let size = u32::try_from(blocks).unwrap_or(u32::MAX);
+    let size = u32::try_from(sectors).unwrap_or(u32::MAX);
     bytes[24..28].copy_from_slice(&size.to_be_bytes());
     Ok(bytes.to_vec())
 }

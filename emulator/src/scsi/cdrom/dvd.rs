@@ -13,7 +13,7 @@ const MANUFACTURER: u8 = 0x04;
 const LIST: u8 = 0xff;
 
 /// The structure of this format.
-pub(super) fn structure(blocks: u64, media: u8, layer: u8, format: u8) -> Result<Vec<u8>, Sense> {
+pub(super) fn structure(sectors: u64, media: u8, layer: u8, format: u8) -> Result<Vec<u8>, Sense> {
     if media != 0 {
         return Err(Sense::invalid_field(1, Some(3)));
     }
@@ -21,7 +21,7 @@ pub(super) fn structure(blocks: u64, media: u8, layer: u8, format: u8) -> Result
         return Err(Sense::invalid_field(6, None));
     }
     let data = match format {
-        PHYSICAL => physical(blocks),
+        PHYSICAL => physical(sectors),
         // No protection, no region.
         COPYRIGHT => vec![0; 4],
         MANUFACTURER => vec![0; LEAD_IN],
@@ -35,8 +35,8 @@ pub(super) fn structure(blocks: u64, media: u8, layer: u8, format: u8) -> Result
     Ok(bytes)
 }
 
-fn physical(blocks: u64) -> Vec<u8> {
-    let last = u32::try_from(blocks.saturating_sub(1)).unwrap_or(u32::MAX);
+fn physical(sectors: u64) -> Vec<u8> {
+    let last = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
     let last = FIRST_SECTOR.saturating_add(last).min(0xff_ffff);
     let mut bytes = [0; LEAD_IN];
     // DVD-ROM, version 1; 120 mm, any rate; one layer, embossed; the usual densities.

@@ -1,4 +1,4 @@
-//! Step 8, SCSI: READ TOC/PMA/ATIP and READ SUB-CHANNEL of a disc with one data track (MMC-5 chapter 6).
+//! Step 8, SCSI: READ TOC/PMA/ATIP, READ SUB-CHANNEL and READ HEADER of a disc with one data track (MMC-5 chapter 6).
 
 use crate::scsi::sense::Sense;
 
@@ -7,41 +7,98 @@ const ADR_CONTROL: u8 = 0x14;
 /// The track number of the lead-out.
 const LEAD_OUT: u8 = 0xaa;
 
-/// The answer to READ TOC/PMA/ATIP.
-pub(super) fn table(blocks: u64, msf: bool, format: u8, track: u8) -> Result<Vec<u8>, Sense> {
-    match format {
-        0 => tracks(blocks, msf, track),
-        1 => Ok(sessions(msf)),
-        2 => Ok(raw(blocks)),
-        _ => Err(Sense::invalid_field(2, Some(3))),
-    }
+/// How addresses are told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    /// As minute, second and frame, not as a logical block.
+    pub(super) msf: bool,
+    pub(super) blocks_per_sector: u32,
 }
 
-/// Tracks from `first` on, then the lead-out.
-fn tracks(blocks: u64, msf: bool, first: u8) -> Result<Vec<u8>, Sense> {
-    if first > 1 && first != LEAD_OUT {
-        return Err(Sense::invalid_field(6, None));
+impl Addresses {
+    /// The answer to READ TOC/PMA/ATIP of a disc with so many sectors.
+    pub(super) fn table(self, sectors: u64, format: u8, track: u8) -> Result<Vec<u8>, Sense> {
+        match format {
+            0 => self.tracks(sectors, track),
+            1 => Ok(self.sessions()),
+            2 => Ok(raw(sectors)),
+            _ => Err(Sense::invalid_field(2, Some(3))),
+        }
     }
-    let mut bytes = vec![1, 1];
-    if first <= 1 {
-        bytes.extend([0, ADR_CONTROL, 1, 0]);
-        bytes.extend(address(0, msf));
-    }
-    bytes.extend([0, ADR_CONTROL, LEAD_OUT, 0]);
-    bytes.extend(address(blocks, msf));
-    Ok(with_length(&bytes))
-}
 
-/// The last session, which is the only one, begins with track 1.
-fn sessions(msf: bool) -> Vec<u8> {
-    let mut bytes = vec![1, 1, 0, ADR_CONTROL, 1, 0];
-    bytes.extend(address(0, msf));
-    with_length(&bytes)
+    /// Tracks from `first` on, then the lead-out.
+    fn tracks(self, sectors: u64, first: u8) -> Result<Vec<u8>, Sense> {
+        if first > 1 && first != LEAD_OUT {
+            return Err(Sense::invalid_field(6, None));
+        }
+        let mut bytes = vec![1, 1];
+        if first <= 1 {
+            bytes.extend([0, ADR_CONTROL, 1, 0]);
+            bytes.extend(self.address(0));
+        }
+        bytes.extend([0, ADR_CONTROL, LEAD_OUT, 0]);
+        bytes.extend(self.address(sectors));
+        Ok(with_length(&bytes))
+    }
+
+    /// The last session, which is the only one, begins with track 1.
+    fn sessions(self) -> Vec<u8> {
+        let mut bytes = vec![1, 1, 0, ADR_CONTROL, 1, 0];
+        bytes.extend(self.address(0));
+        with_length(&bytes)
+    }
+
+    /// The answer to READ SUB-CHANNEL. No audio is ever played.
+    pub(super) fn subchannel(self, q: bool, format: u8) -> Result<Vec<u8>, Sense> {
+        let data = match format {
+            1..=3 if !q => Vec::new(),
+            // Current position: the beginning of track 1.
+            1 => {
+                let mut data = vec![1, ADR_CONTROL, 1, 1];
+                data.extend(self.address(0));
+                data.extend([0; 4]);
+                data
+            }
+            // Media catalogue number and ISRC: there are none.
+            2 => {
+                let mut data = vec![2];
+                data.resize(20, 0);
+                data
+            }
+            3 => {
+                let mut data = vec![3, ADR_CONTROL, 1];
+                data.resize(20, 0);
+                data
+            }
+            _ if q => return Err(Sense::invalid_field(3, None)),
+            _ => Vec::new(),
+        };
+        let length = u8::try_from(data.len()).unwrap_or(0);
+        let mut bytes = vec![0, 0, 0, length];
+        bytes.extend(data);
+        Ok(bytes)
+    }
+
+    /// The answer to READ HEADER (SCSI-2 section 14.2): the sector with this block has mode 1, and this is its address.
+    pub(super) fn header(self, block: u64) -> Vec<u8> {
+        let mut bytes = vec![1, 0, 0, 0];
+        bytes.extend(self.address(block / u64::from(self.blocks_per_sector.max(1))));
+        bytes
+    }
+
+    /// A sector's address: its first logical block (SCSI-2 section 14.1.1), or minute, second and frame.
+    fn address(self, sector: u64) -> [u8; 4] {
+        if self.msf {
+            return time(sector);
+        }
+        let block = sector.saturating_mul(self.blocks_per_sector.into());
+        u32::try_from(block).unwrap_or(u32::MAX).to_be_bytes()
+    }
 }
 
 /// What stands in the lead-in: first track, last track, lead-out, and the track; always in minutes.
-fn raw(blocks: u64) -> Vec<u8> {
-    let [_, minute, second, frame] = address(blocks, true);
+fn raw(sectors: u64) -> Vec<u8> {
+    let [_, minute, second, frame] = time(sectors);
     let mut bytes = vec![1, 1];
     for (point, place) in [
         (0xa0, [1, 0, 0]),
@@ -55,43 +112,9 @@ fn raw(blocks: u64) -> Vec<u8> {
     with_length(&bytes)
 }
 
-/// The answer to READ SUB-CHANNEL. No audio is ever played.
-pub(super) fn subchannel(msf: bool, q: bool, format: u8) -> Result<Vec<u8>, Sense> {
-    let data = match format {
-        1..=3 if !q => Vec::new(),
-        // Current position: the beginning of track 1.
-        1 => {
-            let mut data = vec![1, ADR_CONTROL, 1, 1];
-            data.extend(address(0, msf));
-            data.extend([0; 4]);
-            data
-        }
-        // Media catalogue number and ISRC: there are none.
-        2 => {
-            let mut data = vec![2];
-            data.resize(20, 0);
-            data
-        }
-        3 => {
-            let mut data = vec![3, ADR_CONTROL, 1];
-            data.resize(20, 0);
-            data
-        }
-        _ if q => return Err(Sense::invalid_field(3, None)),
-        _ => Vec::new(),
-    };
-    let length = u8::try_from(data.len()).unwrap_or(0);
-    let mut bytes = vec![0, 0, 0, length];
-    bytes.extend(data);
-    Ok(bytes)
-}
-
-/// An address: a logical block, or minute, second and frame, counted from 2 seconds before it.
-fn address(block: u64, msf: bool) -> [u8; 4] {
-    if !msf {
-        return u32::try_from(block).unwrap_or(u32::MAX).to_be_bytes();
-    }
-    let frames = block.saturating_add(150);
+/// Minute, second and frame of a sector, counted from 2 seconds before the first one.
+fn time(sector: u64) -> [u8; 4] {
+    let frames = sector.saturating_add(150);
     let minute = u8::try_from(frames / (60 * 75)).unwrap_or(u8::MAX);
     let small = |number: u64| u8::try_from(number).unwrap_or(0);
     [0, minute, small(frames / 75 % 60), small(frames % 75)]

@@ -1,4 +1,4 @@
-//! Step 8, SCSI: UNMAP, WRITE SAME and FORMAT UNIT (SBC-3 sections 5.3, 5.28, 5.43 and 5.44).
+//! Step 8, SCSI: UNMAP and WRITE SAME (SBC-3 sections 5.28, 5.43 and 5.44).
 
 use std::collections::VecDeque;
 
@@ -105,23 +105,4 @@ impl Disk {
         }
         Ok(Phase::work(Work::Sweep(Sweep::Discard(extents))))
     }
-}
-
-/// The parameter list header of FORMAT UNIT, short or long. Formatting changes nothing here, so only a list that asks
-/// for nothing is right.
-pub(super) fn check_format_header(bytes: &[u8]) -> Result<Phase, Sense> {
-    let flags = bytes.get(1).copied().unwrap_or(0);
-    if bytes.first().is_some_and(|byte| byte & 0x07 != 0) {
-        return Err(Sense::invalid_parameter(0, Some(2))); // PROTECTION FIELD USAGE
-    }
-    if flags & 0x08 != 0 {
-        return Err(Sense::invalid_parameter(1, Some(3))); // IP: an initialization pattern follows
-    }
-    // The second half is the length of a list of defects.
-    let half = bytes.len() / 2;
-    if bytes.iter().skip(half).any(|byte| *byte != 0) {
-        let field = u16::try_from(half).unwrap_or(0);
-        return Err(Sense::invalid_parameter(field, None));
-    }
-    Ok(Phase::GOOD)
 }

@@ -1,25 +1,35 @@
 //! Step 8, SCSI: MODE SELECT: a parameter list is checked to its end before any of it takes effect.
 
 use super::pages::D_SENSE;
-use super::{Mode, WCE};
+use super::{MAX_24, Mode, WCE};
 use crate::scsi::cdb::PageControl;
 use crate::scsi::medium::Medium;
 use crate::scsi::sense::Sense;
+use crate::scsi::unit::Kind;
 
 impl Mode {
     /// Takes a MODE SELECT parameter list, all of it or nothing.
-    pub(crate) fn select(&mut self, ten: bool, list: &[u8], medium: &Medium) -> Result<(), Sense> {
+    pub(crate) fn select(
+        &mut self,
+        ten: bool,
+        list: &[u8],
+        medium: &mut Medium,
+    ) -> Result<(), Sense> {
         let Header {
             bytes: header,
             descriptor,
             long,
-        } = Header::parse(ten, list)?;
+        } = Header::parse(self.kind, ten, list)?;
         let pages = header + descriptor;
         let block = list.get(header..pages).ok_or(Sense::PARAMETER_LENGTH)?;
-        if !block.is_empty() && block.len() != if long { 16 } else { 8 } {
-            return Err(invalid(header - 1));
-        }
-        check_block_descriptor(header, block, medium)?;
+        let block_size = match block.len() {
+            0 => medium.block_size(),
+            16 if long => BlockDescriptor::long(block).check(header, self.kind, medium)?,
+            8 if !long => {
+                BlockDescriptor::short(block, self.kind).check(header, self.kind, medium)?
+            }
+            _ => return Err(invalid(header - 1)),
+        };
 
         let mut next = *self;
         let mut at = pages;
@@ -27,6 +37,7 @@ impl Mode {
             at += next.select_page(list, at, medium)?;
         }
         *self = next;
+        medium.set_block_size(block_size);
         Ok(())
     }
 
@@ -76,8 +87,9 @@ struct Header {
 }
 
 impl Header {
-    /// The medium type in it must be that of every medium here.
-    fn parse(ten: bool, list: &[u8]) -> Result<Self, Sense> {
+    /// The medium type in it must be that of every medium here: the default, or of a disc 120 mm with data only (SCSI-2
+    /// section 14.3.3).
+    fn parse(kind: Kind, ten: bool, list: &[u8]) -> Result<Self, Sense> {
         let (header, medium_type, medium_type_at) = match *list {
             [_, _, medium_type, _, flags, _, high, low, ..] if ten => {
                 let header = Self {
@@ -97,38 +109,82 @@ impl Header {
             }
             _ => return Err(Sense::PARAMETER_LENGTH),
         };
-        if medium_type != 0 {
+        if medium_type > u8::from(kind == Kind::Cdrom) {
             return Err(invalid(medium_type_at));
         }
         Ok(header)
     }
 }
 
-/// Neither the number nor the size of blocks can be changed.
-fn check_block_descriptor(at: usize, block: &[u8], medium: &Medium) -> Result<(), Sense> {
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
-    };
-    let (blocks, size, size_at, most) = match *block {
-        [a, b, c, d, _, ref size @ ..] if size.len() == 3 => {
-            (number(&[a, b, c, d]), number(size), 5, u64::from(u32::MAX))
+/// The block sizes that a CD-ROM drive can have: parts of a sector, and the sector.
+pub(crate) const CDROM_BLOCK_SIZES: [u32; 3] = [512, 1024, 2048];
+
+/// A block descriptor.
+struct BlockDescriptor {
+    /// DENSITY CODE, where there is one.
+    density: u8,
+    blocks: u64,
+    /// All ones in the field for the number of blocks.
+    most: u64,
+    size: u32,
+    /// Where in the descriptor the size stands.
+    size_at: usize,
+}
+
+impl BlockDescriptor {
+    /// Of 8 bytes. A disk has 32 bits for the number of blocks, the others a density code and 24 bits.
+    fn short(bytes: &[u8], kind: Kind) -> Self {
+        let (first, blocks) = (number(bytes, 0, 1), number(bytes, 1, 3));
+        let (density, blocks, most) = match kind {
+            Kind::Disk => (0, first << 24 | blocks, u32::MAX.into()),
+            Kind::Cdrom => (first, blocks, MAX_24.into()),
+        };
+        Self {
+            density: u8::try_from(density).unwrap_or(0),
+            blocks,
+            most,
+            size: u32::try_from(number(bytes, 5, 3)).unwrap_or(0),
+            size_at: 5,
         }
-        [a, b, c, d, e, f, g, h, _, _, _, _, ref size @ ..] if size.len() == 4 => {
-            let blocks = [a, b, c, d, e, f, g, h];
-            (number(&blocks), number(size), 12, u64::MAX)
+    }
+
+    /// Of 16 bytes.
+    fn long(bytes: &[u8]) -> Self {
+        Self {
+            density: 0,
+            blocks: number(bytes, 0, 8),
+            most: u64::MAX,
+            size: u32::try_from(number(bytes, 12, 4)).unwrap_or(0),
+            size_at: 12,
         }
-        _ => return Ok(()),
-    };
-    // 0 and all ones leave the number as it is.
-    if blocks != 0 && blocks != most && blocks != medium.blocks() {
-        return Err(invalid(at));
     }
-    if size != u64::from(medium.block_size()) {
-        return Err(invalid(at + size_at));
+
+    /// The block size that it asks for; `at` is where it starts. The number of blocks follows from the size: it can be told
+    /// for the old one or the new one, and 0 and all ones leave it as it is. So does a size of 0.
+    fn check(&self, at: usize, kind: Kind, medium: &Medium) -> Result<u32, Sense> {
+        // The default, or user data only (SCSI-2 section 14.3.3).
+        if self.density > 1 {
+            return Err(invalid(at));
+        }
+        let now = medium.block_size();
+        let size = match self.size {
+            0 => now,
+            size if size == now => size,
+            size if kind == Kind::Cdrom && CDROM_BLOCK_SIZES.contains(&size) => size,
+            _ => return Err(invalid(at + self.size_at)),
+        };
+        let counts = [now, size].map(|size| medium.count(size).min(self.most));
+        if self.blocks != 0 && self.blocks != self.most && !counts.contains(&self.blocks) {
+            return Err(invalid(at));
+        }
+        Ok(size)
     }
-    Ok(())
+}
+
+/// `length` bytes from `at` on, as a number.
+fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
+    let bytes = bytes.iter().skip(at).take(length);
+    bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn invalid(at: usize) -> Sense {

@@ -277,8 +277,7 @@ fn dvd_structure() {
 #[test]
 fn mode_pages() {
     let mut rig = disc(4);
-    // No block descriptor, even if one is welcome.
-    let six = rig.data(&[0x1a, 0, 0x2a, 0, 255, 0]);
+    let six = rig.data(&[0x1a, 8, 0x2a, 0, 255, 0]);
     #[rustfmt::skip]
     let capabilities = [
         0x2a, 0x14, 0x0b, 0, 0x70, 0, 0x29, 0, 0x23, 0xd5, 0, 0, 8, 0, 0x23, 0xd5, 0, 0, 0, 0, 0, 0,
@@ -288,9 +287,9 @@ fn mode_pages() {
         ([25, 0, 0, 0].as_slice(), capabilities.as_slice())
     );
     assert_eq!(rig.run(&[0x1e, 0, 0, 0, 1, 0]).status, 0);
-    assert_eq!(rig.data(&[0x1a, 0, 0x2a, 0, 255, 0])[10], 0x2b, "locked");
+    assert_eq!(rig.data(&[0x1a, 8, 0x2a, 0, 255, 0])[10], 0x2b, "locked");
     let all = rig
-        .data(&[0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 255, 0])
+        .data(&[0x5a, 8, 0x3f, 0, 0, 0, 0, 0, 255, 0])
         .split_off(8);
     let mut codes = Vec::new();
     let mut at = 0;
@@ -300,7 +299,7 @@ fn mode_pages() {
     }
     assert_eq!(codes, [0x01, 0x02, 0x0a, 0x0d, 0x0e, 0x2a]);
     assert_eq!(
-        rig.data(&[0x1a, 0, 0x0d, 0, 255, 0])[4..],
+        rig.data(&[0x1a, 8, 0x0d, 0, 255, 0])[4..],
         [0x0d, 6, 0, 0, 0, 60, 0, 75]
     );
     assert_eq!(rig.refusal(&[0x1a, 0, 8, 0, 255, 0]), (5, 0x24, 0));

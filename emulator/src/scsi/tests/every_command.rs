@@ -123,7 +123,7 @@ fn the_report_is_true() {
             }
             for descriptor in listed {
                 assert_eq!(
-                    usize::from(descriptor[7]),
+                    Some(usize::from(descriptor[7])),
                     Bus::cdb_length(code),
                     "{code:02x}"
                 );

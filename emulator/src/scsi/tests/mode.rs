@@ -146,20 +146,24 @@ fn a_wrong_list_changes_nothing() {
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 32]);
     list[10] = 4;
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 9]);
+    list[10] = 2;
     list[7] = 9;
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 4]);
     list[3] = 7;
     assert_eq!(select(&mut rig, &list), [0x26, 0, 0, 0x80, 0, 3]);
     assert_eq!(rig.data(&[0x1a, 8, 8, 0, 255, 0])[6], 4);
-    // SP, and a list without PF.
+    // SP.
     assert_eq!(
         rig.sense(&[0x15, 0x11, 0, 0, 24, 0])[12..18],
         [0x24, 0, 0, 0xc8, 0, 1]
     );
-    assert_eq!(
-        rig.sense(&[0x15, 0, 0, 0, 24, 0])[12..18],
-        [0x24, 0, 0, 0xcc, 0, 1]
-    );
+    // A list without PF is read as pages too.
+    list.truncate(32);
+    list[3] = 8;
+    list[7] = 8;
+    list[10] = 2;
+    assert_eq!(rig.run_out(&[0x15, 0, 0, 0, 32, 0], &list).status, 0);
+    assert_eq!(rig.data(&[0x1a, 8, 8, 0, 255, 0])[6], 0);
     assert_eq!(rig.run(&[0x15, 0, 0, 0, 0, 0]).status, 0);
 }
 
