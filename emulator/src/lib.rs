@@ -7,6 +7,7 @@ pub mod device;
 pub mod dma;
 pub mod event_loop;
 pub mod front;
+pub mod log;
 pub mod lsi;
 pub mod pci;
 pub mod registry;

@@ -1,39 +1,53 @@
 //! The emulator's process: options in, sandbox closed, devices served until a signal or the last client's end.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use outrigger_emulator::assembly::{Inherited, Opened};
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
 use outrigger_emulator::event_loop::serve;
-use outrigger_emulator::sandbox;
-use outrigger_emulator::signals::Signals;
-use tracing_subscriber::EnvFilter;
+use outrigger_emulator::signals::{self, Signals};
+use outrigger_emulator::{log, sandbox};
 
 fn main() -> ExitCode {
-    let options = match CommandLine::parse_from(std::env::args_os()) {
-        Ok(options) => options,
+    log::report_panics();
+    match CommandLine::parse_from(std::env::args_os()) {
+        Ok(options) => match run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                log::say(format_args!("outrigger-emulator: {error:#}"));
+                ExitCode::from(if error.is::<OptionError>() { 2 } else { 1 })
+            }
+        },
+        Err(Answer { text, code: 0 }) => match print(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Who has read enough closes the pipe.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                log::say(format_args!(
+                    "outrigger-emulator: cannot write to standard output: {error}"
+                ));
+                ExitCode::FAILURE
+            }
+        },
         Err(Answer { text, code }) => {
-            // Where it cannot be written there is nobody to tell.
-            let _ = match code {
-                0 => std::io::stdout().write_all(text.as_bytes()),
-                _ => std::io::stderr().write_all(text.as_bytes()),
-            };
-            return ExitCode::from(code);
-        }
-    };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("outrigger-emulator: {error:#}");
-            ExitCode::from(if error.is::<OptionError>() { 2 } else { 1 })
+            log::say(text.trim_end());
+            ExitCode::from(code)
         }
     }
 }
 
+/// Prints what was asked for.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
 fn run(options: &CommandLine) -> anyhow::Result<()> {
-    options.log_filter().map(start_log)?;
+    signals::outlive_writes().context("signals")?;
+    options.log_filter().map(log::start)?;
     let config = Config::new(&options.blockdev, &options.device, &options.export)?;
     let exports: Vec<_> = config
         .exports
@@ -63,20 +77,12 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
     serve(workers, &signals, wake_cost, close, || announce(&exports))
 }
 
-fn start_log(filter: EnvFilter) {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-}
-
 /// One line per export: clients are served from now on.
 fn announce(exports: &[String]) {
-    let mut stdout = std::io::stdout().lock();
     for export in exports {
-        // Who closed stdout does not want to know.
-        let _ = writeln!(stdout, "listening on {export}");
+        if let Err(error) = log::announce(format_args!("listening on {export}")) {
+            // Who closed stdout does not want to know.
+            tracing::debug!(%error, "cannot say on standard output that {export} is listened on");
+        }
     }
-    let _ = stdout.flush();
 }

@@ -16,18 +16,25 @@ pub enum Order {
     Refresh,
 }
 
+/// Has writes fail at most, in this thread and those that it starts: one beyond a limit of file sizes does not kill the process
+/// (SIGXFSZ), and a log line to a terminal that another job has does not stop it (SIGTTOU).
+///
+/// # Errors
+/// What the kernel says.
+pub fn outlive_writes() -> io::Result<()> {
+    sys::block(&[libc::SIGXFSZ, libc::SIGTTOU])
+}
+
 /// The signals that ask the process for something.
 #[derive(Debug)]
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Blocks the signals in this thread and those that it starts from now on, and catches them here. SIGXFSZ is blocked too: a
-    /// write beyond a limit of file sizes then only fails.
+    /// Blocks the signals in this thread and those that it starts from now on, and catches them here.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn catch() -> io::Result<Self> {
-        sys::block(&[libc::SIGXFSZ])?;
         sys::catch(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map(Self)
     }
 

@@ -2,6 +2,7 @@
 
 mod process {
     pub(crate) mod client;
+    mod diagnostics;
     mod refusals;
     mod statistics;
 }

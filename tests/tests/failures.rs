@@ -3,17 +3,20 @@
 //! A target that keeps sense data holds back what failed after that (`docs/scsi.md`), so a driver that did not fetch
 //! them would wait for ever.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger_emulator::block::{Backend, FailRule, Failure, Hold, Op};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Machine, OtherVcpus, Report, Request, RequestError, Sense, Workload};
+use outrigger_proxy::vmm::{
+    Machine, OtherVcpus, Report, Request, RequestError, Sense, VcpuKind, Workload,
+};
 use outrigger_proxy::{Endpoint, Transport};
+use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, export};
 use outrigger_tests::front::{Attached, options, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 const DEPTH: u32 = 16;
 /// Blocks per request.
@@ -180,4 +183,60 @@ fn writes_to_a_disk_without_space() {
             );
         }
     }
+}
+
+/// The line that says that there is no space does not fit either. The write waits all the same, and is done in the end.
+#[test]
+fn an_image_and_its_log_on_one_full_disk() {
+    let place = Place::new();
+    let image = place.image("disk.img", &vec![0xdd; (COUNT * BYTES) as usize]);
+    let socket = place.path("lsi.sock");
+    let mut arguments = [
+        "--blockdev",
+        &format!("file,node-name=disk0,filename={}", image.path.display()),
+        "--device",
+        "lsi53c895a,id=lsi0",
+        "--device",
+        "scsi-hd,drive=disk0,werror=enospc",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    arguments.extend(export("lsi0", &socket));
+    let emulator = Emulator::start(&arguments, &[&socket]);
+    let endpoint = Endpoint::Path(socket);
+    let attached = Attached::connect(endpoint, options(Transport::Ring));
+    let (mut machine, device) = attached.ready_machine(VcpuKind::Software);
+    let data = pattern((DEPTH * BYTES) as usize);
+    machine.ram().write(BUFFERS.into(), &data).unwrap();
+    let id = Pid::from_raw(emulator.id().try_into().unwrap());
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: getrlimit(Resource::Fsize).maximum,
+        };
+        prlimit(id, Resource::Fsize, limit).unwrap();
+    };
+    // Room for the beginning of one more line.
+    let room = emulator.log().len() + 5;
+    limit(Some(room as u64));
+    let writes = (0..DEPTH).map(|piece| Request::write(0, piece * BLOCKS, 8, address(piece)));
+    let workload = Workload::new(writes.collect(), DEPTH);
+    let report = std::thread::scope(|scope| {
+        let guest = scope.spawn(|| machine.run(&workload).unwrap());
+        let start = Instant::now();
+        while emulator.log().len() < room {
+            assert!(start.elapsed() < PATIENCE, "nothing is held back");
+            std::thread::yield_now();
+        }
+        assert!(!guest.is_finished());
+        limit(None);
+        emulator.signal(Signal::HUP);
+        guest.join().unwrap()
+    });
+    assert_eq!(report.outcome(), Ok(()), "{}", emulator.log());
+    assert!(image.bytes()[..data.len()] == data);
+    drop((machine, device));
+    let log = emulator.log();
+    emulator.terminate();
+    assert!(log.contains(" of the log lost: "), "{log}");
 }

@@ -61,7 +61,8 @@ fn main() -> ExitCode {
         // Who has read enough closes the pipe.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("outrigger: {error:#}");
+            // Where it cannot be written there is nobody to tell.
+            let _ = writeln!(io::stderr(), "outrigger: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -80,6 +81,7 @@ fn stats(socket: &std::path::Path, json: bool, interval: Option<Duration>) -> an
     let Some(interval) = interval else {
         let style = if json { Style::Json } else { Style::Table };
         stdout.write_all(last.print(style).as_bytes())?;
+        stdout.flush()?;
         return Ok(());
     };
     let terminal = stdout.is_terminal();
