@@ -7,6 +7,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use memfd::{FileSeal, MemfdOptions};
+use rustix::fs::{SealFlags, fcntl_get_seals};
 use vm_memory::{
     FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
     GuestRegionCollectionError,
@@ -36,6 +37,14 @@ pub enum MemoryError {
         size: u64,
         /// Its offset in the file.
         offset: u64,
+    },
+    /// Its file can be cut short, and that was not to be.
+    #[error(
+        "guest RAM at {address:#x} is not sealed against shrinking: use a memfd with F_SEAL_SHRINK, or change unsealed_memory"
+    )]
+    Unsealed {
+        /// The region's guest-physical address.
+        address: u64,
     },
     /// The memfd could not be made.
     #[error("cannot make a memfd of {size:#x} bytes for guest RAM: {source}")]
@@ -172,6 +181,11 @@ pub(crate) fn shared_regions<M: GuestMemoryBackend>(
             Ok((range, file.file()))
         })
         .collect()
+}
+
+/// Whether nobody can cut this file short. Only memory can be sealed like that.
+pub(crate) fn is_sealed(file: &File) -> bool {
+    fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
 #[cfg(test)]

@@ -89,5 +89,5 @@ pub use health::Event;
 pub use interrupt::Intx;
 pub use outrigger_ring::{Access, Statistics, Width};
 pub use peer::{Emulator, EmulatorCommand, SpawnError};
-pub use proxy::{Endpoint, Proxy, ProxyOptions, Transport};
+pub use proxy::{Endpoint, Proxy, ProxyOptions, Transport, UnsealedMemory};
 pub use vcpu_port::VcpuPort;

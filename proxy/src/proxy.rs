@@ -19,7 +19,7 @@ use crate::config_space::ConfigSpace;
 use crate::control::{self, IntxAction};
 use crate::description::Description;
 use crate::error::{Error, Step};
-use crate::guest_memory::shared_regions;
+use crate::guest_memory::{MemoryError, Region, is_sealed, shared_regions};
 use crate::health::{Event, Health};
 use crate::interrupt::Intx;
 use crate::link::socket::{Connection, SocketPort};
@@ -28,7 +28,7 @@ use crate::port::Port;
 use crate::vcpu_port::{VcpuPort, set_mapper, withdraw_memories};
 use crate::watch::Watch;
 
-pub use options::{Endpoint, ProxyOptions, Transport};
+pub use options::{Endpoint, ProxyOptions, Transport, UnsealedMemory};
 
 /// The VMM's handle of one attached device. The vCPUs' accesses go through their [`VcpuPort`]s, on any thread.
 ///
@@ -47,6 +47,7 @@ pub struct Proxy {
     transport: Transport,
     /// What has been handed over: guest-physical addresses and sizes.
     mapped: Vec<(u64, u64)>,
+    unsealed_memory: UnsealedMemory,
     emulator: Option<Emulator>,
 }
 
@@ -155,6 +156,7 @@ impl Proxy {
             map,
             transport,
             mapped: Vec::new(),
+            unsealed_memory: options.unsealed_memory,
             emulator,
         };
         Ok((proxy, ports))
@@ -179,10 +181,24 @@ impl Proxy {
     /// has one to give. May be called again for memory that is added later.
     ///
     /// # Errors
-    /// A region has no file or is not made of whole pages; the emulator refuses one; the connection fails.
+    /// A region has no file or is not made of whole pages, or is not sealed against shrinking where that is asked for
+    /// ([`UnsealedMemory`]); the emulator refuses one; the connection fails.
     pub fn attach_memory<M: GuestMemoryBackend>(&mut self, memory: &M) -> Result<(), Error> {
         let before = self.mapped.len();
-        for (region, file) in shared_regions(memory)? {
+        let regions = shared_regions(memory)?;
+        let unsealed = regions.iter().find(|(_, file)| !is_sealed(file));
+        if let Some((Region { address, .. }, _)) = unsealed {
+            match self.unsealed_memory {
+                UnsealedMemory::Accept => {}
+                UnsealedMemory::Warn => tracing::warn!(
+                    "guest RAM at {address:#x} is not sealed against shrinking: whoever has its file can make this process fault; use a memfd with F_SEAL_SHRINK"
+                ),
+                UnsealedMemory::Refuse => {
+                    return Err(MemoryError::Unsealed { address: *address }.into());
+                }
+            }
+        }
+        for (region, file) in regions {
             if let Err(error) = control::map(&self.connection, region, file.as_fd()) {
                 for (address, size) in self.mapped.drain(before..) {
                     // If this fails too, the connection is dead, and with it all that was mapped.

@@ -16,7 +16,8 @@ use outrigger_proxy::vmm::{
     DeviceAttachment, Machine, MachineConfig, Ram, Request, VcpuKind, Workload,
 };
 use outrigger_proxy::{
-    Endpoint, Intx, Proxy, ProxyOptions, Transport, VcpuPort, in_process as proxy_in_process,
+    Endpoint, Intx, Proxy, ProxyOptions, Transport, UnsealedMemory, VcpuPort,
+    in_process as proxy_in_process,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -74,6 +75,7 @@ pub const fn options(transport: Transport) -> ProxyOptions {
         transport,
         ring_slots: 256,
         deadline: PATIENCE,
+        unsealed_memory: UnsealedMemory::Warn,
     }
 }
 
@@ -120,7 +122,8 @@ impl Attached {
     #[must_use]
     pub fn spawn(disks: &[Image], options: ProxyOptions) -> Self {
         let (proxy, ports) = Proxy::spawn(command(disks), options).expect("an emulator");
-        Self::remote(proxy, ports, options)
+        let ram = Ram::new(RAM).expect("guest RAM");
+        Self::remote(proxy, ports, options, ram)
     }
 
     /// The device that an emulator serves there.
@@ -129,13 +132,22 @@ impl Attached {
     /// If that does not work.
     #[must_use]
     pub fn connect(endpoint: Endpoint, options: ProxyOptions) -> Self {
-        let (proxy, ports) = Proxy::connect(endpoint, options).expect("an emulator");
-        Self::remote(proxy, ports, options)
+        let ram = Ram::new(RAM).expect("guest RAM");
+        Self::connect_with(endpoint, options, ram)
     }
 
-    fn remote(mut proxy: Proxy, ports: Vec<VcpuPort>, options: ProxyOptions) -> Self {
+    /// The same, with this RAM.
+    ///
+    /// # Panics
+    /// If that does not work.
+    #[must_use]
+    pub fn connect_with(endpoint: Endpoint, options: ProxyOptions, ram: Ram) -> Self {
+        let (proxy, ports) = Proxy::connect(endpoint, options).expect("an emulator");
+        Self::remote(proxy, ports, options, ram)
+    }
+
+    fn remote(mut proxy: Proxy, ports: Vec<VcpuPort>, options: ProxyOptions, ram: Ram) -> Self {
         assert_eq!(proxy.transport(), options.transport);
-        let ram = Ram::new(RAM).expect("guest RAM");
         let intx = Intx::new().expect("eventfds");
         proxy.attach_memory(ram.memory()).expect("attached memory");
         proxy.enable_interrupt(&intx).expect("an interrupt");

@@ -29,6 +29,21 @@ pub enum Transport {
     Socket,
 }
 
+/// What becomes of guest RAM in a file that others could cut short: a memfd without F_SEAL_SHRINK, or any other file.
+///
+/// The emulator gets a descriptor of that file. Outrigger's own closes it once it has mapped it, and its sandbox has no call
+/// that cuts a file short. Whoever else has the descriptor could, and the VMM, and the guest with it, would fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsealedMemory {
+    /// It is handed over, and the log says so.
+    #[default]
+    Warn,
+    /// It is handed over: the VMM trusts the emulator's sandbox, or handles SIGBUS.
+    Accept,
+    /// It is an error.
+    Refuse,
+}
+
 /// What the VMM chooses at attach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyOptions {
@@ -41,16 +56,19 @@ pub struct ProxyOptions {
     pub ring_slots: u32,
     /// How long the emulator may take for one answer: 1 ms to an hour.
     pub deadline: Duration,
+    /// Whether guest RAM must be sealed against shrinking.
+    pub unsealed_memory: UnsealedMemory,
 }
 
 impl Default for ProxyOptions {
-    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds.
+    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds; guest RAM that is not sealed is warned of.
     fn default() -> Self {
         Self {
             vcpus: 1,
             transport: Transport::Ring,
             ring_slots: 256,
             deadline: Duration::from_secs(5),
+            unsealed_memory: UnsealedMemory::Warn,
         }
     }
 }

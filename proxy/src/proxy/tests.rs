@@ -18,6 +18,7 @@ const PATIENT: ProxyOptions = ProxyOptions {
     transport: Transport::Socket,
     ring_slots: 16,
     deadline: Duration::from_secs(20),
+    unsealed_memory: UnsealedMemory::Warn,
 };
 
 fn attach(
@@ -345,4 +346,40 @@ fn accesses_after_death_do_not_wait() {
     }
     assert_eq!(data, [0xff; 8]);
     assert_eq!(ports[0].counters().dead_accesses, 200_000);
+}
+
+/// RAM that others could cut short is handed over or refused, as the VMM chooses; nothing is handed over of what is refused.
+#[test]
+fn memory_that_is_not_sealed_is_the_vmms_choice() {
+    let sealed = guest_memory::allocate(&[(0, 0x1000)]).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(0x1000).unwrap();
+    let range = (
+        vm_memory::GuestAddress(0x1000),
+        0x1000,
+        Some(vm_memory::FileOffset::new(file, 0)),
+    );
+    let unsealed = vm_memory::GuestMemoryMmap::<()>::from_ranges_with_files([range]).unwrap();
+    for (unsealed_memory, accepted) in [
+        (UnsealedMemory::Warn, true),
+        (UnsealedMemory::Accept, true),
+        (UnsealedMemory::Refuse, false),
+    ] {
+        let options = ProxyOptions {
+            unsealed_memory,
+            ..PATIENT
+        };
+        let (fake, attached) = attach(Script::default(), options);
+        let (mut proxy, _ports) = attached.unwrap();
+        proxy.attach_memory(&sealed).unwrap();
+        match proxy.attach_memory(&unsealed) {
+            Ok(()) => assert!(accepted),
+            Err(Error::Memory(MemoryError::Unsealed { address: 0x1000 })) => assert!(!accepted),
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(proxy.mapped.len(), 1 + usize::from(accepted));
+        proxy.detach_memory().unwrap();
+        drop(proxy);
+        drop(fake);
+    }
 }

@@ -1,4 +1,4 @@
-//! Guest RAM: one memfd at address 0, seen by the guest, the host and the device.
+//! Guest RAM: a memfd at address 0, seen by the guest, the host and the device.
 
 use std::fs::File;
 use std::sync::atomic::Ordering;
@@ -28,6 +28,13 @@ impl Ram {
         Ok(Self { memory, bytes })
     }
 
+    /// RAM that the caller has made, from address 0 on; each region in a file that it maps shared.
+    #[must_use]
+    pub fn over(memory: GuestMemoryMmap) -> Self {
+        let bytes = memory.iter().map(GuestMemoryRegion::len).sum();
+        Self { memory, bytes }
+    }
+
     /// The memory, to hand over to the device.
     #[must_use]
     pub const fn memory(&self) -> &GuestMemoryMmap {
@@ -40,7 +47,7 @@ impl Ram {
         self.bytes
     }
 
-    /// The memfd behind it.
+    /// The file behind its first region.
     #[must_use]
     pub fn file(&self) -> Option<&File> {
         self.memory

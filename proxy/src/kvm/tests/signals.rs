@@ -52,6 +52,7 @@ fn kicked_vcpus_lose_no_access() {
             transport,
             ring_slots: 16,
             deadline: Duration::from_secs(60),
+            ..ProxyOptions::default()
         };
         let (proxy, mut ports) = Proxy::connect(Endpoint::Socket(socket), options).unwrap();
         ports[0].config_write(0x18, Width::Dword, BAR.into());
