@@ -4,10 +4,11 @@
 //! outside the regions or a region without the right is a [`Fault`], never an access. There is no
 //! way from here to a device's own registers: a region is a file that a client sent, nothing else.
 //!
-//! What a client sends is checked before it is mapped. One thing cannot be: a client that shrinks
-//! its file afterwards. The pages that are gone raise SIGBUS in the emulator, which ends it; the
-//! kernel's own copies (block reads and writes) fail with an error instead. The client thereby
-//! loses its own devices only.
+//! What a client sends is checked before it is mapped, and its descriptor is closed then. One thing cannot be
+//! checked: that a client does not shrink its file afterwards. The pages that are gone raise SIGBUS; the handler
+//! ([`crate::crash`]) maps zeroes in place of the whole region and notes that it is gone. The kernel's own copies (block
+//! reads and writes) fail with EFAULT instead, which is noted too. The front finds the note ([`Gate::lost`]) and ends the
+//! session. So the client loses its own devices only.
 
 mod mapping;
 mod segment;
@@ -22,7 +23,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mapping::GuestMemory;
-pub(crate) use mapping::{read_words, write_words};
+pub(crate) use mapping::{losses, read_words, replace_lost, write_words};
 pub use segment::Segment;
 
 /// The most regions with memory that a gate holds.
@@ -247,6 +248,15 @@ impl Gate {
     /// Takes away every region.
     pub fn unmap_all(&mut self) {
         self.regions.clear();
+    }
+
+    /// The guest-physical address of a region whose memory was found to be gone: the client has cut its file short, or there
+    /// was no memory for one of its pages.
+    #[must_use]
+    pub fn lost(&self) -> Option<u64> {
+        let is_lost = |region: &&Region| region.memory.as_ref().is_some_and(|it| it.is_lost());
+        let lost = self.regions.iter().find(is_lost);
+        lost.map(|region| region.first)
     }
 
     /// COMMAND bit 2.

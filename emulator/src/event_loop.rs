@@ -178,6 +178,9 @@ impl Worker {
                 Ok(idle_since) => idle_since,
                 Err(error) => break Err(error),
             };
+            if self.export.check_guest_ram(&mut self.function) && !self.is_done() {
+                continue;
+            }
             self.publish();
             if self.is_done() {
                 break Ok(());
@@ -279,6 +282,7 @@ impl Worker {
             } else if now - last_look >= look_interval(raised, awaited) {
                 self.activity.looks += 1;
                 self.look(events, Some(Duration::ZERO))?;
+                self.export.check_guest_ram(&mut self.function);
                 last_look = now;
             }
             if now - last_shown >= LOOK_INTERVAL {

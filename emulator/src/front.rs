@@ -19,6 +19,7 @@ use rustix::net::SocketFlags;
 use tracing::{debug, info, warn};
 
 use crate::device::Progress as Ran;
+use crate::dma;
 use crate::pci::Function;
 pub use counts::Counts;
 use rate_limit::RateLimit;
@@ -64,6 +65,8 @@ pub struct Export {
     /// A client waits that could not be accepted.
     accept_at: Option<Instant>,
     complaints: RateLimit,
+    /// What [`dma::losses`] said at the last look.
+    losses: u64,
     /// Of connections that are no more.
     past: Counts,
 }
@@ -84,6 +87,7 @@ impl Export {
             more: false,
             accept_at: None,
             complaints: RateLimit::default(),
+            losses: dma::losses(),
             past: Counts::default(),
         }
     }
@@ -223,6 +227,23 @@ impl Export {
         if let Some(ring) = self.ring() {
             ring.awake();
         }
+    }
+
+    /// Ends the session if guest RAM was found to be gone. Whether it did: then there may be more to do.
+    pub fn check_guest_ram(&mut self, function: &mut Function) -> bool {
+        let losses = dma::losses();
+        if std::mem::replace(&mut self.losses, losses) == losses {
+            return false;
+        }
+        let Some(address) = function.lost_guest_ram() else {
+            return false;
+        };
+        let Some(registry) = self.registry.take() else {
+            return false;
+        };
+        self.end(&registry, function, &End::GuestRam(address));
+        self.registry = Some(registry);
+        true
     }
 
     /// Whether a ring is attached whose client runs on another CPU: then polling before sleeping pays.

@@ -3,6 +3,7 @@
 pub mod assembly;
 pub mod block;
 pub mod config;
+pub mod crash;
 pub mod device;
 pub mod dma;
 pub mod event_loop;

@@ -8,7 +8,7 @@ use outrigger_emulator::assembly::{Inherited, Opened};
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
 use outrigger_emulator::event_loop::serve;
 use outrigger_emulator::signals::{self, Signals};
-use outrigger_emulator::{log, sandbox};
+use outrigger_emulator::{crash, log, sandbox};
 
 fn main() -> ExitCode {
     log::report_panics();
@@ -47,6 +47,7 @@ fn print(text: &str) -> io::Result<()> {
 
 fn run(options: &CommandLine) -> anyhow::Result<()> {
     signals::outlive_writes().context("signals")?;
+    crash::install().context("signals")?;
     options.log_filter().map(log::start)?;
     let config = Config::new(&options.blockdev, &options.device, &options.export)?;
     let exports: Vec<_> = config

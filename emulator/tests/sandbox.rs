@@ -51,6 +51,7 @@ fn check(act: &Act) -> Result<String, String> {
     let output = output.map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
     let said = said.trim();
+    let errors = String::from_utf8_lossy(&output.stderr);
     if said.starts_with("skipped") {
         return Ok(format!(" ({said})"));
     }
@@ -60,11 +61,16 @@ fn check(act: &Act) -> Result<String, String> {
             output.status.success() && errors.iter().any(|error| said == format!("errno {error}"))
         }
         Expected::Fatal => output.status.signal() == Some(libc::SIGSYS),
+        Expected::Dies(signal, line) => {
+            let lines = usize::from(!line.is_empty());
+            output.status.signal() == Some(signal)
+                && errors.starts_with(line)
+                && errors.lines().count() == lines
+        }
     };
     if fits {
         return Ok(String::new());
     }
-    let errors = String::from_utf8_lossy(&output.stderr);
     Err(format!(
         "expected {:?}, got {} and '{said}' {errors}",
         act.expected, output.status
@@ -75,6 +81,7 @@ fn child(name: &str) -> ExitCode {
     let Some(act) = ACTS.iter().find(|act| act.name == name) else {
         return ExitCode::FAILURE;
     };
+    outrigger_emulator::crash::install().expect("handlers of faults");
     let prepared = Prepared::new().expect("what is opened before");
     // One that nobody joins, and that takes its time: it must be gone before anything is given up.
     let gone = Arc::new(AtomicBool::new(false));

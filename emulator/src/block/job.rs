@@ -198,11 +198,7 @@ impl Job {
 
     /// Ends it.
     pub(super) fn complete(self, result: Result<(), BlockError>) -> Completion {
-        Completion {
-            cookie: self.cookie,
-            data: self.buffers.into_data(),
-            result,
-        }
+        Completion::new(self.cookie, self.buffers.into_data(), result)
     }
 
     fn advance(&mut self, count: usize) -> Option<Result<(), BlockError>> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::ops::Range;
 
+use rustix::io::Errno;
+
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
 use crate::dma::Direction;
 
@@ -21,6 +23,17 @@ impl Data {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Notes where the kernel could not reach guest RAM: the client has cut it short. The session ends then.
+    fn note_lost(&self, result: &Result<(), BlockError>) {
+        if let (Self::Guest(segments), Err(BlockError::Io { source, .. })) = (self, result)
+            && Errno::from_io_error(source) == Some(Errno::FAULT)
+        {
+            for segment in segments {
+                segment.set_lost();
+            }
+        }
     }
 
     /// Copies `bytes` in, from byte `at` of the data on, as far as there is room.
@@ -132,9 +145,17 @@ impl Request {
 
     /// Ends it.
     pub(super) fn complete(self, result: Result<(), BlockError>) -> Completion {
-        Completion {
-            cookie: self.cookie,
-            data: self.data,
+        Completion::new(self.cookie, self.data, result)
+    }
+}
+
+impl Completion {
+    /// The end of a request with this cookie and these data.
+    pub(super) fn new(cookie: u64, data: Data, result: Result<(), BlockError>) -> Self {
+        data.note_lost(&result);
+        Self {
+            cookie,
+            data,
             result,
         }
     }

@@ -4,6 +4,7 @@ mod behaviour;
 mod decorators;
 mod image;
 mod in_flight;
+mod lost;
 mod property;
 pub(in crate::block) mod tools;
 

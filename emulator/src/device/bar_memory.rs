@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vm_memory::volatile_memory::{VolatileMemory, VolatileSlice};
 use vm_memory::{FileOffset, MmapRegion};
 
@@ -105,8 +105,11 @@ impl BarMemory {
                 "outrigger-bar",
                 MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
             )?;
-            let size = u64::try_from(self.size).map_err(io::Error::other)?;
-            ftruncate(&file, size)?;
+            // Sized by a write: the sandbox lets no file be truncated.
+            if let Some(last) = self.size.checked_sub(1) {
+                let last = u64::try_from(last).map_err(io::Error::other)?;
+                rustix::io::pwrite(&file, &[0], last)?;
+            }
             // What cannot shrink, and is there already, cannot fault.
             fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
             let file = Arc::new(File::from(file));

@@ -1,17 +1,22 @@
 //! Step 10, DMA: a client's file range, checked and mapped.
 
+mod sys;
+mod table;
+
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::FileType;
-use vm_memory::volatile_memory::{VolatileMemory, VolatileSlice};
-use vm_memory::{Bytes, FileOffset, MmapRegion};
+use vm_memory::Bytes;
+use vm_memory::volatile_memory::VolatileSlice;
 
 use super::{MapError, Mapping};
+use sys::Mapped;
+pub(crate) use sys::replace_lost;
+pub(crate) use table::losses;
 
 /// Whether an address or offset lies on a page boundary.
 pub(super) fn is_page_aligned(value: u64) -> bool {
@@ -24,8 +29,8 @@ pub(super) fn is_page_aligned(value: u64) -> bool {
 /// reference.
 #[derive(Debug)]
 pub(super) struct GuestMemory {
-    region: MmapRegion,
-    /// Where in `region` the range starts: huge pages are mapped whole.
+    mapped: Mapped,
+    /// Where in `mapped` the range starts: huge pages are mapped whole.
     start: usize,
     length: usize,
 }
@@ -61,20 +66,11 @@ impl GuestMemory {
         let file_start = offset - offset % granule;
         let file_end = end.checked_next_multiple_of(granule).ok_or_else(bad)?;
         let whole = usize::try_from(file_end - file_start).map_err(|_| bad())?;
-        let protection = if writable {
-            libc::PROT_READ | libc::PROT_WRITE
-        } else {
-            libc::PROT_READ
-        };
-        let region = MmapRegion::build(
-            Some(FileOffset::new(File::from(fd), file_start)),
-            whole,
-            protection,
-            libc::MAP_SHARED,
-        )
-        .map_err(std::io::Error::other)?;
+        let granule = usize::try_from(granule).map_err(|_| bad())?;
+        // The descriptor is closed when this returns: with it, whoever takes over this process could cut the file short.
+        let mapped = Mapped::new(fd.as_fd(), file_start, whole, writable, granule)?;
         Ok(Self {
-            region,
+            mapped,
             start: usize::try_from(offset - file_start).map_err(|_| bad())?,
             length: usize::try_from(size).map_err(|_| bad())?,
         })
@@ -84,9 +80,22 @@ impl GuestMemory {
     #[inline]
     pub(super) fn slice(&self, at: usize, length: usize) -> Option<VolatileSlice<'_>> {
         let left = self.length.checked_sub(at)?;
-        self.region
-            .get_slice(self.start.checked_add(at)?, length.min(left))
-            .ok()
+        self.mapped
+            .slice(self.start.checked_add(at)?, length.min(left))
+    }
+
+    /// Whether a part of it was found to be gone: the client has cut its file short, or there was no memory for a page.
+    pub(super) fn is_lost(&self) -> bool {
+        self.mapped
+            .registered()
+            .is_some_and(table::Registered::is_lost)
+    }
+
+    /// The kernel could not reach a part of it.
+    pub(super) fn set_lost(&self) {
+        if let Some(registered) = self.mapped.registered() {
+            registered.set_lost();
+        }
     }
 
     /// Copies out from byte `at` on; returns how many bytes.

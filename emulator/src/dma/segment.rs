@@ -89,6 +89,11 @@ impl Segment {
         }
     }
 
+    /// The kernel could not reach it (EFAULT).
+    pub(crate) fn set_lost(&self) {
+        self.memory.set_lost();
+    }
+
     /// The segment as the field's own type for memory that others change at any time. `None` if there are no bytes.
     pub(crate) fn volatile(&self) -> Option<VolatileSlice<'_>> {
         self.memory.slice(self.at, self.length)

@@ -265,6 +265,12 @@ impl Function {
         self.gate.unmap_all();
     }
 
+    /// Where guest RAM was found to be gone: see [`Gate::lost`].
+    #[must_use]
+    pub fn lost_guest_ram(&self) -> Option<u64> {
+        self.gate.lost()
+    }
+
     /// Sets the clock that accesses see until the next [`Function::run`]. The worker calls it when it wakes, so that
     /// a timer that an access starts does not count from before the sleep.
     pub fn set_now(&mut self, now: Instant) {

@@ -1,8 +1,9 @@
-//! The system call filter: an allow-list, and a list of what only an attacker tries.
+//! The system call filter: an allow-list, a list of what only an attacker tries, and of what is better missing.
 //!
-//! Two filters are installed; the kernel takes the stricter of their answers. What is on neither list fails with EPERM
+//! Three filters are installed; the kernel takes the strictest of their answers. What is on no list fails with EPERM
 //! instead of ending the process: a library's harmless whim must not take a guest's disk away. What only an
-//! attacker tries (another program, another process, new code, the network) ends the process at once.
+//! attacker tries (another program, another process, new code, the network) ends the process at once. What a library
+//! tries and can do without answers that it does not exist.
 
 use std::collections::BTreeMap;
 
@@ -53,10 +54,8 @@ const ALLOWED: &[i64] = &[
     libc::SYS_pwritev2,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    libc::SYS_fallocate,
     // The ring's shared memory is made when a client attaches; a client's file is measured before it is mapped.
     libc::SYS_memfd_create,
-    libc::SYS_ftruncate,
     libc::SYS_fstat,
     libc::SYS_fstatfs,
     libc::SYS_munmap,
@@ -72,6 +71,8 @@ const ALLOWED: &[i64] = &[
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
     libc::SYS_gettid,
+    // Whom `abort` sends its signal to.
+    libc::SYS_getpid,
     // The end of a signal handler, of a thread, of the process.
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
@@ -88,6 +89,28 @@ const FCNTL_COMMANDS: &[i32] = &[
     libc::F_DUPFD_CLOEXEC,
     libc::F_GET_SEALS,
     libc::F_ADD_SEALS,
+];
+
+/// What `fallocate` may be asked: to free and to zero ranges of images. Not to take ranges out of a file: that cuts it
+/// short.
+const FALLOCATE_MODES: &[i32] = &[
+    libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+    libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE,
+    libc::FALLOC_FL_ZERO_RANGE,
+];
+
+/// What answers that it does not exist. A file of guest RAM that is cut short makes the VMM fault, so nothing here may do
+/// that to any file; nor is it needed: what the process makes itself it makes by writing, and the library for image formats,
+/// which asks for it to let an image grow, writes zeroes when it is told that there is no such call.
+const MISSING: &[i64] = &[libc::SYS_ftruncate];
+
+/// How the process ends itself: `abort`, and the handlers of faults. They restore the action of the signal, and send it again.
+const OWN_SIGNALS: &[i32] = &[
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGSEGV,
+    libc::SIGILL,
+    libc::SIGFPE,
 ];
 
 /// What ends the process, whatever the arguments.
@@ -114,7 +137,7 @@ const FATAL: &[i64] = &[
     libc::SYS_kexec_load,
 ];
 
-/// Puts both filters on every thread.
+/// Puts the filters on every thread.
 pub(super) fn install() -> Result<(), SandboxError> {
     let allowed = program(
         allow_list()?,
@@ -126,8 +149,14 @@ pub(super) fn install() -> Result<(), SandboxError> {
         SeccompAction::Allow,
         SeccompAction::KillProcess,
     )?;
-    // The fatal list first: the other one does not allow another filter.
+    let missing = program(
+        MISSING.iter().map(|call| (*call, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+    )?;
+    // The list of what is allowed comes last: it does not allow another filter.
     seccompiler::apply_filter_all_threads(&fatal)?;
+    seccompiler::apply_filter_all_threads(&missing)?;
     seccompiler::apply_filter_all_threads(&allowed)?;
     Ok(())
 }
@@ -149,18 +178,21 @@ fn program(
 }
 
 fn allow_list() -> Result<Rules, SandboxError> {
-    let mut rules: Rules = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-    let mut commands = Vec::new();
-    for command in FCNTL_COMMANDS {
-        commands.push(rule(
-            1,
-            SeccompCmpOp::Eq,
-            u64::from(command.unsigned_abs()),
-        )?);
-    }
-    rules.insert(libc::SYS_fcntl, commands);
-    let name = u64::from(libc::PR_SET_NAME.unsigned_abs());
-    rules.insert(libc::SYS_prctl, vec![rule(0, SeccompCmpOp::Eq, name)?]);
+    // Of two filters that refuse a call, the kernel takes the errno of the last: MISSING has to pass here.
+    let passed = ALLOWED.iter().chain(MISSING);
+    let mut rules: Rules = passed.map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_fcntl, one_of(1, FCNTL_COMMANDS)?);
+    rules.insert(libc::SYS_fallocate, one_of(1, FALLOCATE_MODES)?);
+    rules.insert(libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME])?);
+    rules.insert(libc::SYS_rt_sigaction, one_of(0, OWN_SIGNALS)?);
+    // To a thread of this process, and of no other.
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let to_itself = OWN_SIGNALS.iter().map(|signal| {
+        let conditions = vec![equals(0, own)?, equals(2, *signal)?];
+        Ok(SeccompRule::new(conditions)?)
+    });
+    let to_itself: Result<_, SandboxError> = to_itself.collect();
+    rules.insert(libc::SYS_tgkill, to_itself?);
     // Memory, but none that can be executed.
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
@@ -186,6 +218,26 @@ fn fatal_list() -> Result<Rules, SandboxError> {
         vec![rule(0, SeccompCmpOp::MaskedEq(thread), 0)?],
     );
     Ok(rules)
+}
+
+/// A rule for each of the values that the argument may have.
+fn one_of(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, SandboxError> {
+    let rules = values
+        .iter()
+        .map(|value| Ok(SeccompRule::new(vec![equals(argument, *value)?])?));
+    rules.collect()
+}
+
+fn equals(argument: u8, value: i32) -> Result<SeccompCondition, SandboxError> {
+    // As the kernel's filter sees an argument of 32 bits.
+    let value = u64::from(value.cast_unsigned());
+    let width = SeccompCmpArgLen::Dword;
+    Ok(SeccompCondition::new(
+        argument,
+        width,
+        SeccompCmpOp::Eq,
+        value,
+    )?)
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, SandboxError> {

@@ -258,3 +258,43 @@ fn a_log_that_may_not_grow_ends_nothing() {
     let log = std::fs::read_to_string(place.path("log")).unwrap();
     assert!(log.contains(" lines of the log lost: "), "{log}");
 }
+
+/// Whoever sends it, a fault's signal ends the process with one line.
+#[test]
+fn a_faults_signal_is_the_end_in_one_line() {
+    for (signal, name) in [
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::FPE, "SIGFPE"),
+    ] {
+        let place = Place::new();
+        let arguments = place.arguments(&place.blockdev(""), &place.export("s"));
+        let mut child = Command::new(PROGRAM)
+            .args(&arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut client = Client::new(connect(&place.path("s")));
+        assert_eq!(client.identity(), LSI_895A);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let status = child.wait().unwrap();
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(signal.as_raw()),
+            "{status}"
+        );
+        let line = format!("outrigger-emulator: {name}, sent by process ");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&line), "{said}");
+        assert_eq!(said.matches(name).count(), 1, "{said}");
+    }
+}

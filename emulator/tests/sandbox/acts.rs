@@ -7,12 +7,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use caps::CapSet;
+use outrigger_emulator::dma::{Gate, Mapping};
 use outrigger_emulator::sandbox::Surroundings;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::sys::call;
+use super::sys::{self, call};
 
 /// How an act ends.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub(crate) enum Expected {
     Fails(&'static [i32]),
     /// The kernel ends the process.
     Fatal,
+    /// A signal ends the process; what it says on stderr is one line, which begins like this.
+    Dies(i32, &'static str),
 }
 
 /// When an act is done.
@@ -37,6 +40,8 @@ pub(crate) enum Moment {
 /// What a process has open when it enters.
 pub(crate) struct Prepared {
     pub(crate) image: File,
+    /// With guest RAM at 0 whose file has been cut short since.
+    pub(crate) guest_ram: Gate,
     pub(crate) doorbell: OwnedFd,
     pub(crate) listener: UnixListener,
     pub(crate) client: UnixStream,
@@ -50,8 +55,23 @@ impl Prepared {
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path)?;
         let port = TcpListener::bind("127.0.0.1:0")?;
+        let ram = rustix::fs::memfd_create("ram", MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&ram, 8192)?;
+        let mut guest_ram = Gate::new();
+        let mapping = Mapping {
+            address: 0,
+            size: 8192,
+            fd: ram.try_clone()?,
+            offset: 0,
+            readable: true,
+            writable: true,
+        };
+        guest_ram.map(mapping).map_err(io::Error::other)?;
+        guest_ram.set_bus_master(true);
+        rustix::fs::ftruncate(&ram, 0)?;
         Ok(Self {
             image: tempfile::tempfile()?,
+            guest_ram,
             doorbell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
             client: UnixStream::connect(&path)?,
             listener,
@@ -134,6 +154,18 @@ fn not(unwanted: bool, what: &str) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+fn fallocate(prepared: &Prepared, mode: i32) -> io::Result<()> {
+    let fd = bits(prepared.image.as_raw_fd());
+    call(libc::SYS_fallocate, [fd, bits(mode), 0, 4096, 0, 0])
+}
+
+/// Sends the calling thread a signal.
+fn own_signal(signal: i32) -> io::Result<()> {
+    let process = bits(std::process::id().cast_signed());
+    let thread = bits(rustix::thread::gettid().as_raw_nonzero().get());
+    call(libc::SYS_tgkill, [process, thread, bits(signal), 0, 0, 0])
 }
 
 pub(crate) const ACTS: &[Act] = &[
@@ -269,6 +301,97 @@ pub(crate) const ACTS: &[Act] = &[
     closed("ioctl", DENIED, |prepared| {
         prepared.client.set_nonblocking(true)
     }),
+    // Files that others have mapped: one that is cut short makes them fault. The library for image formats takes it that there
+    // is no such call.
+    closed("ftruncate", Expected::Fails(&[libc::ENOSYS]), |prepared| {
+        Ok(rustix::fs::ftruncate(&prepared.image, 0)?)
+    }),
+    closed("truncate", DENIED, |_| {
+        call(libc::SYS_truncate, [address(PATH), 0, 0, 0, 0, 0])
+    }),
+    closed("fallocate_to_take_a_range_out", DENIED, |prepared| {
+        fallocate(prepared, libc::FALLOC_FL_COLLAPSE_RANGE)
+    }),
+    closed("fallocate_to_put_a_range_in", DENIED, |prepared| {
+        fallocate(prepared, libc::FALLOC_FL_INSERT_RANGE)
+    }),
+    closed(
+        "images_can_free_and_zero_ranges",
+        Expected::Works,
+        |prepared| {
+            for mode in [
+                libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+                libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE,
+            ] {
+                match fallocate(prepared, mode) {
+                    // Not every file system can.
+                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                    outcome => outcome?,
+                }
+            }
+            Ok(())
+        },
+    ),
+    // Faults, and how the process ends itself.
+    closed(
+        "guest_ram_that_is_gone_is_zeroes",
+        Expected::Works,
+        |prepared| {
+            let mut bytes = [1; 8192];
+            for _ in 0..2 {
+                prepared
+                    .guest_ram
+                    .read(0, &mut bytes)
+                    .map_err(io::Error::other)?;
+                prepared
+                    .guest_ram
+                    .write(0, &[0; 64])
+                    .map_err(io::Error::other)?;
+            }
+            not(bytes != [0; 8192], "it is something else")?;
+            not(prepared.guest_ram.lost() != Some(0), "nobody has noted it")
+        },
+    ),
+    closed(
+        "a_bad_address",
+        Expected::Dies(
+            libc::SIGSEGV,
+            "outrigger-emulator: SIGSEGV at address 0x10: ",
+        ),
+        |_| sys::touch_nothing(),
+    ),
+    closed(
+        "a_file_that_is_gone",
+        Expected::Dies(libc::SIGBUS, "outrigger-emulator: SIGBUS at address 0x"),
+        |prepared| sys::touch_past_the_end(&prepared.image),
+    ),
+    closed(
+        "a_stack_that_overflows",
+        Expected::Dies(libc::SIGSEGV, "outrigger-emulator: SIGSEGV at address 0x"),
+        |_| not(sys::overflow(0) == 1, "it has no end"),
+    ),
+    closed(
+        "an_illegal_instruction",
+        Expected::Dies(libc::SIGILL, "outrigger-emulator: SIGILL at address 0x"),
+        |_| sys::illegal_instruction(),
+    ),
+    closed(
+        "a_fault_signal_that_was_sent",
+        Expected::Dies(libc::SIGILL, "outrigger-emulator: SIGILL, sent by process "),
+        |_| own_signal(libc::SIGILL),
+    ),
+    closed("abort", Expected::Dies(libc::SIGABRT, ""), |_| {
+        std::process::abort()
+    }),
+    closed("other_signals_to_itself", DENIED, |_| {
+        own_signal(libc::SIGTERM)
+    }),
+    closed("fault_signals_to_others", DENIED, |_| {
+        call(libc::SYS_tgkill, [1, 1, bits(libc::SIGSEGV), 0, 0, 0])
+    }),
+    closed("rt_sigaction", DENIED, |_| {
+        call(libc::SYS_rt_sigaction, [bits(libc::SIGTERM), 0, 0, 8, 0, 0])
+    }),
     // Code.
     closed("mmap_of_code", Expected::Fatal, |_| {
         let protection = bits(libc::PROT_READ | libc::PROT_EXEC);
@@ -332,13 +455,13 @@ pub(crate) const ACTS: &[Act] = &[
     closed("a_ring_can_be_made", Expected::Works, |_| {
         let memory =
             rustix::fs::memfd_create("ring", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&memory, 4096)?;
+        rustix::io::pwrite(&memory, &[0], 4095)?;
         rustix::fs::fcntl_add_seals(
             &memory,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
         eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        super::sys::map_and_unmap(
+        sys::map_and_unmap(
             &memory,
             ProtFlags::READ | ProtFlags::WRITE,
             MapFlags::SHARED,

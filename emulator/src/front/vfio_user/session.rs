@@ -35,6 +35,9 @@ pub(in crate::front) enum End {
     /// The client broke the ring protocol.
     #[error("ring: {0}")]
     Ring(#[from] outrigger_ring::Error),
+    /// The client has cut a file of guest RAM short, or the file has no memory for a page.
+    #[error("guest RAM at {0:#x} is gone: its file was cut short, or has no memory for a page")]
+    GuestRam(u64),
     /// A reply could not be sent.
     #[error("cannot send: {0}")]
     Send(#[source] io::Error),
