@@ -11,6 +11,7 @@ use super::registers::{
 };
 use super::scripts::State;
 use super::{Lsi, Model};
+use crate::device::Device as _;
 
 /// Who writes a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,8 @@ impl Lsi {
             at::MACNTL => {
                 stored
                     | match self.model {
-                        Model::Lsi53c895a => 0,
+                        // Not one of the old numbers: PCI's, which SFS shows.
+                        Model::Lsi53c895a => 0xf0,
                         Model::Lsi53c810 => 0x40,
                     }
             }
@@ -102,6 +104,7 @@ impl Lsi {
             at::SCRATCHB..=0x5f if self.shows_bars() => self.bar_byte(2, offset - at::SCRATCHB),
             at::MMRS..=0xa3 if self.shows_bars() => self.bar_byte(1, offset - at::MMRS + 4),
             at::MMWS..=0xa7 if self.shows_bars() => self.bar_byte(2, offset - at::MMWS + 4),
+            at::SFS..=0xab if self.shows_bars() => self.identity_byte(offset - at::SFS),
             _ => stored,
         }
     }
@@ -238,6 +241,14 @@ impl Lsi {
     fn bar_byte(&self, bar: usize, byte: u8) -> u8 {
         let base = self.windows.get(bar).copied().flatten().unwrap_or(0);
         let bytes = base.to_le_bytes();
+        bytes.get(usize::from(byte)).copied().unwrap_or(0)
+    }
+
+    /// Section 4.3, SFS: PCI's device ID, then the revision.
+    fn identity_byte(&self, byte: u8) -> u8 {
+        let identity = self.identity();
+        let [low, high] = identity.device.to_le_bytes();
+        let bytes = [low, high, identity.revision];
         bytes.get(usize::from(byte)).copied().unwrap_or(0)
     }
 

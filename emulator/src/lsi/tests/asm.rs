@@ -64,6 +64,16 @@ pub(super) fn select_atn(id: u8, alternate: u32) -> Words {
     .encode()
 }
 
+pub(super) fn select_table(table_offset: u32, alternate: u32) -> Words {
+    let base = io(IoOperation::Select, alternate);
+    Instruction::Io(Io {
+        table: true,
+        table_offset,
+        ..base
+    })
+    .encode()
+}
+
 pub(super) fn select_atn_table(table_offset: u32, alternate: u32) -> Words {
     let base = io(IoOperation::Select, alternate);
     Instruction::Io(Io {
@@ -134,6 +144,16 @@ pub(super) fn intfly() -> Words {
     transfer(TransferOperation::InterruptOnTheFly, ALWAYS, 0)
 }
 
+/// INTFLY, IF NOT value.
+pub(super) fn intfly_unless_data(value: u8) -> Words {
+    let condition = Condition {
+        when_true: false,
+        data: Some(DataCompare { mask: 0, value }),
+        ..ALWAYS
+    };
+    transfer(TransferOperation::InterruptOnTheFly, condition, 0)
+}
+
 pub(super) fn jump(address: u32) -> Words {
     transfer(TransferOperation::Jump, ALWAYS, address)
 }
@@ -178,10 +198,29 @@ pub(super) fn int_unless(phase: Phase, number: u32) -> Words {
     transfer(TransferOperation::Interrupt, condition, number)
 }
 
+/// INT number, IF value AND MASK mask.
+pub(super) fn int_if_data(value: u8, mask: u8, number: u32) -> Words {
+    let condition = Condition {
+        data: Some(DataCompare { mask, value }),
+        ..ALWAYS
+    };
+    transfer(TransferOperation::Interrupt, condition, number)
+}
+
 /// JUMP address, IF value AND MASK mask.
 pub(super) fn jump_if_data(value: u8, mask: u8, address: u32) -> Words {
     let condition = Condition {
         data: Some(DataCompare { mask, value }),
+        ..ALWAYS
+    };
+    transfer(TransferOperation::Jump, condition, address)
+}
+
+/// JUMP address, IF NOT value.
+pub(super) fn jump_unless_data(value: u8, address: u32) -> Words {
+    let condition = Condition {
+        when_true: false,
+        data: Some(DataCompare { mask: 0, value }),
         ..ALWAYS
     };
     transfer(TransferOperation::Jump, condition, address)

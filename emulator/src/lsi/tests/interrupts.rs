@@ -235,6 +235,9 @@ fn ctest2_shows_and_clears_sigp_and_can_show_the_bars() {
     rig.w8(at::CTEST2, 0x08);
     assert_eq!(rig.r32(at::SCRATCHA), super::REGISTERS);
     assert_eq!(rig.r32(at::SCRATCHB), super::SCRIPTS_RAM);
+    // MACNTL's chip type refers to PCI's device ID and revision.
+    assert_eq!(rig.r8(at::MACNTL), 0xf0);
+    assert_eq!(rig.r32(at::SFS), 0x0000_0012);
     rig.w8(at::CTEST2, 0);
     assert_eq!(rig.r32(at::SCRATCHA), 5);
 }

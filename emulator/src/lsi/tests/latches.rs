@@ -262,6 +262,10 @@ fn loads_and_stores() {
     let words = store(at::TEMP, 4, DATA + 8);
     step(&mut rig, "STORE", &words, 8, words[0], &[]);
     assert_eq!(rig.peek32(DATA + 8), 0x1122_3344);
+    // Section 4.2, SFBR: no LOAD writes it.
+    let words = load(at::SFBR, 2, DATA);
+    let loaded = [vec![(0x09, 0x33)]];
+    step(&mut rig, "LOAD of SFBR", &words, 8, words[0], &loaded);
     let words = load(at::SCRATCHA + 1, 2, DATA + 1);
     let loaded = [vec![(0x35, 0x33), (0x36, 0x22)]];
     step(&mut rig, "LOAD of two bytes", &words, 8, words[0], &loaded);
@@ -288,7 +292,10 @@ fn selections() {
         let mut rig = rig(model);
         rig.poke32(TABLE + 0x20, &[0x3300_0500]);
         let words = select_atn_table(0x20, SCRIPT + 0x40);
-        let changes = [vec![(0x02, 0x80), (0x03, 0x33), (0x05, 0x05)]];
+        let changes = [
+            vec![(0x02, 0x80), (0x03, 0x33), (0x05, 0x05)],
+            dword(at::DNAD, SCRIPT + 0x40),
+        ];
         step(&mut rig, "SELECT FROM", &words, 8, words[0], &changes);
         let words = set(Signals {
             atn: true,
@@ -296,10 +303,12 @@ fn selections() {
         });
         step(&mut rig, "SET ATN", &words, 8, words[0], &[]);
         // The target is there already: the alternate address.
-        let words = select_atn(0, SCRIPT + 0x40);
-        step(&mut rig, "SELECT", &words, 0x40, words[0], &[]);
+        let words = select_atn(0, SCRIPT + 0x44);
+        let changes = [dword(at::DNAD, SCRIPT + 0x44)];
+        step(&mut rig, "SELECT", &words, 0x44, words[0], &changes);
         let words = wait_reselect(SCRIPT + 0x40);
-        step(&mut rig, "WAIT RESELECT", &words, 8, words[0], &[]);
+        let changes = [dword(at::DNAD, SCRIPT + 0x40)];
+        step(&mut rig, "WAIT RESELECT", &words, 8, words[0], &changes);
     }
 }
 

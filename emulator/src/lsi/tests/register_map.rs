@@ -106,7 +106,7 @@ fn reset_values_and_writable_bits() {
 #[test]
 fn registers_with_an_effect_of_their_own() {
     for (model, scntl0, gpreg, ctest2, macntl) in [
-        (Model::Lsi53c895a, 0xdb, 0x15, 0x39, 0x0f),
+        (Model::Lsi53c895a, 0xdb, 0x15, 0x39, 0xff),
         (Model::Lsi53c810, 0xdb, 0x01, 0x31, 0x4f),
     ] {
         let mut rig = Rig::with(model, Backend::memory(vec![0; 512], false));

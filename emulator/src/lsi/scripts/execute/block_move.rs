@@ -119,8 +119,8 @@ impl Lsi {
             };
             self.registers.dword(selector)
         };
-        self.registers.set_dword(at::DBMS, upper);
-        Ok(self.with_selector(at::DBMS, low))
+        // Section 4.3: DBMS is for direct moves only; what a table entry chooses shows in DNAD64.
+        Ok(u64::from(upper) << 32 | u64::from(low))
     }
 
     /// DBC and DNAD follow the transfer.

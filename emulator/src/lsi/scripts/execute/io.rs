@@ -14,6 +14,10 @@ use crate::lsi::scripts::instruction::{Io, IoOperation, Signals};
 impl Lsi {
     pub(super) fn io(&mut self, gate: &Gate, i: Io) -> Outcome {
         let target_role = self.registers.is_target();
+        if matches!(i.operation, IoOperation::Select | IoOperation::WaitReselect) {
+            // Section 5.4, RA: the alternate address or its displacement is in DNAD.
+            self.registers.set_dword(at::DNAD, i.operand);
+        }
         match i.operation {
             IoOperation::Select if self.link.unanswered => self.time_out(),
             IoOperation::Select => self.select(gate, i),

@@ -52,7 +52,10 @@ impl Lsi {
             let read = self.read_memory(gate, address, bytes);
             self.checked(read)?;
             for (register, &byte) in registers.zip(&*bytes) {
-                self.write_register(register, byte, Origin::Scripts);
+                // Section 4.2, SFBR: LOAD does not write it.
+                if register != at::SFBR {
+                    self.write_register(register, byte, Origin::Scripts);
+                }
             }
         } else {
             for (register, byte) in registers.zip(&mut *bytes) {
