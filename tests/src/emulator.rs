@@ -1,5 +1,6 @@
 //! The real emulator in a process of its own, its sandbox on.
 
+use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -68,10 +69,35 @@ fn changed_since(program: &Path) -> Result<Option<PathBuf>> {
     }))
 }
 
-/// The options of a controller `id` with these disks as targets 0, 1, ...
+/// Which chip a controller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// Wide Ultra2, with SCRIPTS RAM, LOAD and STORE.
+    Lsi53c895a,
+    /// Narrow, with neither.
+    Lsi53c810,
+}
+
+impl fmt::Display for Chip {
+    /// Its name in options.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Lsi53c895a => "lsi53c895a",
+            Self::Lsi53c810 => "lsi53c810",
+        })
+    }
+}
+
+/// The options of a 53C895A `id` with these disks as targets 0, 1, ...
 #[must_use]
 pub fn controller(id: &str, disks: &[Image]) -> Vec<String> {
-    let mut options = vec!["--device".to_owned(), format!("lsi53c895a,id={id}")];
+    controller_with(Chip::Lsi53c895a, id, disks)
+}
+
+/// The same with another chip.
+#[must_use]
+pub fn controller_with(chip: Chip, id: &str, disks: &[Image]) -> Vec<String> {
+    let mut options = vec!["--device".to_owned(), format!("{chip},id={id}")];
     for (target, disk) in disks.iter().enumerate() {
         let read_only = if disk.read_only { "on" } else { "off" };
         // A comma in an option's value is written twice.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use outrigger_tests::emulator::Chip;
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine};
 
 const SCRIPT: &str = include_str!("linux/crash.sh");
@@ -33,7 +34,7 @@ fn what_linux_has_flushed_survives() {
     let create = "create -q -f qcow2 disk.qcow2 16M";
     assert_eq!(img(&kit, directory, create), Some(0));
     let qcow2 = directory.join("disk.qcow2");
-    let options = [
+    let nodes = [
         "--blockdev".to_owned(),
         format!("driver=file,node-name=raw,filename={}", raw.display()),
         "--blockdev".to_owned(),
@@ -41,17 +42,25 @@ fn what_linux_has_flushed_survives() {
             "driver=qcow2,node-name=qcow2,file.driver=file,file.filename={}",
             qcow2.display()
         ),
-        "--device".to_owned(),
-        "lsi53c895a,id=lsi0".to_owned(),
-        "--device".to_owned(),
-        "scsi-hd,scsi-id=0,drive=raw".to_owned(),
-        "--device".to_owned(),
-        "scsi-hd,scsi-id=1,drive=qcow2".to_owned(),
     ];
-    for (round, emulator_first) in [(1, true), (2, false)] {
-        let emulator = Emulator::start(1, &options).unwrap();
-        let mut running = Machine::new(Board::Pc, 2)
-            .vfio_user(&emulator.socket())
+    // One chip for each image, and the other way round in the second round.
+    let (wide, narrow) = (Chip::Lsi53c895a, Chip::Lsi53c810);
+    for (round, emulator_first, chips) in [(1, true, [wide, narrow]), (2, false, [narrow, wide])] {
+        let mut options = nodes.to_vec();
+        for (id, (chip, node)) in chips.iter().zip(["raw", "qcow2"]).enumerate() {
+            options.extend([
+                "--device".to_owned(),
+                format!("{chip},id=lsi{id}"),
+                "--device".to_owned(),
+                format!("scsi-hd,bus=lsi{id}.0,scsi-id={id},drive={node}"),
+            ]);
+        }
+        let emulator = Emulator::start(2, &options).unwrap();
+        let mut machine = Machine::new(Board::Pc, 2);
+        for socket in emulator.sockets() {
+            machine = machine.vfio_user(socket);
+        }
+        let mut running = machine
             .run_script(&kit, &format!("ROUND={round}\n{SCRIPT}"))
             .unwrap();
         for _ in 0..RECORDS {

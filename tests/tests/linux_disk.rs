@@ -2,17 +2,17 @@
 
 use std::fs::File;
 
+use outrigger_tests::emulator::Chip;
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine};
 
 const SCRIPT: &str = include_str!("linux/disk.sh");
 
-#[test]
-fn linux_uses_a_disk() {
+fn linux_uses_a_disk(chip: Chip) {
     let kit = Kit::open().unwrap();
     let place = tempfile::tempdir().unwrap();
     let disk = place.path().join("disk.img");
     File::create(&disk).unwrap().set_len(64 << 20).unwrap();
-    let emulator = Emulator::with_disks(&[&disk], false).unwrap();
+    let emulator = Emulator::with_chip(chip, &[&disk], false).unwrap();
     // With a single vCPU Linux completes requests in the driver's interrupt handler, which holds the host's lock; a reset by
     // ioctl at that moment makes the completion take the lock again, and the guest hangs (docs/qemu.md).
     let running = Machine::new(Board::Pc, 2)
@@ -23,4 +23,14 @@ fn linux_uses_a_disk() {
     assert_eq!(transcript.verdicts(&["depth"]), 18, "{transcript}");
     assert_eq!(transcript.result("depth"), Some("64"), "{transcript}");
     assert_eq!(emulator.log(), "", "the emulator has complained");
+}
+
+#[test]
+fn linux_uses_a_disk_on_the_53c895a() {
+    linux_uses_a_disk(Chip::Lsi53c895a);
+}
+
+#[test]
+fn linux_uses_a_disk_on_the_53c810() {
+    linux_uses_a_disk(Chip::Lsi53c810);
 }

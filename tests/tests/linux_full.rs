@@ -2,18 +2,18 @@
 
 use std::fs::{self, File};
 
+use outrigger_tests::emulator::Chip;
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 const SCRIPT: &str = include_str!("linux/full.sh");
 
-#[test]
-fn linux_waits_for_space() {
+fn linux_waits_for_space(chip: Chip) {
     let kit = Kit::open().unwrap();
     let place = tempfile::tempdir().unwrap();
     let disk = place.path().join("disk.img");
     File::create(&disk).unwrap().set_len(16 << 20).unwrap();
-    let emulator = Emulator::with_disks(&[&disk], false).unwrap();
+    let emulator = Emulator::with_chip(chip, &[&disk], false).unwrap();
     let limit = |bytes| {
         let limit = Rlimit {
             current: bytes,
@@ -34,4 +34,14 @@ fn linux_waits_for_space() {
     let log = emulator.log();
     assert!(log.contains("requests are held back"), "{log}");
     assert_eq!(fs::metadata(&disk).unwrap().len(), 16 << 20);
+}
+
+#[test]
+fn linux_waits_for_space_on_the_53c895a() {
+    linux_waits_for_space(Chip::Lsi53c895a);
+}
+
+#[test]
+fn linux_waits_for_space_on_the_53c810() {
+    linux_waits_for_space(Chip::Lsi53c810);
 }

@@ -62,7 +62,7 @@ impl Images<'_> {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The options of the controller with all the disks, in each of the forms that nodes can be given in.
+    /// The options of two controllers, one of each chip, with the disks between them, in each of the forms that nodes can be given in.
     fn options(&self) -> Vec<String> {
         let path = |name: &str| self.path(name).display().to_string();
         let chain = serde_json::json!({
@@ -89,12 +89,13 @@ impl Images<'_> {
             ),
         ];
         let units = (0..).zip(["twin", "plain", "chain", "own", "trimmed"]);
-        let devices = units.map(|(id, name)| format!("scsi-hd,scsi-id={id},drive={name}"));
+        let devices = units
+            .map(|(id, name)| format!("scsi-hd,bus=lsi{}.0,scsi-id={id},drive={name}", id % 2));
         let mut options: Vec<_> = (nodes.into_iter())
             .flat_map(|node| ["--blockdev".to_owned(), node])
             .collect();
-        let controller = "lsi53c895a,id=lsi0".to_owned();
-        let devices = std::iter::once(controller).chain(devices);
+        let controllers = ["lsi53c810,id=lsi0", "lsi53c895a,id=lsi1"].map(str::to_owned);
+        let devices = controllers.into_iter().chain(devices);
         options.extend(devices.flat_map(|device| ["--device".to_owned(), device]));
         options
     }
@@ -121,12 +122,13 @@ fn linux_uses_images_of_every_format() {
     fs::write(&trimmed, vec![0xee; SIZE]).unwrap();
     assert!(allocated(&trimmed) >= SIZE as u64);
 
-    let emulator = Emulator::start(1, &images.options()).unwrap();
+    let emulator = Emulator::start(2, &images.options()).unwrap();
     let script = format!("CHAIN={sum}\nGROWN={}\n{SCRIPT}", GROWN / 512);
-    let mut running = Machine::new(Board::Pc, 2)
-        .vfio_user(&emulator.socket())
-        .run_script(&kit, &script)
-        .unwrap();
+    let mut machine = Machine::new(Board::Pc, 2);
+    for socket in emulator.sockets() {
+        machine = machine.vfio_user(socket);
+    }
+    let mut running = machine.run_script(&kit, &script).unwrap();
     running.next_result("grow").unwrap();
     let file = File::options().write(true).open(&trimmed).unwrap();
     file.set_len(GROWN).unwrap();

@@ -1,9 +1,9 @@
-//! Linux with several controllers, disks, emulators and vCPUs, on both of QEMU's boards, and across a reboot.
+//! Linux with several controllers of both chips, disks, emulators and vCPUs, on both of QEMU's boards, and across a reboot.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 
-use outrigger_tests::emulator::controller;
+use outrigger_tests::emulator::{Chip, controller_with};
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine};
 use outrigger_tests::place::Image;
 use tempfile::TempDir;
@@ -21,8 +21,8 @@ fn disks(place: &TempDir, count: u64) -> Vec<(PathBuf, u64)> {
         .collect()
 }
 
-/// Three controllers in two emulators, with two disks on the first.
-fn several_controllers(board: Board, vcpus: u32) {
+/// Three controllers in two emulators, with two disks on the first; which chips they are.
+fn several_controllers(board: Board, vcpus: u32, chips: [Chip; 3]) {
     let kit = Kit::open().unwrap();
     let place = tempfile::tempdir().unwrap();
     let disks = disks(&place, 4);
@@ -30,10 +30,10 @@ fn several_controllers(board: Board, vcpus: u32) {
         path: disks[index].0.clone(),
         read_only: false,
     };
-    let mut options = controller("lsi0", &[image(0), image(1)]);
-    options.extend(controller("lsi1", &[image(2)]));
+    let mut options = controller_with(chips[0], "lsi0", &[image(0), image(1)]);
+    options.extend(controller_with(chips[1], "lsi1", &[image(2)]));
     let two = Emulator::start(2, &options).unwrap();
-    let one = Emulator::with_disks(&[&disks[3].0], false).unwrap();
+    let one = Emulator::with_chip(chips[2], &[&disks[3].0], false).unwrap();
     let mut machine = Machine::new(board, vcpus);
     for socket in two.sockets().iter().chain(one.sockets()) {
         machine = machine.vfio_user(socket);
@@ -69,20 +69,22 @@ fn several_controllers(board: Board, vcpus: u32) {
 
 #[test]
 fn several_controllers_on_pc_with_two_vcpus() {
-    several_controllers(Board::Pc, 2);
+    let chips = [Chip::Lsi53c895a, Chip::Lsi53c810, Chip::Lsi53c895a];
+    several_controllers(Board::Pc, 2, chips);
 }
 
 #[test]
 fn several_controllers_on_q35_with_one_vcpu() {
-    several_controllers(Board::Q35, 1);
+    let chips = [Chip::Lsi53c810, Chip::Lsi53c895a, Chip::Lsi53c810];
+    several_controllers(Board::Q35, 1, chips);
 }
 
-#[test]
-fn a_reboot_under_load_on_q35_with_two_vcpus() {
+/// On Q35 with two vCPUs.
+fn a_reboot_under_load(chip: Chip) {
     let kit = Kit::open().unwrap();
     let place = tempfile::tempdir().unwrap();
     let disks = disks(&place, 1);
-    let emulator = Emulator::with_disks(&[&disks[0].0], false).unwrap();
+    let emulator = Emulator::with_chip(chip, &[&disks[0].0], false).unwrap();
     let transcript = Machine::new(Board::Q35, 2)
         .vfio_user(&emulator.socket())
         .reboots()
@@ -96,4 +98,14 @@ fn a_reboot_under_load_on_q35_with_two_vcpus() {
     assert_eq!(loads.count(), 2, "{transcript}");
     assert_eq!(transcript.result("verify"), Some("ok"), "{transcript}");
     assert_eq!(emulator.log(), "", "the emulator has complained");
+}
+
+#[test]
+fn a_reboot_under_load_on_the_53c895a() {
+    a_reboot_under_load(Chip::Lsi53c895a);
+}
+
+#[test]
+fn a_reboot_under_load_on_the_53c810() {
+    a_reboot_under_load(Chip::Lsi53c810);
 }

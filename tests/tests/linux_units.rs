@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
+use outrigger_tests::emulator::Chip;
 use outrigger_tests::guest::{Board, Emulator, Kit, Machine, Transcript};
 use outrigger_tests::random::pattern;
 
@@ -21,8 +22,8 @@ const DISKS: [(u64, &str); 4] = [
     (3 * TIB, ",wwn=0x5000c50012345673"),
 ];
 
-fn options(disks: &[impl AsRef<Path>], disc: &Path) -> Vec<String> {
-    let mut options = vec!["--device".to_owned(), "lsi53c895a,id=lsi0".to_owned()];
+fn options(chip: Chip, disks: &[impl AsRef<Path>], disc: &Path) -> Vec<String> {
+    let mut options = vec!["--device".to_owned(), format!("{chip},id=lsi0")];
     let mut add = |kind: &str, target: usize, image: Option<(&Path, bool)>, more: &str| {
         let mut unit = format!("{kind},bus=lsi0.0,scsi-id={target}{more}");
         if let Some((path, read_only)) = image {
@@ -97,8 +98,7 @@ fn expect_facts(transcript: &Transcript) {
     }
 }
 
-#[test]
-fn linux_uses_units_of_all_kinds() {
+fn linux_uses_units_of_all_kinds(chip: Chip) {
     let kit = Kit::open().unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
@@ -121,7 +121,7 @@ fn linux_uses_units_of_all_kinds() {
     let disc = path("disc.iso");
     kit.iso(&files, &disc).unwrap();
 
-    let emulator = Emulator::start(1, &options(&disks, &disc)).unwrap();
+    let emulator = Emulator::start(1, &options(chip, &disks, &disc)).unwrap();
     let transcript = Machine::new(Board::Q35, 1)
         .vfio_user(&emulator.socket())
         .run_script(&kit, include_str!("linux/units.sh"))
@@ -163,4 +163,14 @@ fn linux_uses_units_of_all_kinds() {
         "the disc differs"
     );
     assert_eq!(emulator.log(), "", "the emulator has complained");
+}
+
+#[test]
+fn linux_uses_units_of_all_kinds_on_the_53c895a() {
+    linux_uses_units_of_all_kinds(Chip::Lsi53c895a);
+}
+
+#[test]
+fn linux_uses_units_of_all_kinds_on_the_53c810() {
+    linux_uses_units_of_all_kinds(Chip::Lsi53c810);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use tempfile::TempDir;
 
-use crate::emulator::{self, controller, export};
+use crate::emulator::{self, Chip, controller_with, export};
 use crate::place::Image;
 
 /// A running emulator, sandboxed, with its sockets. Dropping it kills it.
@@ -17,17 +17,25 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// One controller with raw disks as targets 0, 1, …
+    /// One 53C895A with raw disks as targets 0, 1, …
     ///
     /// # Errors
     /// If the emulator was not built or does not start.
     pub fn with_disks(disks: &[&Path], read_only: bool) -> Result<Self> {
+        Self::with_chip(Chip::Lsi53c895a, disks, read_only)
+    }
+
+    /// The same with another chip.
+    ///
+    /// # Errors
+    /// If the emulator was not built or does not start.
+    pub fn with_chip(chip: Chip, disks: &[&Path], read_only: bool) -> Result<Self> {
         let image = |path: &&Path| Image {
             path: path.to_path_buf(),
             read_only,
         };
         let images: Vec<_> = disks.iter().map(image).collect();
-        Self::start(1, &controller("lsi0", &images))
+        Self::start(1, &controller_with(chip, "lsi0", &images))
     }
 
     /// One with these options, which name `controllers` controllers `lsi0`, `lsi1`, …

@@ -1,4 +1,4 @@
-# Disks in several formats on one controller, all in use at once. By SCSI ID: the raw twin that the others are copied to, qcow2, qcow2
+# Disks in several formats on two controllers, all in use at once. By SCSI ID: the raw twin that the others are copied to, qcow2, qcow2
 # on a backing chain, qcow2 of compressed clusters, a raw disk to be trimmed. The host has set CHAIN and GROWN.
 
 check load load_driver 5
