@@ -20,8 +20,8 @@ const ADB: u8 = 0x40;
 const SELECT_ATN: u8 = 0xf0;
 
 /// Full arbitration and selection of target 0 with ATN.
-fn selected() -> Rig {
-    let mut rig = Rig::new();
+fn selected(model: Model) -> Rig {
+    let mut rig = Rig::with(model, Backend::memory(image(), false));
     rig.w8(at::SCNTL0, SELECT_ATN);
     assert_eq!(rig.interrupts(), (0, 0, 0x40));
     rig
@@ -69,7 +69,12 @@ fn receive(rig: &mut Rig, phase: Phase, count: usize) -> Vec<u8> {
 
 #[test]
 fn a_command_by_hand() {
-    let mut rig = selected();
+    for model in [Model::Lsi53c895a, Model::Lsi53c810] {
+        inquiry_by_hand(selected(model));
+    }
+}
+
+fn inquiry_by_hand(mut rig: Rig) {
     assert_eq!(rig.r8(at::SCNTL0), SELECT_ATN - 0x20);
     assert_eq!(rig.r8(at::SSTAT0) & 0x1c, 0x04);
     assert_eq!(rig.r8(at::ISTAT0), 0x08);
@@ -138,7 +143,12 @@ fn a_selection_by_hand_times_out_too() {
 
 #[test]
 fn simple_arbitration_and_a_selection_signal_by_signal() {
-    let mut rig = Rig::new();
+    for model in [Model::Lsi53c895a, Model::Lsi53c810] {
+        selection_by_hand(Rig::with(model, Backend::memory(image(), false)));
+    }
+}
+
+fn selection_by_hand(mut rig: Rig) {
     rig.w8(at::SCID, 0x07);
     rig.w8(at::SCNTL0, 0x20);
     assert_eq!(rig.interrupts(), (0, 0, 0x40));
