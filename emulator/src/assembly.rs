@@ -10,11 +10,10 @@ mod socket;
 mod unit;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
 use crate::config::{Config, Controller, Export, OptionError, Problem, Unit};
 use crate::event_loop::Worker;
-use crate::front::{self, Endpoint};
+use crate::front::{self, Endpoint, Listener};
 use crate::pci::Function;
 use crate::scsi::Bus;
 use image::Image;
@@ -27,7 +26,7 @@ pub struct Opened {
     units: Vec<Unit>,
     /// By node name.
     images: BTreeMap<String, Image>,
-    exports: Vec<(Export, Endpoint, Option<OwnedFd>)>,
+    exports: Vec<(Export, Endpoint, Option<Listener>)>,
 }
 
 impl Opened {

@@ -12,7 +12,7 @@ mod readers;
 mod spin;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Token};
 use outrigger_ring::CounterPage;
 
 use crate::device::Progress;
-use crate::front::{Export, FIRST_FRONT_TOKEN};
+use crate::front::{Export, FIRST_FRONT_TOKEN, Listener};
 use crate::pci::Function;
 use activity::Activity;
 use alert::Alert;
@@ -143,7 +143,7 @@ impl Worker {
     ///
     /// # Errors
     /// If there is no memory or no descriptor for the page.
-    pub fn with_readers(mut self, socket: OwnedFd) -> io::Result<Self> {
+    pub fn with_readers(mut self, socket: Listener) -> io::Result<Self> {
         let page = CounterPage::new().map_err(io::Error::other)?;
         self.readers = Some(Readers::new(socket, &page, self.stop())?);
         self.page = Some(page);

@@ -4,24 +4,25 @@
 //! a client that asks for it gets rings in shared memory besides.
 
 mod counts;
+mod endpoint;
 mod rate_limit;
 mod ring;
 mod vfio_user;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use rustix::net::SocketFlags;
 use tracing::{debug, info, warn};
 
 use crate::device::Progress as Ran;
 use crate::dma;
 use crate::pci::Function;
 pub use counts::Counts;
+pub use endpoint::{Connection, Endpoint, Listener};
 use rate_limit::RateLimit;
 use ring::RingFront;
 use vfio_user::{End, Progress, Session};
@@ -38,16 +39,6 @@ const DOORBELL: Token = Token(FIRST_FRONT_TOKEN + 4);
 /// How long after an attempt that failed, for want of descriptors say, a client that waits is accepted: nothing announces it again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
-/// Where clients come from.
-#[derive(Debug)]
-pub enum Endpoint {
-    /// A listening UNIX stream socket: clients one after another. A client that connects while another is
-    /// served waits in the backlog.
-    Listening(OwnedFd),
-    /// One connected UNIX stream socket, inherited: one client, then the export is over.
-    Connected(OwnedFd),
-}
-
 /// A function exported over vfio-user, with the ring where the client asks for it.
 ///
 /// When a client goes, or is sent away because it broke the protocol, the function is reset and all guest
@@ -56,7 +47,7 @@ pub enum Endpoint {
 pub struct Export {
     label: String,
     /// `None` for an inherited client.
-    listener: Option<OwnedFd>,
+    listener: Option<Listener>,
     session: Option<Session>,
     /// The loop's, for [`Export::intake`]; set by [`Export::register`].
     registry: Option<Registry>,
@@ -275,10 +266,9 @@ impl Export {
         let (None, Some(listener)) = (&self.session, &self.listener) else {
             return;
         };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        match rustix::net::accept_with(listener, flags) {
-            Ok(socket) => {
-                let session = Session::new(socket);
+        match listener.accept() {
+            Ok(connection) => {
+                let session = Session::new(connection);
                 match session.register(registry) {
                     Ok(()) => {
                         info!(export = self.label, "client connected");
@@ -315,13 +305,16 @@ impl Export {
 
     /// The client is gone or has to go.
     fn end(&mut self, registry: &Registry, function: &mut Function, end: &End) {
-        if let Some(session) = self.session.take() {
-            self.past = self.past.plus(session.close(registry));
-        }
-        // The order matters: no DMA is on its way once the device has been reset.
+        let closing = self.session.take().map(|session| session.close(registry));
+        // The order matters: no DMA is on its way once the device has been reset, and a client that reads the end of
+        // the connection has its memory for itself.
         function.reset();
         function.unmap_all();
         function.unshare_memory();
+        if let Some((counts, connection)) = closing {
+            self.past = self.past.plus(counts);
+            drop(connection);
+        }
         match end {
             End::Closed => info!(export = self.label, "client disconnected"),
             reason => match self.complaints.allow() {

@@ -8,13 +8,14 @@ mod process {
 }
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use outrigger_ring::{Access, Width};
+use outrigger_vfio_user::{RegionData, Request};
 use process::client::Client;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
@@ -172,6 +173,61 @@ fn serves_one_client_after_another_and_ends_on_sigterm() {
             "the client is told"
         );
     }
+}
+
+/// A client posts as fast as it can when the process is asked to end, and another one waits its turn: both read the end of
+/// their connections, and neither that it was reset, which QEMU's client answers by aborting.
+#[test]
+fn a_client_under_load_reads_the_end() {
+    for round in 0..5 {
+        let place = Place::new();
+        let path = place.path("lsi.sock");
+        let mut emulator =
+            Emulator::start(&place.arguments(&place.blockdev(""), &place.export("lsi.sock")));
+        assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+        let client = Client::connect(&path);
+        let mut waiting = UnixStream::connect(&path).unwrap();
+        waiting.write_all(&[0; 40]).unwrap();
+        let (posted, posting) = std::sync::mpsc::channel();
+        let mut poster = client.socket.try_clone().unwrap();
+        let flood = std::thread::spawn(move || {
+            let write = RegionData {
+                region: 1,
+                offset: 0x34,
+                data: &[1, 2, 3, 4],
+            };
+            let burst = Request::RegionWrite(write).emit(1, true).repeat(64);
+            while poster.write_all(&burst).is_ok() {
+                // Whoever listened has heard enough.
+                let _ = posted.send(());
+            }
+        });
+        for _ in 0..100 {
+            posting.recv().unwrap();
+        }
+        emulator.signal(Signal::TERM);
+        flood.join().unwrap();
+        let mut socket = client.socket;
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0, "round {round}");
+        assert_eq!(waiting.read(&mut [0]).unwrap(), 0, "round {round}");
+        emulator.ends_well();
+    }
+}
+
+/// An emulator that cannot serve at all has not read the first message of its inherited client.
+#[test]
+fn a_client_of_a_failed_start_reads_the_end() {
+    let place = Place::new();
+    let absent = format!(
+        "file,node-name=disk0,filename={}",
+        place.path("absent").display()
+    );
+    let arguments = place.arguments(&absent, "vfio-user,device=lsi0,fd=7");
+    let (mut client, theirs) = UnixStream::pair().unwrap();
+    client.write_all(&[0; 40]).unwrap();
+    let mut emulator = with_inherited(theirs.into(), &arguments);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(emulator.child.wait().unwrap().code(), Some(2));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use super::inherited::Inherited;
 use crate::config::export::{Export, Socket};
 use crate::config::{OptionError, Problem};
-use crate::front::Endpoint;
+use crate::front::{Endpoint, Listener};
 
 /// For each export its inherited socket, if it has one.
 pub(super) fn adopt_all(
@@ -51,7 +51,7 @@ pub(super) fn bind_rest(
         |(export, inherited): (&Export, Option<Endpoint>)| match (&export.socket, inherited) {
             (Socket::Path(path), None) => {
                 let socket = listen(path).map_err(|problem| export.place.error(problem))?;
-                Ok(Endpoint::Listening(socket))
+                Ok(Endpoint::Listening(Listener::bound(socket)))
             }
             (_, Some(endpoint)) => Ok(endpoint),
             (Socket::Descriptor(number), None) => Err(export.place.error(Problem::refused(
@@ -63,9 +63,10 @@ pub(super) fn bind_rest(
 }
 
 /// Binds the sockets for readers of statistics.
-pub(super) fn bind_statistics(exports: &[Export]) -> Result<Vec<Option<OwnedFd>>, OptionError> {
+pub(super) fn bind_statistics(exports: &[Export]) -> Result<Vec<Option<Listener>>, OptionError> {
     let bind = |export: &Export| {
         let socket = export.statistics.as_deref().map(listen).transpose();
+        let socket = socket.map(|socket| socket.map(Listener::bound));
         socket.map_err(|problem| export.place.error(problem))
     };
     exports.iter().map(bind).collect()
@@ -86,9 +87,9 @@ fn inherited(fd: OwnedFd) -> io::Result<Endpoint> {
     rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&fd, true)?;
     if sockopt::socket_acceptconn(&fd)? {
-        Ok(Endpoint::Listening(fd))
+        Ok(Endpoint::Listening(Listener::inherited(fd)))
     } else if rustix::net::getpeername(&fd).is_ok() {
-        Ok(Endpoint::Connected(fd))
+        Ok(Endpoint::Connected(fd.into()))
     } else {
         unfit("it is neither connected nor listening")
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,22 +60,39 @@ pub fn serve<E: From<Failure>>(
     let io = |error: io::Error| E::from(Failure::from(error));
     let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let ended = Arc::new(ended.map_err(|error| io(error.into()))?);
-    let start = Arc::new(Barrier::new(workers.len() + 1));
+    let start = Arc::new(OnceLock::new());
     let mut threads = Vec::with_capacity(workers.len());
     let mut readers = Vec::new();
+    let mut started = Ok(());
     for mut worker in workers {
         let (label, stop) = (worker.label().to_owned(), worker.stop());
         readers.extend(worker.readers.take());
-        let (start, leaving) = (Arc::clone(&start), Leaving(Arc::clone(&ended)));
+        let (may_serve, leaving) = (Arc::clone(&start), Leaving(Arc::clone(&ended)));
         let thread = thread::Builder::new().name(label.clone()).spawn(move || {
             let _leaving = leaving;
-            start.wait();
-            worker.run(wake_cost)
+            // Where the sandbox could not be closed nothing is served: the worker's clients find the end of their connections.
+            match may_serve.wait() {
+                true => worker.run(wake_cost),
+                false => Ok(()),
+            }
         });
-        threads.push((label, stop, thread.map_err(io)?));
+        match thread {
+            Ok(thread) => threads.push((label, stop, thread)),
+            Err(error) => {
+                started = Err(io(error));
+                break;
+            }
+        }
     }
-    close()?;
-    start.wait();
+    let started = started.and_then(|()| close());
+    start.get_or_init(|| started.is_ok());
+    if started.is_err() {
+        for (_, _, thread) in threads {
+            // What has failed before is what is reported.
+            let _ = thread.join();
+        }
+        return started;
+    }
     ready();
 
     let refresh = || {

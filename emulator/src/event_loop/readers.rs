@@ -10,25 +10,24 @@ use std::sync::Arc;
 
 use outrigger_ring::{CounterPage, CounterView};
 use rustix::io::Errno;
-use rustix::net::{
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, accept_with, sendmsg,
-};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tracing::debug;
 
 use super::Stop;
+use crate::front::Listener;
 use crate::statistics::greeting;
 
 /// A listening socket and what it hands out.
 #[derive(Debug)]
 pub(super) struct Readers {
-    socket: OwnedFd,
+    socket: Listener,
     page: OwnedFd,
     view: CounterView,
     worker: Arc<Stop>,
 }
 
 impl Readers {
-    pub(super) fn new(socket: OwnedFd, page: &CounterPage, worker: Arc<Stop>) -> io::Result<Self> {
+    pub(super) fn new(socket: Listener, page: &CounterPage, worker: Arc<Stop>) -> io::Result<Self> {
         let page = page.descriptor().try_clone_to_owned()?;
         let view = CounterView::new(page.try_clone()?).map_err(io::Error::other)?;
         Ok(Self {
@@ -41,8 +40,7 @@ impl Readers {
 
     /// Serves one reader, if one is there. Never waits.
     pub(super) fn serve(&self) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let reader = match accept_with(&self.socket, flags) {
+        let reader = match self.socket.accept() {
             Ok(reader) => reader,
             Err(Errno::AGAIN | Errno::INTR) => return,
             Err(error) => {

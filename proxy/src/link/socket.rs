@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use outrigger_vfio_user::{
     Command, Message, ReceiveError, Received, Receiver, Reply, Request, Sender, Wait, WireError,
+    hang_up,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -225,6 +226,13 @@ impl Connection {
                 Err(errno) => return Err(lost(&errno.into())),
             }
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A reply that nobody has read must not look like a failure to the emulator.
+        hang_up(&self.socket);
     }
 }
 

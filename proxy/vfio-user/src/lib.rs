@@ -48,6 +48,6 @@ pub use message::{Command, HEADER_SIZE, Header, HeaderFlags, Kind, Message};
 pub use region::{RegionData, RegionFlags, RegionInfo, RegionQuery, RegionRange, RegionWriteEntry};
 pub use reply::Reply;
 pub use request::Request;
-pub use stream::{MAX_FDS, ReceiveError, Received, Receiver, Sender, Wait, send};
+pub use stream::{MAX_FDS, ReceiveError, Received, Receiver, Sender, Wait, hang_up, send};
 pub use vendor::{RingDoorbells, RingReady, RingSetup};
 pub use version::{Capabilities, RingCapability, Version};

@@ -5,9 +5,11 @@
 //! takes all that is there in one call, and gives descriptors to the message which that byte is a part of. So a peer that has
 //! descriptors to send sends one message at a time.
 
+mod hang_up;
 mod receiver;
 mod sender;
 
+pub use hang_up::hang_up;
 pub use receiver::{ReceiveError, Received, Receiver};
 pub use sender::{Sender, send};
 

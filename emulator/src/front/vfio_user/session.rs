@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::super::CLIENT;
 use super::super::counts::Counts;
+use super::super::endpoint::Connection;
 use super::super::ring::RingFront;
 use super::MAX_MESSAGE;
 use super::intx::Intx;
@@ -27,8 +28,8 @@ pub(in crate::front) enum End {
     #[error("closed by the client")]
     Closed,
     /// What came is no message, or the socket failed.
-    #[error(transparent)]
-    Receive(#[from] ReceiveError),
+    #[error("{0}")]
+    Receive(#[source] ReceiveError),
     /// A message is not what its command says.
     #[error("malformed message: {0}")]
     Malformed(#[from] WireError),
@@ -43,6 +44,27 @@ pub(in crate::front) enum End {
     Send(#[source] io::Error),
 }
 
+impl End {
+    /// A socket has failed. A client that goes with replies unread, or while one is sent, has closed it like any other.
+    fn of_socket(error: io::Error, otherwise: impl FnOnce(io::Error) -> Self) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => otherwise(error),
+        }
+    }
+}
+
+impl From<ReceiveError> for End {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Io(error) => {
+                Self::of_socket(error, |error| Self::Receive(ReceiveError::Io(error)))
+            }
+            error => Self::Receive(error),
+        }
+    }
+}
+
 /// Whether a portion left something behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::front) enum Progress {
@@ -55,7 +77,7 @@ pub(in crate::front) enum Progress {
 /// A connection. What it keeps is public to the modules that answer its commands.
 #[derive(Debug)]
 pub(in crate::front) struct Session {
-    socket: OwnedFd,
+    socket: Connection,
     receiver: Receiver,
     sender: Sender,
     /// The socket took only a part: the loop tells when it takes more.
@@ -74,7 +96,7 @@ pub(in crate::front) struct Session {
 
 impl Session {
     /// A client that has just connected.
-    pub(in crate::front) fn new(socket: OwnedFd) -> Self {
+    pub(in crate::front) fn new(socket: Connection) -> Self {
         Self {
             socket,
             receiver: Receiver::new(MAX_MESSAGE),
@@ -96,14 +118,14 @@ impl Session {
     }
 
     /// Ends the watching of everything that is the client's: its descriptors live on in other processes, so closing
-    /// ours would not. What was counted.
-    pub(in crate::front) fn close(mut self, registry: &Registry) -> Counts {
+    /// ours would not. What was counted; and the connection, which ends when it is dropped.
+    pub(in crate::front) fn close(mut self, registry: &Registry) -> (Counts, Connection) {
         self.intx.disable(registry);
         self.drop_ring(registry);
         if let Err(error) = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd())) {
             debug!(%error, "cannot stop watching the client");
         }
-        self.counts()
+        (self.counts(), self.socket)
     }
 
     /// The client's interrupt.
@@ -174,7 +196,7 @@ impl Session {
         let done = self
             .sender
             .flush(&self.socket, Wait::Never)
-            .map_err(End::Send)?;
+            .map_err(|error| End::of_socket(error, End::Send))?;
         if self.blocked == done {
             self.blocked = !done;
             let interest = if done {

@@ -191,6 +191,37 @@ fn a_full_socket_keeps_the_queue_in_order() {
     assert!(sender.is_empty());
 }
 
+/// What the server has not read, descriptors among it, does not reset the connection; what it has sent before arrives.
+#[test]
+fn a_hang_up_is_the_streams_end() {
+    let (mut client, server) = pair();
+    let (ours, theirs) = pair();
+    let request = Request::DeviceInfo.emit(0, true);
+    for _ in 0..100 {
+        client.write_all(&request).unwrap();
+    }
+    send(&client, &request, &[theirs.as_fd()]).unwrap();
+    drop(theirs);
+    let reply = Reply::Done(Command::DEVICE_RESET).emit(3);
+    send(&server, &reply, &[]).unwrap();
+    hang_up(&server);
+    let error = send(&client, &request, &[]).unwrap_err();
+    assert_eq!(
+        error.kind(),
+        std::io::ErrorKind::BrokenPipe,
+        "no more comes in"
+    );
+    drop(server);
+    let mut receiver = Receiver::new(LIMIT);
+    let (bytes, _) = expect_message(receiver.receive(&client, Wait::Never).unwrap());
+    assert_eq!(bytes, reply);
+    let received = receiver.receive(&client, Wait::Never);
+    assert!(matches!(received, Ok(Received::Closed)), "{received:?}");
+    // The descriptor that was on its way is closed.
+    let received = Receiver::new(LIMIT).receive(&ours, Wait::Never);
+    assert!(matches!(received, Ok(Received::Closed)), "{received:?}");
+}
+
 #[test]
 fn sending_to_a_closed_peer_is_an_error_not_a_signal() {
     let (server, client) = pair();
