@@ -164,6 +164,9 @@ impl Export {
         let Some(ring) = self.ring() else {
             return function.run(now);
         };
+        if ring.is_in_turn() {
+            return Ran::More;
+        }
         let ran = match ring.mirror() {
             Some(mirror) => function.run_mirrored(now, mirror),
             None => function.run(now),

@@ -71,6 +71,13 @@ pub trait Serve {
     fn take(&mut self, group: u32) {
         let _ = group;
     }
+
+    /// Whether the worker has spent long enough on requests, and should look after its other work. Asked now and then, after
+    /// so many requests that reading a clock for the answer costs little. `true` ends the call that serves them early:
+    /// [`Server::is_in_turn`](crate::Server::is_in_turn) says what follows.
+    fn is_time_up(&mut self) -> bool {
+        false
+    }
 }
 
 /// A device without mirrored registers.

@@ -20,7 +20,7 @@ use crate::memory::Mapping;
 use crate::message::{Access, Request, Width};
 use crate::mirror::{MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
-use crate::server::{Channel, Server};
+use crate::server::{Channel, Server, Turn};
 use crate::statistics::{Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Sleeper;
@@ -93,6 +93,9 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         mirror: MirrorServer::new(Some(mirror.own()), 1),
         clears: ClearServer::new(clears.own()),
         statistics: Statistics::default(),
+        turn: Turn::default(),
+        waiting: None,
+        next: 0,
         failed: None,
     };
     (clients, server)

@@ -1,6 +1,7 @@
 //! Step 4, ring: the device's end of a session, all channels together.
 
 mod offers;
+mod turn;
 
 use crate::clear::ClearServer;
 use crate::consumer::Consumer;
@@ -12,11 +13,8 @@ use crate::message::{Message, Request};
 use crate::mirror::{MirrorServer, Mirrored, Serve, Unmirrored};
 use crate::statistics::Statistics;
 use crate::sync::{Ordering, fence};
+pub(crate) use turn::{Turn, Waiting};
 
-/// Posted writes applied in one turn at most, reads apart. Enough for all writes that clients lay over mirrored registers: they
-/// are taken in before the device goes on.
-const TURN: u64 = 1024;
-const _: () = assert!(TURN >= 64 * crate::mirror::MAX_PENDING as u64);
 /// Rounds over all channels before a turn comes back with nothing: a caller that polls reads the clock in between.
 #[cfg(not(loom))]
 const LOOKS: u32 = crate::wait::LOOKS;
@@ -86,6 +84,12 @@ pub struct Server {
     pub(crate) mirror: MirrorServer,
     pub(crate) clears: ClearServer,
     pub(crate) statistics: Statistics,
+    /// What is left of the turn.
+    pub(crate) turn: Turn,
+    /// What waits until the writes that come before it are applied.
+    pub(crate) waiting: Option<Waiting>,
+    /// The channel whose mailbox is looked at next.
+    pub(crate) next: usize,
     pub(crate) failed: Option<Error>,
 }
 
@@ -93,8 +97,8 @@ impl Server {
     /// Takes what is there, a bounded portion, and calls `serve` for each request in order; what it returns for a read is the
     /// reply (bits above the access's width are cut off). Returns whether there was anything.
     ///
-    /// Bounded by 1024 posted writes, plus one read or non-posted write for each channel with what comes before it: at most
-    /// two rings' length for each channel. Does not wait.
+    /// Bounded by 1024 requests and one more, and by [`Serve::is_time_up`]. A read behind more posted writes than that is answered in a later turn.
+    /// Does not wait.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: a client broke the protocol. The session is over and repeats the error.
@@ -126,7 +130,8 @@ impl Server {
     }
 
     /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
-    /// not overtake them, such as a reset. No offer stands any more, until [`Server::offer`]. Bounded by two rings' length for each channel. Does not wait.
+    /// not overtake them, such as a reset. No offer stands any more, until [`Server::offer`]. Bounded by two rings' length for each
+    /// channel, which can be much: a worker that has other work calls [`Server::apply_some_with`]. Does not wait.
     ///
     /// # Errors
     /// As [`Server::turn`].
@@ -139,13 +144,8 @@ impl Server {
     /// # Errors
     /// As [`Server::turn`].
     pub fn apply_posted_with(&mut self, device: &mut impl Serve) -> Result<(), Error> {
-        self.unless_failed(|server| {
-            let limit = server.aim();
-            server.catch_up(limit, device)?;
-            server.stand_down(device)?;
-            server.publish();
-            Ok(())
-        })
+        while !self.apply_some_with(device)? {}
+        Ok(())
     }
 
     /// Shows a mirrored register's value to the clients. The worker calls it whenever a register has changed by
@@ -196,27 +196,52 @@ impl Server {
     }
 
     fn look(&mut self, device: &mut impl Serve) -> Result<bool, Violation> {
+        if let Some(Waiting::Command { .. }) = self.waiting {
+            // Whoever began it goes on with it.
+            return Ok(true);
+        }
+        self.turn.go_on();
         let mut found = false;
-        for index in 0..self.channels.len() {
+        if let Some(Waiting::Mailbox {
+            index,
+            message,
+            left,
+        }) = self.waiting.take()
+        {
+            self.when_caught_up(index, message, left, device)?;
+            found = true;
+        }
+        for _ in 0..self.channels.len() {
+            if self.waiting.is_some() || self.turn.is_over() {
+                break;
+            }
+            let index = self.next;
+            let after = index + 1;
+            self.next = if after < self.channels.len() {
+                after
+            } else {
+                0
+            };
             found |= self.synchronous(index, device)?;
         }
-        let mut left = TURN;
-        while left > 0 {
-            let applied = self.apply_run(left, device)?;
+        while self.waiting.is_none() && !self.turn.is_over() {
+            let applied = self.apply_run(self.turn.left(), device)?;
             if applied == 0 {
                 break;
             }
-            left -= applied;
+            self.turn.spend(applied, device);
             found = true;
         }
         if found {
             self.offer(device);
             self.publish();
         }
+        self.turn.end();
         Ok(found)
     }
 
-    /// Serves the request in channel `index`'s mailbox, if there is one, after all that must come before it.
+    /// Serves the request in channel `index`'s mailbox, if there is one, after all that must come before it; in a later turn, if that
+    /// is too much for this one.
     fn synchronous(&mut self, index: usize, device: &mut impl Serve) -> Result<bool, Violation> {
         let Some(channel) = self.channels.get(index) else {
             return Ok(false);
@@ -235,7 +260,26 @@ impl Server {
                 published,
             });
         }
-        self.catch_up(limit, device)?;
+        self.when_caught_up(index, message, limit, device)?;
+        Ok(true)
+    }
+
+    /// Serves a mailbox's request if what [`Server::aim`] saw before it is applied, or can be in this turn.
+    fn when_caught_up(
+        &mut self,
+        index: usize,
+        message: Message,
+        mut left: u64,
+        device: &mut impl Serve,
+    ) -> Result<(), Violation> {
+        if !self.catch_up(&mut left, device)? {
+            self.waiting = Some(Waiting::Mailbox {
+                index,
+                message,
+                left,
+            });
+            return Ok(());
+        }
         self.stand_down(device)?;
         let value = self.execute(device, message) & message.request.reply_mask();
         self.offer(device);
@@ -244,7 +288,8 @@ impl Server {
             channel.mailbox.answer(value);
             channel.wake(&mut self.statistics);
         }
-        Ok(true)
+        self.turn.spend(1, device);
+        Ok(())
     }
 
     /// Every posted write that is visible now, in any ring, is to be applied by the [`Server::catch_up`] that follows. Returns
@@ -262,18 +307,21 @@ impl Server {
         limit
     }
 
-    /// Applies what [`Server::aim`] saw.
-    fn catch_up(&mut self, limit: u64, device: &mut impl Serve) -> Result<(), Violation> {
-        let mut left = limit;
+    /// Applies what [`Server::aim`] saw; `left` is how many writes that can still be. `false`: the turn is over before.
+    fn catch_up(&mut self, left: &mut u64, device: &mut impl Serve) -> Result<bool, Violation> {
         while !self.channels.iter().all(Channel::is_at_target) {
-            let applied = self.apply_run(left, device)?;
+            if self.turn.is_over() {
+                return Ok(false);
+            }
+            let applied = self.apply_run(self.turn.left().min(*left), device)?;
             if applied == 0 {
                 // More than an honest client has, or what was seen was taken back.
                 return Err(Violation::Order);
             }
-            left -= applied;
+            *left -= applied;
+            self.turn.spend(applied, device);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Applies the posted writes that come next of all rings: a run of one ring's, with the same ticket, and at most so many.
@@ -303,6 +351,7 @@ impl Server {
         };
         self.stand_down(device)?;
         let quarter = self.channels.get(index).map(|c| c.consumer.quarter());
+        let most = most.min(turn::PORTION);
         let most = quarter.map_or(most, |quarter| most.min(quarter));
         let mut applied = 0;
         while applied < most
@@ -351,7 +400,7 @@ impl Server {
         // SYNC: pairs with the fence in `Client::kick`. Either the look below sees what the client has published, or the
         // client, which looks at the flag after it published, sees the flag and rings.
         fence(Ordering::SeqCst);
-        let idle = !self.anything() && self.failed.is_none();
+        let idle = !self.anything() && self.waiting.is_none() && self.failed.is_none();
         self.statistics.blocks += u64::from(idle);
         idle
     }

@@ -14,7 +14,7 @@ use crate::layout::{CLEAR_LINES, Geometry, Memory, mirror_bytes, mirror_lines};
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::mirror::{MAX_MIRRORED, MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
-use crate::server::{Channel, Server};
+use crate::server::{Channel, Server, Turn};
 use crate::shared::Shared;
 use crate::statistics::{Statistics, Tally};
 use crate::wait::{Pace, Sleeper, pinned_cpu, wake_cost};
@@ -283,6 +283,9 @@ impl ServerSetup {
             mirror: MirrorServer::new(mirror, usize::try_from(registers).unwrap_or(0)),
             clears: ClearServer::new(mailboxes.own(geometry.clears(), CLEAR_LINES)?),
             statistics: Statistics::default(),
+            turn: Turn::default(),
+            waiting: None,
+            next: 0,
             failed: None,
         })
     }

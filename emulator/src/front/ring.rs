@@ -4,6 +4,7 @@
 //! the rings are live. `docs/ring-protocol.md` specifies what comes and goes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use outrigger_ring::{
     Error, Geometry, Mirrored, Offers, Request, Serve, Server, ServerSetup, SetupError, Statistics,
@@ -11,6 +12,10 @@ use outrigger_ring::{
 
 use crate::device::Mirror;
 use crate::pci::Function;
+
+/// How long the worker serves accesses before it looks after its other work: timers, sockets, the order to stop. Long against what
+/// an honest guest's accesses take, short against what anybody notices.
+pub(in crate::front) const SLICE: Duration = Duration::from_millis(1);
 
 /// Posted writes reach the device in the order in which the guest made them, reads after all of them. A read or a
 /// non-posted write is answered as soon as the registers have it; the device itself runs after the intake, as
@@ -60,7 +65,7 @@ impl RingFront {
     /// of it.
     pub(in crate::front) fn refresh(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            let served = Served(function);
+            let served = Served::new(function);
             server.show_all(&served);
             server.offer(&served);
         }
@@ -69,14 +74,14 @@ impl RingFront {
     /// After the device has run: offers what reads of its clear groups would take now.
     pub(in crate::front) fn offer(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            server.offer(&Served(function));
+            server.offer(&Served::new(function));
         }
     }
 
     /// Has the device take what clients have taken of its offers: before anybody looks at its interrupt line.
     pub(in crate::front) fn collect(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            server.collect(&mut Served(function));
+            server.collect(&mut Served::new(function));
         }
     }
 
@@ -129,19 +134,31 @@ impl RingFront {
     ) -> Result<bool, Error> {
         match &mut self.state {
             State::Setup(_) => Ok(false),
-            State::Live(server) if poll => server.turn_with(&mut Served(function)),
-            State::Live(server) => server.look_with(&mut Served(function)),
+            State::Live(server) if poll => server.turn_with(&mut Served::new(function)),
+            State::Live(server) => server.look_with(&mut Served::new(function)),
         }
     }
 
-    /// Applies every write that was posted before now: a request that came over the socket must not overtake them.
+    /// Applies every write that was posted before now, a bounded portion: a request that came over the socket must not overtake
+    /// them. `false`: there are more; nothing else is taken in until a later call has returned `true`.
     ///
     /// # Errors
     /// The client broke the protocol: end its connection.
-    pub(in crate::front) fn apply_posted(&mut self, function: &mut Function) -> Result<(), Error> {
+    pub(in crate::front) fn apply_posted(
+        &mut self,
+        function: &mut Function,
+    ) -> Result<bool, Error> {
         match &mut self.state {
-            State::Setup(_) => Ok(()),
-            State::Live(server) => server.apply_posted_with(&mut Served(function)),
+            State::Setup(_) => Ok(true),
+            State::Live(server) => server.apply_some_with(&mut Served::new(function)),
+        }
+    }
+
+    /// The last portion was cut short in the middle of what the device must see before it runs: take in more first.
+    pub(in crate::front) fn is_in_turn(&self) -> bool {
+        match &self.state {
+            State::Setup(_) => false,
+            State::Live(server) => server.is_in_turn(),
         }
     }
 
@@ -195,27 +212,47 @@ fn registers(function: &Function) -> u32 {
 }
 
 /// The function as the rings' server sees it.
-struct Served<'a>(&'a mut Function);
+struct Served<'a> {
+    function: &'a mut Function,
+    /// When the slice ends; known once somebody asks.
+    until: Option<Instant>,
+}
+
+impl<'a> Served<'a> {
+    fn new(function: &'a mut Function) -> Self {
+        Self {
+            function,
+            until: None,
+        }
+    }
+}
 
 impl Serve for Served<'_> {
     fn serve(&mut self, request: Request, seen: Option<u32>) -> u64 {
         match (request, seen) {
-            (Request::Read(access), _) => return self.0.read(access),
-            (Request::Write(access, value), None) => self.0.write(access, value),
-            (Request::Write(access, value), Some(seen)) => self.0.write_seen(access, value, seen),
+            (Request::Read(access), _) => return self.function.read(access),
+            (Request::Write(access, value), None) => self.function.write(access, value),
+            (Request::Write(access, value), Some(seen)) => {
+                self.function.write_seen(access, value, seen)
+            }
         }
         0
     }
 
     fn mirrored(&self, register: u32) -> Option<Mirrored> {
-        self.0.mirrored(register)
+        self.function.mirrored(register)
     }
 
     fn offers(&self) -> Offers {
-        self.0.offers()
+        self.function.offers()
     }
 
     fn take(&mut self, group: u32) {
-        self.0.take(group);
+        self.function.take(group);
+    }
+
+    fn is_time_up(&mut self) -> bool {
+        let now = Instant::now();
+        now >= *self.until.get_or_insert(now + SLICE)
     }
 }

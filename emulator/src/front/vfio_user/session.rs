@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -13,12 +14,12 @@ use tracing::debug;
 use super::super::CLIENT;
 use super::super::counts::Counts;
 use super::super::endpoint::Connection;
-use super::super::ring::RingFront;
+use super::super::ring::{RingFront, SLICE};
 use super::MAX_MESSAGE;
 use super::intx::Intx;
 use crate::pci::Function;
 
-/// Messages that are served in one go, before the device and the other fronts get their turn.
+/// Messages that are served in one go, if they take no longer than [`SLICE`], before the device and the other fronts get their turn.
 const PORTION: usize = 64;
 
 /// Why a connection ended.
@@ -84,6 +85,8 @@ pub(in crate::front) struct Session {
     blocked: bool,
     /// The client sends no more: what is left to be read ends with the stream's end, and nothing announces that again.
     ending: bool,
+    /// A message that waits until the writes that were posted before it are applied.
+    held: Option<(Vec<u8>, Vec<OwnedFd>)>,
     /// VERSION has been exchanged.
     pub(super) negotiated: bool,
     /// The rings were part of the agreement.
@@ -103,6 +106,7 @@ impl Session {
             sender: Sender::new(),
             blocked: false,
             ending: false,
+            held: None,
             negotiated: false,
             ring_agreed: false,
             ring: None,
@@ -171,19 +175,28 @@ impl Session {
         registry: &Registry,
         function: &mut Function,
     ) -> Result<Progress, End> {
+        let begin = Instant::now();
         for _ in 0..PORTION {
-            if !self.flush(registry)? {
-                return Ok(Progress::Idle);
+            let (bytes, fds) = match self.held.take() {
+                Some(held) => held,
+                None if !self.flush(registry)? => return Ok(Progress::Idle),
+                None if self.receiver.is_drained() && !self.ending => return Ok(Progress::Idle),
+                None => match self.receiver.receive(&self.socket, Wait::Never)? {
+                    Received::WouldBlock => return Ok(Progress::Idle),
+                    Received::Closed => return Err(End::Closed),
+                    Received::Message { bytes, fds } => (bytes, fds),
+                },
+            };
+            // Accesses that the client posted before it sent this message come first.
+            if let Some(ring) = &mut self.ring
+                && !ring.apply_posted(function)?
+            {
+                self.held = Some((bytes, fds));
+                return Ok(Progress::More);
             }
-            if self.receiver.is_drained() && !self.ending {
-                return Ok(Progress::Idle);
-            }
-            match self.receiver.receive(&self.socket, Wait::Never)? {
-                Received::WouldBlock => return Ok(Progress::Idle),
-                Received::Closed => return Err(End::Closed),
-                Received::Message { bytes, fds } => {
-                    self.handle(registry, Message::new(&bytes)?, fds, function)?;
-                }
+            self.handle(registry, Message::new(&bytes)?, fds, function)?;
+            if begin.elapsed() >= SLICE {
+                break;
             }
         }
         self.flush(registry)?;
@@ -222,10 +235,6 @@ impl Session {
     ) -> Result<(), End> {
         let header = message.header();
         let request = Request::parse(message)?;
-        // Accesses that the client posted before it sent this message come first.
-        if let Some(ring) = &mut self.ring {
-            ring.apply_posted(function)?;
-        }
         let answer = self.answer(registry, header.id, &request, fds, function)?;
         // What the command has changed shows before its reply.
         if let Some(ring) = &mut self.ring {

@@ -26,6 +26,13 @@ pub(in crate::lsi) use memory_move::Copy;
 /// Steps of one run: instructions, and pieces of long ones.
 const BUDGET: u32 = 2048;
 
+/// Bytes that the steps of one run move, if no single one moves more. A step moves up to 16 MiB, so its number alone
+/// bounds nothing.
+const MOST_MOVED: u32 = 1 << 20;
+
+/// What a byte to or from one of the chip's registers counts as among them: it costs as much as so many in memory.
+pub(in crate::lsi) const REGISTER_WEIGHT: u32 = 64;
+
 /// What the SCRIPTS processor is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::lsi) enum State {
@@ -69,6 +76,8 @@ pub(in crate::lsi) struct Processor {
     pub(in crate::lsi) first_byte: Option<FirstByte>,
     /// Steps since the budget was last used up or SCRIPTS came to rest.
     steps: u32,
+    /// Bytes that this run has moved.
+    pub(in crate::lsi) moved: u32,
 }
 
 /// How a step went.
@@ -103,6 +112,7 @@ impl Lsi {
         }
         // What a run leaves in front of an instruction that yields, the next one has: yielding wins no time.
         let first = std::mem::take(&mut self.processor.steps);
+        self.processor.moved = 0;
         for step in first..BUDGET {
             let outcome = match self.processor.state {
                 State::Halted => return Progress::Idle,
@@ -139,6 +149,10 @@ impl Lsi {
                         self.post_dma(Dma::SSI);
                     }
                 }
+            }
+            if self.processor.moved >= MOST_MOVED {
+                self.processor.steps = step + 1;
+                return Progress::More;
             }
         }
         // A script that never looks at the bus must still learn of its selection time-out.

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::execute::REGISTER_WEIGHT;
 use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::register_access::Origin;
@@ -227,6 +228,7 @@ impl Lsi {
     #[inline]
     fn read_part(&mut self, gate: &Gate, part: Part, bytes: &mut [u8]) -> Result<(), Fault> {
         let now = bytes.get_mut(part.bytes).unwrap_or_default();
+        self.weigh(&part.place, now.len());
         match part.place {
             Place::Ram(range) => self.ram.read(range.start, now),
             Place::Guest => gate.read(part.address, now)?,
@@ -238,6 +240,7 @@ impl Lsi {
     #[inline]
     fn write_part(&mut self, gate: &Gate, part: Part, bytes: &[u8]) -> Result<(), Fault> {
         let now = bytes.get(part.bytes).unwrap_or_default();
+        self.weigh(&part.place, now.len());
         match part.place {
             Place::Ram(range) => self.ram.write(range.start, now),
             Place::Guest => gate.write(part.address, now)?,
@@ -248,6 +251,16 @@ impl Lsi {
             }
         }
         Ok(())
+    }
+
+    /// Counts what a register's bytes cost.
+    #[inline]
+    fn weigh(&mut self, place: &Place, count: usize) {
+        if let Place::Register(_) = place {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let cost = count.saturating_mul(REGISTER_WEIGHT);
+            self.processor.moved = self.processor.moved.saturating_add(cost);
+        }
     }
 
     /// Cuts `count` bytes into parts that each lead to one place. On a fault the parts before it have been moved.

@@ -3,14 +3,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::asm::{
-    int, int_unless, jump, load_dsa, mov, mov_table, select_atn, set, wait_disconnect,
-    wait_reselect,
+    alu, int, int_unless, jump, load_dsa, mov, mov_table, move_memory, select_atn, set,
+    wait_disconnect, wait_reselect,
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, read10};
 use crate::block::{Backend, Hold};
 use crate::device::{Progress, Width};
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
-use crate::lsi::scripts::Signals;
+use crate::lsi::scripts::{Operator, Signals};
 use crate::lsi::{Model, at};
 
 /// CVE-2018-18849: a message longer than any buffer.
@@ -112,6 +112,28 @@ fn long_memory_moves_yield() {
     rig.w32(at::DSP, SCRIPT);
     rig.run();
     rig.assert_int(1);
+}
+
+/// A run is bounded in what its steps move, not in their number alone: bytes in memory, and registers, which cost more.
+#[test]
+fn a_run_is_bounded_in_bytes() {
+    let scratch = REGISTERS + u32::from(at::SCRATCHC);
+    for (count, source, moves) in [(0x1_0000, DATA, 16), (0x40, scratch, 253)] {
+        let mut rig = Rig::new();
+        let again = jump(SCRIPT);
+        let script = [
+            alu(Operator::Add, at::SCRATCHA, 1),
+            move_memory(count, source),
+            [DATA + 0x2_0000, again[0]],
+            [again[1], 0],
+        ];
+        rig.poke32(SCRIPT, script.as_flattened());
+        rig.w32(at::DSP, SCRIPT);
+        for runs in 1..=2 {
+            assert_eq!(rig.run_once(), Progress::More);
+            assert_eq!(rig.r32(at::SCRATCHA), (runs * moves) & 0xff, "{source:#x}");
+        }
+    }
 }
 
 /// CVE-2023-0330: data that go to the chip's own registers.

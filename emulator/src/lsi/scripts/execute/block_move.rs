@@ -342,6 +342,7 @@ impl Lsi {
                 return self.checked(Err(Fault::Unmapped(t.address)));
             }
         };
+        self.processor.moved = self.processor.moved.saturating_add(moved);
         t.advance(moved);
         self.count(t.phase, moved);
         if let Some(c) = self.link.connection() {

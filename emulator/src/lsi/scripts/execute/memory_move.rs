@@ -78,6 +78,7 @@ impl Lsi {
         self.checked(read)?;
         let written = self.copy_out(gate, copy.destination, to, bytes);
         self.checked(written)?;
+        self.processor.moved = self.processor.moved.saturating_add(n);
         copy.remaining -= n;
         copy.source = copy.source.wrapping_add(u64::from(n));
         copy.destination = copy.destination.wrapping_add(u64::from(n));
