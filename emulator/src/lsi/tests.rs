@@ -12,6 +12,7 @@ mod latches;
 mod low_level;
 mod register_map;
 mod selection;
+mod sense;
 mod target_role;
 mod wide;
 
