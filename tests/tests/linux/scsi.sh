@@ -44,6 +44,7 @@ primary() {
     ask "$kind-modes-subpage" sg_modes --page=1,1 "$unit"
     ask "$kind-modes-no-descriptor" sg_modes --dbd --page=1 "$unit"
     ask "$kind-modes-unknown" sg_modes --page=0x3e "$unit"
+    ask "$kind-modes-0" sg_raw --request=12 "$unit" 1a 00 00 00 0c 00
 
     ask "$kind-opcodes" sg_opcodes "$unit"
     ask "$kind-opcodes-timeouts" sg_opcodes --rctd "$unit"
@@ -93,6 +94,15 @@ primary() {
     ask "$kind-unknown-action" sg_raw --request=252 "$unit" a3 1f 00 00 00 00 00 00 00 fc 00 00
     ask "$kind-naca" sg_raw "$unit" 00 00 00 00 00 04
     ask "$kind-link" sg_raw "$unit" 00 00 00 00 00 01
+    ask "$kind-flag" sg_raw "$unit" 00 00 00 00 00 02
+
+    # What older initiators send.
+    ask "$kind-rezero" sg_raw "$unit" 01 00 00 00 00 00
+    ask "$kind-prefetch" sg_raw "$unit" 34 00 00 00 00 00 00 00 01 00
+    ask "$kind-lock-cache" sg_raw "$unit" 36 00 00 00 00 00 00 00 01 00
+    ask "$kind-vendor-6" sg_raw "$unit" c0 00 00 00 00 00
+    ask "$kind-vendor-10" sg_raw "$unit" c6 00 00 00 00 00 00 00 00 00
+    ask "$kind-vendor-12" sg_raw "$unit" d9 00 00 00 00 00 00 00 00 00 00 00
 }
 
 # What only a disk has. Block 2 of /tmp/blocks is not zero.
@@ -184,6 +194,19 @@ multimedia() {
     ask read-cd-same cmp /tmp/read-cd /tmp/read-10
     ask read-cd-time-same cmp /tmp/read-time /tmp/read-10
     ask read-cd-raw sg_raw --request=2352 $cd be 00 00 00 00 10 00 00 01 f8 00 00
+    ask header sg_raw --request=8 $cd 44 00 00 00 00 10 00 00 08 00
+
+    # Workstations want blocks of 512 bytes.
+    printf '\000\000\000\010\000\000\000\000\000\000\002\000' >/tmp/512
+    printf '\000\000\000\010\000\000\000\000\000\000\010\000' >/tmp/2048
+    dd if=/tmp/read-10 of=/tmp/first bs=512 count=1 2>/dev/null
+    ask blocks-512 sg_raw --send=12 --infile=/tmp/512 $cd 15 10 00 00 0c 00
+    ask blocks-512-capacity sg_raw --request=8 $cd 25 00 00 00 00 00 00 00 00 00
+    ask blocks-512-read sg_raw --request=512 --outfile=/tmp/read-512 $cd 28 00 00 00 00 40 00 00 01 00
+    ask blocks-512-same cmp /tmp/read-512 /tmp/first
+    ask blocks-512-toc sg_raw --request=12 $cd 43 00 00 00 00 00 aa 00 0c 00
+    ask blocks-2048 sg_raw --send=12 --infile=/tmp/2048 $cd 15 10 00 00 0c 00
+    ask blocks-2048-capacity sg_raw --request=8 $cd 25 00 00 00 00 00 00 00 00 00
     ask structure sg_raw --request=8 $cd ad 00 00 00 00 00 00 00 00 08 00 00
     ask play sg_raw $cd 45 00 00 00 00 00 00 00 01 00
     ask write sg_raw --send=2048 --infile=/tmp/blocks $cd 2a 00 00 00 00 00 00 00 01 00
