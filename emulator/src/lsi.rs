@@ -60,6 +60,12 @@ impl Model {
     }
 }
 
+/// The manual's name of the register byte at `offset`.
+#[must_use]
+pub fn register_name(offset: u8) -> String {
+    registers::name(offset)
+}
+
 /// Bytes of SCRIPTS RAM (895A).
 const RAM_SIZE: usize = 0x2000;
 /// The BAR that it is behind.

@@ -196,8 +196,19 @@ impl Lsi {
         }
     }
 
+    /// SET and CLEAR with nobody connected: section 5.4.1, the bits of SOCL, and nothing on the bus.
+    pub(super) fn latch_signals(&mut self, ack: bool, atn: bool, on: bool) {
+        let mut socl = Signal::from_bits_retain(self.registers.byte(at::SOCL));
+        for (named, signal) in [(ack, Signal::ACK), (atn, Signal::ATN)] {
+            if named {
+                socl.set(signal, on);
+            }
+        }
+        self.registers.set_byte(at::SOCL, socl.bits());
+    }
+
     /// The chip's ID as it shows on the bus.
-    fn own_id(&self) -> u16 {
+    pub(super) fn own_id(&self) -> u16 {
         1 << (self.registers.byte(at::SCID) & self.model.last_id())
     }
 

@@ -72,7 +72,7 @@ pub(super) const TABLE: &[Row] = &[
     row(0x1b, 1, "CTEST3", 0, 0x0b), row(0x1c, 4, "TEMP", 0, ALL),
     row(0x20, 1, "DFIFO", 0, 0), row(0x21, 1, "CTEST4", 0, 0xff),
     less(0x22, "CTEST5", 0, 0x3c, 0x18), row(0x23, 1, "CTEST6", 0, 0xff),
-    row(0x24, 3, "DBC", 0, ALL), row(0x27, 1, "DCMD", 0, 0xff),
+    row(0x24, 3, "DBC", 0, ALL), row(0x27, 1, "DCMD", 0x40, 0xff),
     row(0x28, 4, "DNAD", 0, ALL), row(0x2c, 4, "DSP", 0, ALL),
     row(0x30, 4, "DSPS", 0, ALL), row(0x34, 4, "SCRATCHA", 0, ALL),
     row(0x38, 1, "DMODE", 0, 0xff), row(0x39, 1, "DIEN", 0, 0x7d),

@@ -33,7 +33,7 @@ impl Instruction {
         match first >> 30 {
             0 => block_move(first, operand).map_or(illegal, Self::BlockMove),
             1 => match first >> 27 & 7 {
-                0..=4 => Self::Io(io(first, operand)),
+                0..=4 => io(first, operand).map_or(illegal, Self::Io),
                 _ => Self::Register(register(first)),
             },
             2 => transfer(first, operand).map_or(illegal, Self::Transfer),
@@ -137,7 +137,7 @@ fn block_move(first: u32, operand: u32) -> Option<BlockMove> {
 }
 
 #[inline]
-fn io(first: u32, operand: u32) -> Io {
+fn io(first: u32, operand: u32) -> Option<Io> {
     let operation = match first >> 27 & 7 {
         0 => IoOperation::Select,
         1 => IoOperation::WaitDisconnect,
@@ -145,6 +145,10 @@ fn io(first: u32, operand: u32) -> Io {
         3 => IoOperation::Set,
         _ => IoOperation::Clear,
     };
+    // Section 5.4.1: select with ATN is for SELECT.
+    if bit(first, 24) && operation != IoOperation::Select {
+        return None;
+    }
     let table = bit(first, 25);
     let entry = table && operation == IoOperation::Select;
     let signals = if entry {
@@ -157,7 +161,7 @@ fn io(first: u32, operand: u32) -> Io {
             atn: bit(first, 3),
         }
     };
-    Io {
+    Some(Io {
         operation,
         relative: bit(first, 26),
         table,
@@ -166,7 +170,7 @@ fn io(first: u32, operand: u32) -> Io {
         signals,
         table_offset: if entry { first & 0x00ff_ffff } else { 0 },
         operand,
-    }
+    })
 }
 
 #[inline]
@@ -302,6 +306,8 @@ mod tests {
     fn what_the_chip_refuses_is_illegal() {
         for first in [
             0x3800_0001, // direct, indirect and table at once
+            0x5100_0000, // WAIT RESELECT with ATN
+            0x5900_0400, // SET with ATN
             0xa000_0000, // transfer control 4
             0x8048_0000, // bit 22
             0x802a_0000, // carry and phase

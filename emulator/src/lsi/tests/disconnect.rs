@@ -83,16 +83,18 @@ fn a_task_that_waits_wins_against_a_selection() {
     let (mut rig, handle) = Rig::delayed();
     start_reads(&mut rig, &[7]);
     handle.release(1);
+    rig.w8(at::SCID, 7);
     rig.script(&[
         select_atn(0, SCRIPT + 16),
         int(1),
-        // The ID comes to SSID, and without COM to SFBR.
+        // The ID comes to SSID, and without COM the data bus with both IDs to SFBR.
         from_sfbr(Operator::Or, at::SCRATCHA, 0),
         to_sfbr(Operator::And, at::SSID, 0x8f),
         int(2),
     ]);
     rig.assert_int(2);
-    assert_eq!(rig.r8(at::SCRATCHA), 0x80);
+    assert_eq!(rig.r8(at::SCRATCHA), 0x81);
+    assert_eq!(rig.r8(at::SSID), 0x80);
     assert_eq!(rig.r8(at::ISTAT0) & 8, 8);
 }
 

@@ -295,3 +295,32 @@ fn sixty_four_bit_selectors_are_part_of_the_address() {
     rig.run();
     assert_eq!(rig.interrupts(), (DIP, 0x20, 0));
 }
+
+#[test]
+fn set_and_clear_act_on_socl_without_a_connection() {
+    let both = Signals {
+        ack: true,
+        atn: true,
+        ..Signals::default()
+    };
+    let mut rig = Rig::new();
+    rig.script(&[
+        set(both),
+        int(1),
+        clear(both),
+        int(2),
+        set(both),
+        select_atn(0, 0),
+        int(3),
+    ]);
+    rig.assert_int(1);
+    assert_eq!((rig.r8(at::SOCL), rig.r8(at::SBCL)), (0x48, 0));
+    rig.resume();
+    rig.assert_int(2);
+    assert_eq!(rig.r8(at::SOCL), 0);
+    // A connection takes over: ATN for its message, and no ACK that nobody asked for.
+    rig.resume();
+    rig.assert_int(3);
+    assert_eq!(rig.r8(at::SOCL), 0x08);
+    assert_eq!(rig.r8(at::SBCL), 0xae);
+}

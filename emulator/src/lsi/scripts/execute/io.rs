@@ -146,15 +146,18 @@ impl Lsi {
         };
         let ssid = SSID_VALID | id;
         self.registers.set_byte(at::SSID, ssid);
+        // Section 4.2, SFBR: what the data bus shows, the IDs of both.
         if !self.registers.dcntl().contains(Dcntl::COM) {
-            self.set_sfbr(ssid);
+            let [ids, _] = (1 << id | self.own_id()).to_le_bytes();
+            self.set_sfbr(ids);
         }
         self.connected();
         true
     }
 
-    /// Section 4.2, SCNTL2.SDU: set by the chip at each connection.
+    /// Section 4.2, SCNTL2.SDU: set by the chip at each connection, which takes over SOCL.
     fn connected(&mut self) {
+        self.latch_signals(true, true, false);
         self.registers.set_scntl2(Scntl2::SDU, true);
         self.end_sequence();
     }
@@ -209,8 +212,12 @@ impl Lsi {
             let role = role | if on { Scntl0::TRG.bits() } else { 0 };
             self.registers.set_byte(at::SCNTL0, role);
         }
-        if signals.atn && self.link.connected() {
+        let connected = self.link.connected();
+        if signals.atn && connected {
             self.link.atn = on;
+        }
+        if !connected {
+            self.latch_signals(signals.ack, signals.atn, on);
         }
         // ATN first: a target that sees ACK fall looks at ATN.
         if signals.ack && !on {
