@@ -7,6 +7,8 @@
 #                           then the tests of Linux once more, five times as long
 #   make test               every test: units, loom models, end to end with real processes and KVM
 #   make nightly [CASES=n]  the unit tests with n cases of each property, 100 times as many as usual by default (hours)
+#   make judge [PROGRAMS=n] [SEED=n]
+#                           n programs for each chip, and as many commands for its disks, on ours and on QEMU's own model
 #   make check              format, lints and docs, warnings as errors
 
 CARGO ?= cargo
@@ -16,8 +18,11 @@ RECORD ?=
 CASES ?= 25600
 COUNTS := target/reports/counts.json
 LOOM_TARGET := target/loom
+# Programs of `make judge` for each chip, and the first one's seed.
+PROGRAMS ?= 50000
+SEED ?= 1
 
-.PHONY: demo bench counts count bench-tools guest test test-units test-loom nightly check fmt clippy docs clean
+.PHONY: demo bench counts count bench-tools guest test test-units test-loom nightly judge check fmt clippy docs clean
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
@@ -68,6 +73,9 @@ test-loom:
 # it gets more here too.
 nightly:
 	PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --lib --locked
+
+judge:
+	OUTRIGGER_PROGRAMS=$(PROGRAMS) OUTRIGGER_SEED=$(SEED) $(CARGO) test --release --locked -p outrigger-tests --test qtest -- --nocapture
 
 check: fmt clippy docs
 

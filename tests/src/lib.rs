@@ -6,6 +6,7 @@ pub mod emulator;
 pub mod front;
 pub mod guest;
 pub mod in_process;
+pub mod judge;
 pub mod place;
 pub mod process;
 pub mod random;

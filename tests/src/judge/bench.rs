@@ -1,0 +1,168 @@
+//! The two chips side by side, and what they are given.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use anyhow::Result;
+use outrigger_emulator::lsi::Model;
+
+use super::compare::{Pair, compare};
+use super::ours::Ours;
+use super::program::Program;
+use super::qtest::Qemu;
+use super::tally::{Difference, Outcome, Tally};
+use super::units::Disks;
+use crate::guest::Kit;
+
+/// How long a disk of QEMU's may take.
+const QUICK: Duration = Duration::from_millis(50);
+/// The same when that was too short.
+const PATIENT: Duration = Duration::from_secs(3);
+
+/// A chip of ours, QEMU's of the same model, and what came of their comparison.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    kit: &'a Kit,
+    model: Model,
+    ours: Ours,
+    theirs: Qemu,
+    /// What has been compared so far.
+    pub tally: Tally,
+    /// What no rule explains, one of each kind.
+    pub findings: Vec<Finding>,
+}
+
+/// A difference that no rule explains, with the smallest program that shows it.
+#[derive(Debug)]
+pub struct Finding {
+    /// The program.
+    pub program: Program,
+    /// What it shows.
+    pub difference: Difference,
+}
+
+impl Finding {
+    /// Whether the same kind of instruction differs in the same thing.
+    fn is_like(&self, other: &Difference) -> bool {
+        kind(&self.difference) == kind(other)
+    }
+}
+
+/// What an instruction or an access is, and the first thing that differs.
+fn kind(difference: &Difference) -> (Option<&str>, Option<&str>) {
+    let first = difference.values.first();
+    (
+        difference.what.split_ascii_whitespace().nth(3),
+        first.map(|(name, ..)| name.trim_end_matches(char::is_numeric)),
+    )
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.program, self.difference)
+    }
+}
+
+impl<'a> Bench<'a> {
+    /// Starts QEMU.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn new(kit: &'a Kit, model: Model) -> Result<Self> {
+        let disks = Disks::new();
+        Ok(Self {
+            kit,
+            model,
+            ours: Ours::new(model, &disks),
+            theirs: Qemu::start(kit, model, &disks)?,
+            tally: Tally::default(),
+            findings: Vec::new(),
+        })
+    }
+
+    /// Both chips do what the `comparison` says. `None`: QEMU ended thereby, and is there again.
+    ///
+    /// # Errors
+    /// QEMU cannot be started again.
+    fn with<T>(
+        &mut self,
+        patience: Duration,
+        comparison: impl FnOnce(&mut Pair<'_>, &mut Tally) -> io::Result<T>,
+    ) -> Result<Option<T>> {
+        let mut pair = Pair {
+            ours: &mut self.ours,
+            theirs: &mut self.theirs,
+            patience,
+        };
+        match comparison(&mut pair, &mut self.tally) {
+            Ok(result) => Ok(Some(result)),
+            Err(error) => {
+                self.tally.end(&error, self.theirs.last_words());
+                let disks = Disks::new();
+                self.ours = Ours::new(self.model, &disks);
+                self.theirs = Qemu::start(self.kit, self.model, &disks)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compares one program. What is new becomes a finding, made as small as it can be.
+    ///
+    /// # Errors
+    /// QEMU cannot be started again.
+    pub fn judge(&mut self, program: Program) -> Result<()> {
+        self.tally.programs += 1;
+        let outcome = self.with(QUICK, |pair, tally| compare(pair, &program, tally))?;
+        match outcome {
+            Some(Outcome::Different(difference))
+                if self.findings.iter().any(|known| known.is_like(&difference)) =>
+            {
+                self.tally.new += 1;
+            }
+            Some(Outcome::Different(_)) => {
+                // It may have been a disk that took its time.
+                let again = self.with(PATIENT, |pair, tally| compare(pair, &program, tally))?;
+                if let Some(Outcome::Different(difference)) = again {
+                    self.tally.new += 1;
+                    if !self.findings.iter().any(|known| known.is_like(&difference)) {
+                        let finding = self.shrink(program, difference)?;
+                        self.findings.push(finding);
+                    }
+                }
+            }
+            Some(Outcome::Same) => self.tally.same += 1,
+            Some(Outcome::Known(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Leaves out what is not needed for a difference.
+    fn shrink(&mut self, program: Program, difference: Difference) -> Result<Finding> {
+        let mut finding = Finding {
+            program,
+            difference,
+        };
+        loop {
+            let mut smaller = None;
+            for program in finding.program.without_one() {
+                let outcome = self.with(QUICK, |pair, _| {
+                    compare(pair, &program, &mut Tally::default())
+                })?;
+                if let Some(Outcome::Different(difference)) = outcome
+                    && finding.is_like(&difference)
+                {
+                    smaller = Some(Finding {
+                        program,
+                        difference,
+                    });
+                    break;
+                }
+            }
+            let Some(smaller) = smaller else {
+                return Ok(finding);
+            };
+            finding = smaller;
+        }
+    }
+}
