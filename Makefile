@@ -1,15 +1,34 @@
-# One command for each thing people do here. CI calls `check` and `test`, nothing else.
-#   make demo [DISK=path]   the main job: a guest's disk on a controller in another process
-#   make bench              what each part costs, beside its peers (release, ten minutes at most)
-#   make counts [RECORD=1]  host instructions of each piece of work; fails if one is not as recorded (or records them)
-#   make guest [QEMU=path] [KERNEL=path] [DISK=path]
-#                           Linux on an unmodified QEMU runs fio on a disk behind the emulator, and on QEMU's own;
-#                           then the tests of Linux once more, five times as long
-#   make test               every test: units, loom models, end to end with real processes and KVM
-#   make nightly [CASES=n]  the unit tests with n cases of each property, 100 times as many as usual by default (hours)
-#   make judge [PROGRAMS=n] [SEED=n]
-#                           n programs for each chip, and as many commands for its disks, on ours and on QEMU's own model
-#   make check              format, lints and docs, warnings as errors
+# One command for each thing people do here; `make help` prints the lines that begin with "#:". CI calls `test-deps`, `check`
+# and `test`, nothing else.
+
+#: make demo [DISK=image.raw]
+#:     the main job: a guest's disk on a controller in another process
+#: make test
+#:     every test: units, loom models, end to end with real processes and KVM;
+#:     ends with how many passed, failed and were skipped, and why
+#: make nightly [CASES=n]
+#:     the unit tests with n cases of each property, 100 times as many as usual
+#:     by default (hours)
+#: make judge [PROGRAMS=n] [SEED=n]
+#:     n programs for each chip, and as many commands for its disks, on ours and
+#:     on QEMU's own model
+#: make test-deps
+#:     installs the tools without which some tests say SKIPPED (apt-get, sudo)
+#: make guest [QEMU=path] [KERNEL=path] [DISK=path]
+#:     Linux on an unmodified QEMU runs fio on a disk behind the emulator and on
+#:     QEMU's own; then the tests of Linux once more, five times as long
+#: make bench
+#:     what each part costs, beside its peers (release, ten minutes at most)
+#: make counts [RECORD=1]
+#:     host instructions of each piece of work; fails if one costs more than is
+#:     recorded; with RECORD=1 it writes the record
+#: make bench-deps
+#:     installs valgrind, which counts the instructions (apt-get, sudo)
+#: make check
+#:     format, lints and documentation, warnings as errors: fmt, clippy, docs
+#: make test-units, test-loom, fmt, clippy, docs
+#:     the parts of test and check
+#: make help, clean
 
 CARGO ?= cargo
 DISK ?=
@@ -22,7 +41,10 @@ LOOM_TARGET := target/loom
 PROGRAMS ?= 50000
 SEED ?= 1
 
-.PHONY: demo bench counts count bench-tools guest test test-units test-loom nightly judge check fmt clippy docs clean
+.PHONY: help demo test test-deps test-units test-loom nightly judge guest bench counts count runner bench-deps check fmt clippy docs clean
+
+help:
+	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 demo:
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches
@@ -33,18 +55,20 @@ bench: count
 	target/release/outrigger-bench --counts $(COUNTS)
 
 counts: count
-	target/release/outrigger-counts $(if $(RECORD),--accept) $(COUNTS)
+	$(CARGO) run --quiet --release --locked -p outrigger-benches --bin outrigger-counts -- $(if $(RECORD),--accept) $(COUNTS)
 
-count: bench-tools
+# Without valgrind, this says so and the rest is measured.
+count: runner
 	mkdir -p $(dir $(COUNTS))
 	$(CARGO) bench --locked -p outrigger-benches --bench counts -- --output-format=json >$(COUNTS)
 
-# What instructions are counted with; without it, the rest is measured. The runner must have the version of the library.
-bench-tools:
-	@if ! command -v valgrind >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends valgrind; fi
+# What starts valgrind, in target/tools. It must have the version of the library.
+runner:
 	-$(CARGO) install --quiet --debug --locked --root target/tools \
 	    --version "=$$($(CARGO) pkgid --locked gungraun-runner | sed 's/.*[#@]//')" gungraun-runner
+
+bench-deps:
+	tests/tools.sh install bench
 
 guest: export QEMU := $(QEMU)
 guest: export KERNEL := $(KERNEL)
@@ -53,17 +77,18 @@ guest:
 	target/release/outrigger-guest $(if $(DISK),--disk "$(DISK)")
 	OUTRIGGER_ROUNDS=5 $(CARGO) test --release --locked -p outrigger-tests --test linux_disk --test linux_topology
 
-test: test-tools test-units test-loom
+# Goes on after a failure, and adds up what all parts say.
+test:
+	@tests/tools.sh missing test
+	@tests/totals.sh $(MAKE) --no-print-directory --keep-going test-units test-loom
 
-# What the tests of image formats compare with. Without it, and without the rights to install it, they say SKIPPED.
-test-tools:
-	@if ! command -v qemu-nbd >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-utils; fi
+test-deps:
+	tests/tools.sh install test
 
 # The end-to-end tests start the emulator that lies beside them.
 test-units:
 	$(CARGO) build --locked -p outrigger-emulator
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 # Every wait and wake of the ring, in all interleavings.
 test-loom:
