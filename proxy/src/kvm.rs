@@ -6,6 +6,7 @@
 mod signal;
 mod slots;
 mod sys;
+mod unavailable;
 mod vcpu;
 mod wiring;
 
@@ -19,17 +20,13 @@ use crate::vmm::{Ram, VmmError};
 
 pub(crate) use signal::{install_kick, kick};
 pub(crate) use slots::Slots;
+pub use unavailable::{KvmUnavailable, kvm_unavailable};
 pub(crate) use vcpu::{End, Vcpu};
 use wiring::{Register, Wiring};
 
 /// Where KVM may put its task state segment and identity map: below the firmware area, outside of RAM and BARs.
 const TSS: usize = 0xfffb_d000;
 const IDENTITY_MAP: u64 = 0xfffb_c000;
-
-/// Whether this process can use KVM.
-pub(crate) fn available() -> bool {
-    Kvm::new().is_ok()
-}
 
 /// A virtual machine. Its interrupt works as long as it lives, so each vCPU keeps it.
 #[derive(Debug)]

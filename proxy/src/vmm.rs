@@ -21,6 +21,7 @@ mod run;
 mod software;
 mod workload;
 
+pub use crate::kvm::{KvmUnavailable, kvm_unavailable};
 pub(crate) use board::Board;
 pub use latency::LatencyHistogram;
 pub use machine::{DeviceAttachment, Machine, MachineConfig, StopHandle, VcpuKind, VmmError};

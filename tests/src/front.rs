@@ -13,7 +13,7 @@ use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_proxy::port::Port;
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::{
-    DeviceAttachment, Machine, MachineConfig, Ram, Request, VcpuKind, Workload,
+    DeviceAttachment, Machine, MachineConfig, Ram, Request, VcpuKind, Workload, kvm_unavailable,
 };
 use outrigger_proxy::{
     Endpoint, Intx, Proxy, ProxyOptions, Transport, UnsealedMemory, VcpuPort,
@@ -60,10 +60,10 @@ impl fmt::Display for Front {
 /// The kinds of vCPU that can run here.
 #[must_use]
 pub fn vcpu_kinds() -> Vec<VcpuKind> {
-    if VcpuKind::best() == VcpuKind::Kvm {
+    let Some(reason) = kvm_unavailable() else {
         return vec![VcpuKind::Software, VcpuKind::Kvm];
-    }
-    outrigger_skip::skipped("no /dev/kvm");
+    };
+    outrigger_skip::skipped(reason);
     vec![VcpuKind::Software]
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition};
 use outrigger_proxy::vmm::guest::layout::BUFFERS;
 use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
-use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
+use outrigger_proxy::vmm::{Request, VcpuKind, Workload, kvm_unavailable};
 use outrigger_proxy::{BarMemory, Endpoint, MapMemory, Transport, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::Emulator;
@@ -264,8 +264,8 @@ fn the_next_client_gets_another_memory() {
 
 #[test]
 fn a_guest_downloads_its_scripts_without_an_exit() {
-    if VcpuKind::best() != VcpuKind::Kvm {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let place = Place::new();

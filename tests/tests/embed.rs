@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
-use outrigger_proxy::vmm::VcpuKind;
+use outrigger_proxy::vmm::kvm_unavailable;
 use outrigger_tests::emulator::binary;
 
 #[test]
 fn the_example_runs() {
-    if VcpuKind::best() != VcpuKind::Kvm {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let emulator = binary();

@@ -47,8 +47,8 @@ fn empty_board() -> Board {
 /// A copy of the descriptor, as a child has it between fork and exec, keeps the machine, but not the interrupt.
 #[test]
 fn the_interrupt_is_free_for_the_next_machine() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let ram = Ram::new(0x10_0000).unwrap();

@@ -53,10 +53,9 @@ impl VcpuKind {
     /// KVM where this process may use it, else software.
     #[must_use]
     pub fn best() -> Self {
-        if crate::kvm::available() {
-            Self::Kvm
-        } else {
-            Self::Software
+        match crate::kvm::kvm_unavailable() {
+            None => Self::Kvm,
+            Some(_) => Self::Software,
         }
     }
 }

@@ -129,8 +129,8 @@ fn signalled(event: &EventFd) -> bool {
 
 #[test]
 fn the_line_stays_up_until_the_end_of_interrupt() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let mut rig = Rig::new();
@@ -150,8 +150,8 @@ fn the_line_stays_up_until_the_end_of_interrupt() {
 
 #[test]
 fn a_line_that_is_still_up_interrupts_again() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let mut rig = Rig::new();
@@ -171,8 +171,8 @@ fn a_line_that_is_still_up_interrupts_again() {
 
 #[test]
 fn two_devices_share_a_line() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let mut rig = Rig::new();
@@ -224,8 +224,8 @@ impl Port for Asks {
 /// A KVM that refuses the irqfd: the VMM raises the line, and the handler's first look at the device counts as the end.
 #[test]
 fn without_an_irqfd_the_interrupt_goes_through_the_vmm() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let asks = Arc::new(AtomicU32::new(0));
@@ -260,8 +260,8 @@ fn without_an_irqfd_the_interrupt_goes_through_the_vmm() {
 /// trigger and tells the end itself.
 #[test]
 fn a_split_irqchip_leaves_the_level_to_the_vmm() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let vm = uninterrupted(|| Kvm::new().unwrap().create_vm()).unwrap();

@@ -37,8 +37,8 @@ fn program() -> Vec<u8> {
 /// signals hit them in the guest, between the two, and in the middle of a crossing.
 #[test]
 fn kicked_vcpus_lose_no_access() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     install_kick().unwrap();

@@ -87,8 +87,8 @@ impl Rig {
 
 #[test]
 fn mapped_memory_costs_no_exit_wherever_it_is() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let mut rig = Rig::new();
@@ -114,8 +114,8 @@ fn mapped_memory_costs_no_exit_wherever_it_is() {
 
 #[test]
 fn memory_over_ram_is_refused_and_leaves_the_ram_as_it_is() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let mut rig = Rig::new();
@@ -130,8 +130,8 @@ fn memory_over_ram_is_refused_and_leaves_the_ram_as_it_is() {
 
 #[test]
 fn a_machine_that_has_gone_has_nothing_to_map_into() {
-    if !available() {
-        outrigger_skip::skipped("no /dev/kvm");
+    if let Some(reason) = kvm_unavailable() {
+        outrigger_skip::skipped(reason);
         return;
     }
     let Rig {

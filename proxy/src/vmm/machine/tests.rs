@@ -17,10 +17,10 @@ const RAM: u64 = 0x200_0000;
 
 /// The kinds of vCPU that can run here.
 fn kinds() -> Vec<VcpuKind> {
-    if crate::kvm::available() {
+    let Some(reason) = crate::kvm::kvm_unavailable() else {
         return vec![VcpuKind::Software, VcpuKind::Kvm];
-    }
-    outrigger_skip::skipped("no /dev/kvm");
+    };
+    outrigger_skip::skipped(reason);
     vec![VcpuKind::Software]
 }
 
