@@ -229,8 +229,10 @@ fn remote(
         transport,
         ..ProxyOptions::default()
     };
-    let (emulator, socket) = spawn(command, pinning)?;
-    let (mut proxy, ports) = Proxy::connect(Endpoint::Socket(socket), options)?;
+    let deadline = options.deadline;
+    let (mut emulator, socket) = spawn(command, pinning)?;
+    let (mut proxy, ports) = Proxy::connect(Endpoint::Socket(socket), options)
+        .map_err(|error| emulator.explain(error, deadline))?;
     proxy.attach_memory(ram.memory())?;
     let intx = Intx::new()?;
     proxy.enable_interrupt(&intx)?;

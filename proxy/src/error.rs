@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use outrigger_ring::SetupError;
 use outrigger_vfio_user::Command;
@@ -37,6 +38,16 @@ pub enum Error {
         step: &'static str,
         /// What happened.
         source: PortError,
+    },
+    /// The emulator, which the proxy had started, ended before it was attached.
+    #[error("{step}: the emulator has ended ({status}), {}", quoted(words))]
+    Ended {
+        /// What was being done.
+        step: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines that it wrote to standard error.
+        words: String,
     },
     /// The emulator said no; the connection goes on.
     #[error("{step}: the emulator refused {command} ({})", io::Error::from_raw_os_error(errno.cast_signed()))]
@@ -92,6 +103,13 @@ pub enum Error {
         /// What the kernel says.
         source: io::Error,
     },
+}
+
+fn quoted(words: &str) -> String {
+    match words {
+        "" => "without a word".to_owned(),
+        words => format!("its last words: {words}"),
+    }
 }
 
 /// Names what was being done when a request failed.

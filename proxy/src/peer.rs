@@ -11,7 +11,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::error::Error;
+use crate::port::PortError;
+
+mod last_words;
 mod sys;
+
+use last_words::LastWords;
 
 /// Why an emulator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +86,8 @@ impl EmulatorCommand {
         self
     }
 
-    /// Starts it. The process inherits standard error and one end of a new socket pair; no other
-    /// descriptor. The other end is returned: the connection to attach over.
+    /// Starts it. The process inherits one end of a new socket pair and no other descriptor. The other end is returned: the
+    /// connection to attach over. What the process writes to standard error, a thread passes on to the VMM's.
     ///
     /// # Errors
     /// The binary is not there or cannot be run, or the system is out of something.
@@ -106,9 +112,11 @@ impl EmulatorCommand {
         }
         self.command.arg("--export").arg(export);
         sys::inherit_only(&mut self.command, theirs.into());
-        let mut child = self.command.spawn()?;
-        let pidfd = match watch(&child) {
-            Ok(pidfd) => pidfd,
+        let (heard, said) = io::pipe()?;
+        let mut child = self.command.stderr(said).spawn()?;
+        let watched = watch(&child).and_then(|pidfd| Ok((pidfd, LastWords::listen(heard)?)));
+        let (pidfd, words) = match watched {
+            Ok(watched) => watched,
             Err(error) => {
                 // Nobody would own it.
                 let _ = child.kill();
@@ -116,14 +124,13 @@ impl EmulatorCommand {
                 return Err(error);
             }
         };
-        Ok((
-            Emulator {
-                child,
-                pidfd,
-                status: None,
-            },
-            ours.into(),
-        ))
+        let emulator = Emulator {
+            child,
+            pidfd,
+            status: None,
+            words,
+        };
+        Ok((emulator, ours.into()))
     }
 }
 
@@ -142,7 +149,11 @@ pub struct Emulator {
     child: Child,
     pidfd: OwnedFd,
     status: Option<ExitStatus>,
+    words: LastWords,
 }
+
+/// How long the last words of a process that has ended may take: another that holds its standard error open keeps nobody waiting.
+const WORDS: Duration = Duration::from_secs(1);
 
 impl Emulator {
     /// The process's id.
@@ -181,6 +192,34 @@ impl Emulator {
         Ok(self.status)
     }
 
+    /// The last lines that the process wrote to standard error, in one line; empty if it wrote none.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let ended = self.status.is_some();
+        self.words.quote(if ended { WORDS } else { Duration::ZERO })
+    }
+
+    /// If `error` says no more than that this process has gone: how it ended and what it said, for which this waits for at most
+    /// `timeout`. Any other error as it is.
+    #[must_use]
+    pub fn explain(&mut self, error: Error, timeout: Duration) -> Error {
+        let Error::Connection {
+            step,
+            source: PortError::PeerGone,
+        } = error
+        else {
+            return error;
+        };
+        match self.wait(timeout) {
+            Ok(Some(status)) => Error::Ended {
+                step,
+                status,
+                words: self.last_words(),
+            },
+            _ => error,
+        }
+    }
+
     /// Kills the process if it still runs, and collects it.
     ///
     /// # Errors
@@ -201,6 +240,8 @@ impl Drop for Emulator {
         if let Err(error) = self.kill() {
             tracing::warn!(%error, pid = self.id(), "cannot end the emulator");
         }
+        // All that it said has been passed on.
+        let _ = self.last_words();
     }
 }
 

@@ -76,19 +76,27 @@ impl Proxy {
     /// Starts an emulator and attaches to it. The proxy watches the process, and ends it when it is dropped.
     ///
     /// # Errors
-    /// The emulator cannot be started, or as [`Proxy::connect`]; it is not running then.
+    /// The emulator cannot be started, it ends at once ([`Error::Ended`] has its last words), or as [`Proxy::connect`]; it is not
+    /// running then.
     pub fn spawn(
         command: EmulatorCommand,
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
         options.check()?;
-        let (emulator, socket) = command.spawn()?;
-        Self::attach(socket, Some(emulator), options)
+        let deadline = options.deadline;
+        let (mut emulator, socket) = command.spawn()?;
+        match Self::attach(socket, Some(emulator.pidfd()), options) {
+            Ok((mut proxy, ports)) => {
+                proxy.emulator = Some(emulator);
+                Ok((proxy, ports))
+            }
+            Err(error) => Err(emulator.explain(error, deadline)),
+        }
     }
 
     fn attach(
         socket: OwnedFd,
-        emulator: Option<Emulator>,
+        process: Option<BorrowedFd<'_>>,
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
         const STEP: &str = "preparing the connection";
@@ -141,7 +149,6 @@ impl Proxy {
                 .collect();
             (Transport::Socket, ports)
         };
-        let process = emulator.as_ref().map(Emulator::pidfd);
         let (its_config, its_map) = (Arc::clone(&config), Arc::clone(&map));
         // The guest finds all ones there, too.
         let dead = move || withdraw_memories(&its_config, &its_map);
@@ -157,7 +164,7 @@ impl Proxy {
             transport,
             mapped: Vec::new(),
             unsealed_memory: options.unsealed_memory,
-            emulator,
+            emulator: None,
         };
         Ok((proxy, ports))
     }

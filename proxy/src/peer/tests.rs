@@ -80,14 +80,27 @@ fn a_missing_binary_is_named() {
 
 #[test]
 fn an_emulator_that_ends_at_once_is_an_error() {
-    let result = Proxy::spawn(
-        shell("exit 2"),
-        ProxyOptions {
+    for (script, expected) in [
+        (
+            "echo 'emulator: no such image' >&2; exit 2",
+            "negotiating the version: the emulator has ended (exit status: 2), its last words: emulator: no such image",
+        ),
+        (
+            "exit 3",
+            "negotiating the version: the emulator has ended (exit status: 3), without a word",
+        ),
+        (
+            "kill -KILL $$",
+            "negotiating the version: the emulator has ended (signal: 9 (SIGKILL)), without a word",
+        ),
+    ] {
+        let options = ProxyOptions {
             deadline: LONG,
             ..ProxyOptions::default()
-        },
-    );
-    assert!(result.unwrap_err().to_string().contains("gone"));
+        };
+        let error = Proxy::spawn(shell(script), options).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
     assert_eq!(
         crate::port::PortError::PeerGone.to_event(),
         Event::Exited(None)
