@@ -11,6 +11,7 @@ pub mod place;
 pub mod process;
 pub mod random;
 pub mod registers;
+pub mod terminal;
 
 use std::time::Duration;
 

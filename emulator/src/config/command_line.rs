@@ -10,7 +10,7 @@ use super::options::{OptionError, Place, Problem};
 /// Options are QEMU's: --blockdev names an image, --device puts a controller and its disks together, and
 /// --export serves the controller to one VMM at a time. Prints one line per export when clients can connect.
 #[derive(Debug, Parser)]
-#[command(name = "outrigger-emulator", version, after_long_help = EXAMPLES, after_help = EXAMPLES)]
+#[command(name = "outrigger-emulator", version, after_long_help = EXAMPLES, after_help = EXAMPLES, next_line_help = true)]
 pub struct CommandLine {
     /// Block nodes: where disks' bytes live.
     #[arg(long, value_name = "OPTIONS", help = BLOCKDEV)]
@@ -20,8 +20,8 @@ pub struct CommandLine {
     #[arg(long, value_name = "OPTIONS", help = DEVICE)]
     pub device: Vec<String>,
 
-    /// Where a controller is served: type=vfio-user,device=ID,path=SOCKET (or fd=N, an inherited socket)[,stats=SOCKET for `outrigger stats`]
-    #[arg(long, value_name = "OPTIONS")]
+    /// Where controllers are served.
+    #[arg(long, value_name = "OPTIONS", help = EXPORT)]
     pub export: Vec<String>,
 
     /// Whether to give up all rights that serving does not need, before the first byte from a guest
@@ -59,45 +59,74 @@ pub enum Switch {
     Off,
 }
 
+// No line of these is longer than 70 characters, of the examples 80: `-h` shows them whole at a terminal of 80 columns, and
+// breaks longer ones at spaces, of which they have few.
 const BLOCKDEV: &str = "\
-A block node: driver=file,node-name=NAME,filename=PATH[,read-only=on][,cache.direct=on][,aio=io_uring|threads]
-[,locking=auto|on|off][,discard=unmap|ignore]; driver=qcow2,node-name=NAME,file.driver=file,file.filename=PATH or
-file=NODE[,backing.…]; vmdk and raw likewise; driver=nbd,node-name=NAME,server.type=unix,server.path=PATH[,export=NAME];
-driver=memory,node-name=NAME,size=BYTES; or driver=null-co,node-name=NAME[,size=BYTES]";
+A block node, by its driver and name:
+  driver=file,node-name=NAME,filename=PATH
+  driver=qcow2,node-name=NAME,file.driver=file,file.filename=PATH
+  driver=qcow2,node-name=NAME,file=NODE[,backing.…]
+    [,data-file.…]
+  driver=vmdk or driver=raw, as qcow2
+  driver=nbd,node-name=NAME,server.type=unix,server.path=PATH
+    [,export=NAME]
+  driver=memory,node-name=NAME,size=BYTES
+  driver=null-co,node-name=NAME[,size=BYTES]
+Any of them takes [,read-only=on][,discard=unmap|ignore]; a file also
+  [,cache.direct=on][,aio=io_uring|threads][,locking=auto|on|off]";
 
 const DEVICE: &str = "\
-A controller: lsi53c895a,id=ID or lsi53c810,id=ID; or a disk or CD-ROM drive on its bus:
-scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT][,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
-[,rerror=report|ignore|stop|auto][,werror=report|ignore|enospc|stop|auto][,id=NAME][,logical_block_size=N]
-[,physical_block_size=N][,rotation_rate=N][,write-cache=on|off], or
-scsi-cd with the same keys up to logical_block_size; without a drive its tray is empty";
+A controller, or a disk or CD-ROM drive on its bus:
+  lsi53c895a,id=ID
+  lsi53c810,id=ID
+  scsi-hd,drive=NAME[,bus=ID.0][,scsi-id=N][,lun=N][,serial=TEXT]
+    [,vendor=TEXT][,product=TEXT][,ver=TEXT][,wwn=N]
+    [,rerror=report|ignore|stop|auto]
+    [,werror=report|ignore|enospc|stop|auto][,id=NAME]
+    [,logical_block_size=N][,physical_block_size=N]
+    [,rotation_rate=N][,write-cache=on|off]
+  scsi-cd with the same keys up to logical_block_size; without a
+    drive its tray is empty";
+
+const EXPORT: &str = "\
+Where a controller is served:
+  type=vfio-user,device=ID,path=SOCKET[,stats=SOCKET]
+  type=vfio-user,device=ID,fd=N[,stats=SOCKET], an inherited socket
+`outrigger stats` reads from the stats socket";
 
 const EXAMPLES: &str = "\
 Examples:
-  One disk on one controller, for a VMM that connects to /run/lsi0.sock:
+  One disk on one controller, for a VMM that connects to ./lsi0.sock:
     outrigger-emulator \\
       --blockdev driver=file,node-name=disk0,filename=disk.img \\
       --device lsi53c895a,id=lsi0 \\
       --device scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0 \\
-      --export type=vfio-user,device=lsi0,path=/run/lsi0.sock
+      --export type=vfio-user,device=lsi0,path=lsi0.sock
 
   A CD-ROM drive beside it, with an ISO image:
     --blockdev driver=file,node-name=iso0,filename=install.iso,read-only=on \\
     --device scsi-cd,bus=lsi0.0,scsi-id=2,drive=iso0
 
   QEMU 10.1 or later then uses it with:
-    -object memory-backend-memfd,id=ram,size=1G,share=on -machine memory-backend=ram \\
-    -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/lsi0.sock\"}}'
+    -object memory-backend-memfd,id=ram,size=1G,share=on \\
+    -machine memory-backend=ram \\
+    -device '{\"driver\":\"vfio-user-pci\",
+              \"socket\":{\"type\":\"unix\",\"path\":\"lsi0.sock\"}}'
 
-  The same node as JSON, read-only; a comma within a value is written twice in the other form:
-    --blockdev '{\"driver\":\"file\",\"node-name\":\"disk0\",\"filename\":\"a,b.img\",\"read-only\":true}'
+  The same node read-only as JSON, and as a list, in which a comma within a
+  value is written twice:
+    --blockdev '{\"driver\":\"file\",\"node-name\":\"disk0\",
+                 \"filename\":\"a,b.img\",\"read-only\":true}'
     --blockdev driver=file,node-name=disk0,filename=a,,b.img,read-only=on
 
   A qcow2 image, its file past the page cache:
-    --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2,file.cache.direct=on
+    --blockdev driver=qcow2,node-name=disk0,file=file0 \\
+    --blockdev driver=file,node-name=file0,filename=disk.qcow2,cache.direct=on
 
-  A scratch disk in memory, over a socket that the parent process left open as descriptor 3:
-    --blockdev driver=memory,node-name=disk1,size=64M --export type=vfio-user,device=lsi0,fd=3
+  A scratch disk in memory, over a socket that the parent process left open as
+  descriptor 3:
+    --blockdev driver=memory,node-name=disk1,size=64M \\
+    --export type=vfio-user,device=lsi0,fd=3
 ";
 
 impl CommandLine {
