@@ -24,7 +24,8 @@ use clap::{Parser, ValueEnum};
 
 use crate::counts::{Counts, RECORD, compare};
 use crate::plot;
-use crate::report::Report;
+use crate::report::{Report, prepare};
+use crate::table::fitted;
 pub use both_ends::BothEnds;
 pub(crate) use clock::median;
 use cpus::Cpus;
@@ -74,6 +75,7 @@ pub struct Options {
 /// Something could not be set up or broke; an aim that is missed is no error.
 pub fn run(options: &Options) -> Result<()> {
     let begin = Instant::now();
+    prepare(&options.reports)?;
     let cpus = Cpus::allowed()?;
     // Before threads are bound: a bound thread cannot measure it.
     let wake = outrigger_ring::wake_cost();
@@ -137,7 +139,7 @@ pub fn run(options: &Options) -> Result<()> {
     head(cpus, &report);
     println!("{}\n", present::line(&lines, &mut report));
     for table in tables {
-        println!("{table}\n");
+        println!("{}\n", fitted(&table));
     }
     println!("{}", present::verdicts(&verdicts, &mut report));
     let path = options.reports.join("bench.json");

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::table::{fitted, table};
 
 /// The record, in the source tree.
 pub const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/counts.json");
@@ -18,6 +20,9 @@ pub const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/counts.json");
 pub struct Counts {
     /// As `rustc --version` says it.
     pub rustc: String,
+    /// As `ldd --version` says it: the C library copies and allocates.
+    #[serde(default)]
+    pub libc: String,
     /// Instructions of each piece of work.
     pub instructions: BTreeMap<String, u64>,
 }
@@ -34,15 +39,16 @@ impl Counts {
         if instructions.is_empty() {
             bail!("{}: nothing was counted", path.display());
         }
-        let output = Command::new("rustc").arg("--version").output();
-        let rustc = output.map_or_else(
-            |_| "unknown".to_owned(),
-            |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        );
         Ok(Self {
-            rustc,
+            rustc: version("rustc"),
+            libc: version("ldd"),
             instructions,
         })
+    }
+
+    /// Whether the same tools made both.
+    fn same_tools(&self, other: &Self) -> bool {
+        (&self.rustc, &self.libc) == (&other.rustc, &other.libc)
     }
 
     /// What was written by [`Counts::record`].
@@ -63,6 +69,14 @@ impl Counts {
         let text = serde_json::to_string_pretty(self)?;
         fs::write(path, text + "\n").with_context(|| path.display().to_string())
     }
+}
+
+/// The first line of what it says.
+fn version(program: &str) -> String {
+    let output = Command::new(program).arg("--version").output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let said = said.unwrap_or_default();
+    said.lines().next().unwrap_or("unknown").to_owned()
 }
 
 /// One line per piece of work.
@@ -97,6 +111,24 @@ pub struct Row<'a> {
     pub recorded: Option<u64>,
 }
 
+/// A piece of work beside its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As recorded, within [`BOUND`].
+    AsRecorded,
+    /// It takes fewer instructions.
+    Less,
+    /// It takes more.
+    More,
+    /// It is not in the record.
+    New,
+    /// It is in the record only.
+    Gone,
+}
+
+/// Percent that a count may move.
+pub const BOUND: f64 = 1.0;
+
 impl Row<'_> {
     /// By how much it moved, in percent.
     #[must_use]
@@ -108,10 +140,45 @@ impl Row<'_> {
         Some(100.0 * (self.now? as f64 / self.recorded? as f64 - 1.0))
     }
 
-    /// Whether it is as recorded, within a percent.
+    /// How it compares.
     #[must_use]
-    pub fn stands(&self) -> bool {
-        self.moved().is_some_and(|percent| percent.abs() <= 1.0)
+    pub fn standing(&self) -> Standing {
+        match (self.moved(), self.now) {
+            (Some(moved), _) if moved > BOUND => Standing::More,
+            (Some(moved), _) if moved < -BOUND => Standing::Less,
+            (Some(_), _) => Standing::AsRecorded,
+            (None, Some(_)) => Standing::New,
+            (None, None) => Standing::Gone,
+        }
+    }
+
+    /// What there is to say about it, and what to do; nothing if it is as recorded.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        let Self {
+            name,
+            now,
+            recorded,
+        } = self;
+        let [now, recorded] = [now, recorded].map(|count| count.unwrap_or(0));
+        let percent = self.moved().unwrap_or(0.0).abs();
+        match self.standing() {
+            Standing::AsRecorded => None,
+            Standing::More => Some(format!(
+                "{name} takes {percent:.2} % more instructions than recorded, {now} instead of {recorded}: find out why, \
+                 or record it with `make counts RECORD=1`"
+            )),
+            Standing::Less => Some(format!(
+                "{name} takes {percent:.2} % fewer instructions than recorded, {now} instead of {recorded}: \
+                 `make counts RECORD=1` records that"
+            )),
+            Standing::New => Some(format!(
+                "{name} is not in the record ({now} instructions): `make counts RECORD=1` records it"
+            )),
+            Standing::Gone => Some(format!(
+                "{name} is in the record ({recorded} instructions) and was not counted: `make counts RECORD=1` drops it"
+            )),
+        }
     }
 }
 
@@ -132,11 +199,9 @@ pub fn compare<'a>(now: &'a Counts, recorded: &'a Counts) -> Vec<Row<'a>> {
 }
 
 /// The comparison, for people.
-#[must_use]
-pub fn table(rows: &[Row<'_>]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["work", "host instructions", "recorded", "moved by %"]);
+pub(crate) fn compared(rows: &[Row<'_>]) -> Table {
+    let head = ["work", "host\ninstructions", "recorded", "moved\nby %"];
+    let mut table = table(&head, 1);
     let count =
         |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
     for row in rows {
@@ -150,10 +215,34 @@ pub fn table(rows: &[Row<'_>]) -> Table {
             moved,
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
     table
+}
+
+/// The table and a sentence for each row that is not as recorded; whether that is all right. Fewer instructions are. What
+/// another compiler or C library made is not judged.
+#[must_use]
+pub fn verdict(found: &Counts, recorded: &Counts) -> (String, bool) {
+    let rows = compare(found, recorded);
+    let mut text = fitted(&compared(&rows));
+    let sentences: Vec<String> = rows.iter().filter_map(Row::sentence).collect();
+    for sentence in &sentences {
+        text = format!("{text}\n{sentence}");
+    }
+    if !found.same_tools(recorded) {
+        text = format!(
+            "{text}\nrecorded with {}, {}; counted with {}, {}: not judged",
+            recorded.rustc, recorded.libc, found.rustc, found.libc
+        );
+        return (text, true);
+    }
+    if sentences.is_empty() {
+        text = format!(
+            "{text}\nall {} are as recorded, within {BOUND} %",
+            rows.len()
+        );
+    }
+    let fine = |row: &Row<'_>| matches!(row.standing(), Standing::AsRecorded | Standing::Less);
+    (text, rows.iter().all(fine))
 }
 
 #[cfg(test)]
@@ -187,6 +276,7 @@ mod tests {
         let own = |&(name, count): &(&str, u64)| (name.to_owned(), count);
         Counts {
             rustc: "rustc 1".to_owned(),
+            libc: "libc 1".to_owned(),
             instructions: all.iter().map(own).collect(),
         }
     }
@@ -201,18 +291,43 @@ mod tests {
     }
 
     #[test]
-    fn what_moved_shows() {
-        let now = counts(&[("less", 980), ("new", 1), ("same", 1009)]);
-        let recorded = counts(&[("gone", 1), ("less", 1000), ("same", 1000)]);
+    fn what_moved_is_named_in_a_sentence() {
+        let now = counts(&[("less", 980), ("more", 1011), ("new", 1), ("same", 1009)]);
+        let recorded = counts(&[("gone", 1), ("less", 1000), ("more", 1000), ("same", 1000)]);
         let rows = compare(&now, &recorded);
-        let stand: Vec<_> = rows.iter().map(|row| (row.name, row.stands())).collect();
+        let standing: Vec<_> = rows.iter().map(|row| (row.name, row.standing())).collect();
         let expected = [
-            ("gone", false),
-            ("less", false),
-            ("new", false),
-            ("same", true),
+            ("gone", Standing::Gone),
+            ("less", Standing::Less),
+            ("more", Standing::More),
+            ("new", Standing::New),
+            ("same", Standing::AsRecorded),
         ];
-        assert_eq!(stand, expected);
+        assert_eq!(standing, expected);
         assert!((rows[1].moved().unwrap() + 2.0).abs() < 1e-9);
+        let (text, fine) = verdict(&now, &recorded);
+        assert!(!fine);
+        for part in [
+            "\nless takes 2.00 % fewer instructions than recorded, 980 instead of 1000: ",
+            "\nmore takes 1.10 % more instructions than recorded, 1011 instead of 1000: ",
+            "\nnew is not in the record (1 instructions): ",
+            "\ngone is in the record (1 instructions) and was not counted: ",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(text.matches("make counts RECORD=1").count(), 4);
+    }
+
+    #[test]
+    fn fewer_instructions_are_fine_and_other_tools_are_not_judged() {
+        let recorded = counts(&[("scripts", 1000)]);
+        let (text, fine) = verdict(&counts(&[("scripts", 900)]), &recorded);
+        assert!(fine && text.contains("fewer"), "{text}");
+        let (text, fine) = verdict(&recorded, &recorded);
+        assert!(fine && text.contains("all 1 are as recorded"), "{text}");
+        let mut other = counts(&[("scripts", 2000)]);
+        other.libc = "libc 2".to_owned();
+        let (text, fine) = verdict(&other, &recorded);
+        assert!(fine && text.ends_with("counted with rustc 1, libc 2: not judged"));
     }
 }

@@ -13,7 +13,8 @@ use outrigger_proxy::vmm::VcpuKind;
 use crate::front::{Attached, Front, Pinning, Source};
 use crate::image::Image;
 use crate::narrator::Narrator;
-use crate::report::Report;
+use crate::noise::{Moment, Noise};
+use crate::report::{Report, prepare};
 use measure::Samples;
 
 /// A guest reads and writes a disk whose controller is emulated in a sandboxed process of its own: over the
@@ -54,6 +55,7 @@ const ROUNDS: usize = 3;
 pub fn run(options: &Options) -> Result<bool> {
     let narrator = Narrator::new(options.json);
     let mut report = Report::new();
+    prepare(&options.reports)?;
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     narrator.say("making the disk");
     let image = match &options.disk {
@@ -84,12 +86,16 @@ pub fn run(options: &Options) -> Result<bool> {
         checks::two_vcpus(guest, &narrator, &mut report)?;
     }
     let mut samples = Samples::default();
+    let emulators: Vec<u32> = attached.iter().filter_map(Attached::emulator).collect();
+    let before = Moment::now(emulators.iter().copied());
     for round in 0..ROUNDS {
         for guest in &mut attached {
             narrator.round(round, ROUNDS, guest.front);
             measure::random_reads(guest, &image, round, &mut samples)?;
         }
     }
+    let noise = Noise::between(before, Moment::now(emulators), samples.rounds());
+    report.noise = Some(noise);
     samples.report(&attached, &mut report);
     for guest in attached {
         let front = guest.front;

@@ -15,7 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::bench::system_calls::Counter;
 use crate::narrator::Narrator;
-use crate::report::Report;
+use crate::report::{Report, prepare};
 use crate::spent::Snapshot;
 use counts::Counts;
 use disk::Disk;
@@ -30,7 +30,7 @@ use present::Samples;
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "outrigger-guest",
-    after_help = "Environment:\n  QEMU    a qemu-system-x86_64 (10.1 or later) to use instead\n  KERNEL  a kernel image (bzImage) to use instead; its modules are looked for in lib/modules\n          beside its directory, and in /lib/modules\n\nExamples:\n  outrigger-guest\n  outrigger-guest --rounds 1 --seconds 1          a quick look\n  outrigger-guest --disk image.raw                reads only: the image is never written\n  QEMU=/usr/bin/qemu-system-x86_64 outrigger-guest --rounds 5\n  taskset -c 1 outrigger-guest                    all on one CPU: wake-ups are cheaper there\n  outrigger-guest --json | jq '.measures[] | select(.name == \"fio_iops_ratio\")'\n\nExit status: 0 all went well (an aim may be missed), 1 something failed, 2 a value will not do."
+    after_help = "Environment:\n  QEMU    a qemu-system-x86_64 (10.1 or later) to use instead\n  KERNEL  a kernel image (bzImage) to use instead; its modules are looked for\n          in lib/modules beside its directory, and in /lib/modules\n\nExamples:\n  outrigger-guest\n  outrigger-guest --rounds 1 --seconds 1  a quick look\n  outrigger-guest --disk image.raw        only reads the image, never writes it\n  QEMU=/usr/bin/qemu-system-x86_64 outrigger-guest --rounds 5\n  taskset -c 1 outrigger-guest            on one CPU: wake-ups are cheaper there\n  outrigger-guest --json | jq '.measures[] | select(.name == \"fio_iops_ratio\")'\n\nExit status: 0 all went well (an aim may be missed), 1 something failed, 2 a value will not do."
 )]
 pub struct Options {
     /// Read this raw disk image or block device instead of an image made for the occasion. It is opened
@@ -82,6 +82,7 @@ impl Side {
 /// understood.
 pub fn run(options: &Options) -> Result<bool> {
     let narrator = Narrator::new(options.json);
+    prepare(&options.reports)?;
     let disk = Disk::open(options.disk.as_deref())?;
     narrator.say("QEMU, kernel and tools: target/guest (fetched once)");
     let kit = Kit::open()?;

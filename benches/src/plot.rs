@@ -6,7 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use outrigger_proxy::vmm::LatencyHistogram;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::coord::{CoordTranslate, Shift};
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
 /// A line of the plot.
@@ -14,6 +17,10 @@ use plotters::prelude::*;
 pub struct Series<'a> {
     /// Its name in the legend.
     pub name: String,
+    /// Lines that belong together have the same colour: its number.
+    pub colour: usize,
+    /// Dashed, to tell it from another of its colour.
+    pub dashed: bool,
     /// Latencies in nanoseconds.
     pub latency: &'a LatencyHistogram,
 }
@@ -21,6 +28,11 @@ pub struct Series<'a> {
 /// The percentiles that are drawn: `1 - 10^-x` for x in this range, so that 1 is p90, 2 is p99, 3 is p99.9.
 const NINES: Range<f64> = 0.0..4.0;
 const STEPS: u32 = 80;
+/// Pixels of a dash, and between two.
+const DASH: u32 = 6;
+const GAP: u32 = 4;
+/// Pixels at the right edge: half of the last label stands there.
+const RIGHT: u32 = 40;
 /// The vertical axis goes this far beyond the highest point: the legend stands there.
 const ROOM: f64 = 1.5;
 const COLOURS: [RGBColor; 6] = [
@@ -38,26 +50,30 @@ const COLOURS: [RGBColor; 6] = [
 /// If the file cannot be written.
 pub fn latency_by_percentile(path: &Path, title: &str, series: &[Series<'_>]) -> Result<()> {
     let area = canvas(path)?;
-    let mut chart = frame(&area, title).build_cartesian_2d(NINES, bounds(series).log_scale())?;
+    let mut chart =
+        frame(&area, title).build_cartesian_2d(Percentiles, bounds(series).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("share of accesses served faster")
         .y_desc("time to serve an access")
-        .x_labels(5)
-        .x_label_formatter(&|nines| percentile_name(*nines))
         .y_label_formatter(&|nanoseconds| duration_name(*nanoseconds))
         .light_line_style(WHITE)
         .draw()?;
-    for (series, colour) in series.iter().zip(COLOURS.iter().cycle()) {
+    for series in series {
         let points = (0..=STEPS).map(|step| {
             let nines = f64::from(step) / f64::from(STEPS) * NINES.end;
             (nines, value_at(series.latency, nines))
         });
-        let colour = *colour;
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
+        let colour = COLOURS[series.colour % COLOURS.len()];
+        let style = colour.stroke_width(2);
+        let drawn = match series.dashed {
+            true => chart.draw_series(DashedLineSeries::new(points, DASH, GAP, style))?,
+            false => chart.draw_series(LineSeries::new(points, style))?,
+        };
+        let dashed = series.dashed;
+        drawn
             .label(&series.name)
-            .legend(move |at| sample(at, colour));
+            .legend(move |at| sample(at, colour, dashed));
     }
     legend(&mut chart)?;
     present(&area, path)
@@ -96,7 +112,7 @@ pub fn iops_by_depth(path: &Path, title: &str, lines: &[(String, Vec<(f64, f64)>
                 colour.stroke_width(2),
             ))?
             .label(name)
-            .legend(move |at| sample(at, colour));
+            .legend(move |at| sample(at, colour, false));
     }
     legend(&mut chart)?;
     present(&area, path)
@@ -121,14 +137,20 @@ fn frame<'a, 'b>(area: &'a Canvas<'b>, title: &str) -> ChartBuilder<'a, 'b, SVGB
     chart
         .caption(title, ("sans-serif", 20))
         .margin(16)
+        .margin_right(RIGHT)
         .x_label_area_size(44)
         .y_label_area_size(72);
     chart
 }
 
 /// A piece of a line for the legend.
-fn sample((x, y): (i32, i32), colour: RGBColor) -> PathElement<(i32, i32)> {
-    PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
+fn sample(
+    (x, y): (i32, i32),
+    colour: RGBColor,
+    dashed: bool,
+) -> DashedPathElement<std::array::IntoIter<(i32, i32), 2>, u32> {
+    let gap = if dashed { GAP } else { 0 };
+    DashedPathElement::new([(x, y), (x + 20, y)], DASH, gap, colour.stroke_width(2))
 }
 
 fn legend<'a, C: CoordTranslate>(chart: &mut ChartContext<'a, SVGBackend<'a>, C>) -> Result<()> {
@@ -166,13 +188,45 @@ fn bounds(series: &[Series<'_>]) -> Range<f64> {
     10_f64.powf(low.log10().floor())..(high * 20.0).max(low * 10.0)
 }
 
-fn percentile_name(nines: f64) -> String {
-    match nines {
-        n if n < 0.5 => "min".to_owned(),
-        n if n < 1.5 => "p90".to_owned(),
-        n if n < 2.5 => "p99".to_owned(),
-        n if n < 3.5 => "p99.9".to_owned(),
-        _ => "p99.99".to_owned(),
+/// The horizontal axis, with a tick for each percentile that people ask for.
+#[derive(Clone, Debug)]
+struct Percentiles;
+
+/// Where each is: `-log10(1 - p)`.
+const TICKS: [(f64, &str); 6] = [
+    (0.0, "min"),
+    (std::f64::consts::LOG10_2, "p50"),
+    (1.0, "p90"),
+    (2.0, "p99"),
+    (3.0, "p99.9"),
+    (4.0, "p99.99"),
+];
+
+impl Ranged for Percentiles {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, nines: &f64, limits: (i32, i32)) -> i32 {
+        RangedCoordf64::from(NINES).map(nines, limits)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        match hint.weight().allow_light_points() {
+            true => Vec::new(),
+            false => TICKS.map(|(nines, _)| nines).into(),
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        NINES
+    }
+}
+
+impl ValueFormatter<f64> for Percentiles {
+    fn format(nines: &f64) -> String {
+        let same = |tick: &&(f64, &str)| (tick.0 - nines).abs() < 1e-6;
+        let name = TICKS.iter().find(same).map(|(_, name)| *name);
+        name.unwrap_or_default().to_owned()
     }
 }
 
@@ -192,4 +246,37 @@ fn duration_name(nanoseconds: f64) -> String {
 )]
 fn to_f64(nanoseconds: u64) -> f64 {
     nanoseconds as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_front_has_one_colour_and_every_percentile_a_tick() {
+        let mut latency = LatencyHistogram::default();
+        (1..1000).for_each(|it| latency.record(std::time::Duration::from_nanos(it)));
+        let line = |colour, dashed| Series {
+            name: format!("front {colour}, dashed {dashed}"),
+            colour,
+            dashed,
+            latency: &latency,
+        };
+        let series = [(0, false), (0, true), (1, false)].map(|(c, dashed)| line(c, dashed));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("plot.svg");
+        latency_by_percentile(&path, "a title", &series).unwrap();
+        let svg = fs::read_to_string(path).unwrap();
+        for (_, name) in TICKS {
+            assert!(svg.contains(&format!("\n{name}\n")), "{name}");
+        }
+        let lines = |colour: &str| {
+            let stroke = format!("stroke=\"{colour}\"");
+            svg.matches(&stroke).count()
+        };
+        // One line and its sample; a dashed one is in pieces.
+        assert_eq!(lines("#D55E00"), 2);
+        assert!(lines("#0072B2") > 6);
+        assert_eq!(lines("#009E73"), 0);
+    }
 }

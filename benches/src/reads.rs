@@ -80,11 +80,6 @@ impl Sample {
         median(&mut self.iops.clone())
     }
 
-    /// MB per second at the median.
-    pub(crate) fn megabytes(&self) -> f64 {
-        self.median_iops() * f64::from(BYTES) / 1e6
-    }
-
     /// IOPS over those of `other`: the median of the rounds' ratios.
     pub(crate) fn over(&self, other: &Self) -> f64 {
         let ratios = self.iops.iter().zip(&other.iops).map(|(a, b)| a / b);

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use outrigger_proxy::vmm::kvm_unavailable;
 use serde::Serialize;
+
+use crate::noise::Noise;
 
 /// A whole report.
 #[derive(Debug, Serialize)]
@@ -18,6 +22,29 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What was measured.
     pub measures: Vec<Measure>,
+    /// How undisturbed it was, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) noise: Option<Noise>,
+}
+
+/// Reports cannot be written where the user wants them.
+#[derive(Debug, thiserror::Error)]
+#[error("--reports {}: {reason}: give a directory that you may write to", path.display())]
+pub struct ReportsError {
+    path: PathBuf,
+    reason: io::Error,
+}
+
+/// Makes the directory for reports and sees that something can be written there, before anything is measured.
+///
+/// # Errors
+/// If it cannot.
+pub fn prepare(directory: &Path) -> Result<(), ReportsError> {
+    let tried = fs::create_dir_all(directory).and_then(|()| tempfile::tempfile_in(directory));
+    tried.map(drop).map_err(|reason| ReportsError {
+        path: directory.to_owned(),
+        reason,
+    })
 }
 
 /// The machine a report comes from.
@@ -64,6 +91,7 @@ impl Report {
             host: Host::here(),
             checks: Vec::new(),
             measures: Vec::new(),
+            noise: None,
         }
     }
 
@@ -118,11 +146,28 @@ impl Host {
                 .release()
                 .to_string_lossy()
                 .into_owned(),
-            kvm: fs::File::options()
-                .read(true)
-                .write(true)
-                .open("/dev/kvm")
-                .is_ok(),
+            kvm: kvm_unavailable().is_none(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_found_out_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let new = directory.path().join("a/b");
+        prepare(&new).unwrap();
+        assert_eq!(fs::read_dir(&new).unwrap().count(), 0);
+        // Root may write everywhere, but not below a file.
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = prepare(&file.join("reports")).unwrap_err().to_string();
+        assert!(error.starts_with("--reports ") && error.contains("file/reports"));
+        assert!(error.ends_with("give a directory that you may write to"));
+        let error = prepare(Path::new("/proc/outrigger")).unwrap_err();
+        assert!(!error.to_string().contains('\n'));
     }
 }

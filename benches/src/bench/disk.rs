@@ -7,7 +7,9 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use outrigger_proxy::vmm::{OtherVcpus, Report as Run, Request, VcpuKind, Workload};
+use outrigger_proxy::vmm::{
+    OtherVcpus, Report as Run, Request, VcpuKind, Workload, kvm_unavailable,
+};
 
 use super::system_calls::Counter;
 use crate::front::{Attached, Cost, Front, Pinning, Source};
@@ -149,8 +151,10 @@ pub(crate) fn measure(rounds: usize, mut say: impl FnMut(&str)) -> Result<Found>
         file(Backend::Direct),
     ];
     for setting in settings {
-        if !setting.software && VcpuKind::best() == VcpuKind::Software {
-            found.missing.push(format!("{setting}: no /dev/kvm"));
+        if !setting.software
+            && let Some(reason) = kvm_unavailable()
+        {
+            found.missing.push(format!("{setting}: {reason}"));
             continue;
         }
         let mut guests = match Guests::attach(setting, &image) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use outrigger_proxy::VcpuPort;
-use outrigger_proxy::vmm::Ram;
+use outrigger_proxy::vmm::{Ram, kvm_unavailable};
 use outrigger_ring::Width;
 
 use super::clock::{Timed, time};
@@ -71,7 +71,7 @@ pub(crate) fn measure(
     rounds: usize,
     mut say: impl FnMut(&str),
 ) -> Result<Option<Vec<Found>>> {
-    if Kvm::new().is_err() {
+    if kvm_unavailable().is_some() {
         return Ok(None);
     }
     let fronts = std::iter::once(None).chain(Front::ALL.map(Some));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use serde_json::{Value, json};
 
 use super::clock::median;
@@ -14,17 +14,7 @@ use super::verdict::Verdict;
 use crate::counts::{self, Row};
 use crate::front::Front;
 use crate::report::{Measure, Report};
-
-/// A table whose columns after the first `words` are numbers.
-fn table(head: &[&str], words: usize) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header(head);
-    for column in table.column_iter_mut().skip(words) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
+use crate::table::{fitted, table};
 
 fn add(
     report: &mut Report,
@@ -172,7 +162,7 @@ pub(super) fn counts(rows: &[Row<'_>], report: &mut Report) -> Table {
             add(report, "instructions", count as f64, "1", &context);
         }
     }
-    counts::table(rows)
+    counts::compared(rows)
 }
 
 /// A guest's accesses.
@@ -233,21 +223,20 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
         } = cell;
         let over = found.over_in_process(cell).unwrap_or(f64::NAN);
         let table = tables.entry(setting).or_insert_with(|| {
-            let title = format!("4 KiB reads, {setting}");
+            let title = format!("4 KiB reads,\n{setting}");
             table(
                 &[
-                    "devices",
+                    "de-\nvices",
                     "vCPUs",
                     "QD",
                     &title,
                     "IOPS",
-                    "MB/s",
-                    "÷ in-process",
-                    "crossings/IO",
-                    "exits/IO",
-                    "CSW/IO",
-                    "device µs/IO",
-                    "spun µs/IO",
+                    "÷ in-\nprocess",
+                    "crossings\n/IO",
+                    "exits\n/IO",
+                    "CSW\n/IO",
+                    "device\nµs/IO",
+                    "spun\nµs/IO",
                 ],
                 4,
             )
@@ -258,7 +247,6 @@ pub(super) fn disk(found: &Disk, report: &mut Report) -> Vec<Table> {
             depth.to_string(),
             front.to_string(),
             format!("{:.0}", sample.median_iops()),
-            format!("{:.1}", sample.megabytes()),
             format!("{over:.2}"),
             format!("{:.2}", sample.crossings_per_io()),
             format!("{:.2}", sample.exits_per_io()),
@@ -356,5 +344,5 @@ pub(super) fn verdicts(verdicts: &[Verdict], report: &mut Report) -> String {
         ];
         add(report, verdict.name, value, "ratio or count", &context);
     }
-    format!("{table}{lost}")
+    format!("{}{lost}", fitted(&table))
 }

@@ -1,5 +1,7 @@
 //! The measures that have an aim, and whether it is met.
 
+use outrigger_proxy::vmm::kvm_unavailable;
+
 use super::clock::median;
 use super::cpus::Place;
 use super::disk::{self, Backend, Cell, Setting};
@@ -176,7 +178,7 @@ pub(crate) fn of_path(found: Option<&[path::Found]>) -> Vec<Verdict> {
                 value,
                 aim: Aim::AtMost(0.1),
                 reason: if found.is_none() {
-                    "no /dev/kvm".to_owned()
+                    kvm_unavailable().map_or_else(String::new, |reason| reason.to_string())
                 } else {
                     "the crossing itself; a read that is answered from a register mirror needs none"
                         .to_owned()

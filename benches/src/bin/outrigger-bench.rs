@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use outrigger_benches::bench::{self, Options};
+use outrigger_benches::report::ReportsError;
 
 fn main() -> ExitCode {
     match bench::run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("outrigger-bench: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<ReportsError>() { 2 } else { 1 })
         }
     }
 }

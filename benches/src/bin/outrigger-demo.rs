@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use outrigger_benches::demo::{self, Options};
 use outrigger_benches::image::ImageError;
+use outrigger_benches::report::ReportsError;
 
 fn main() -> ExitCode {
     match demo::run(&Options::parse()) {
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("outrigger-demo: {error:#}");
-            ExitCode::from(if error.is::<ImageError>() { 2 } else { 1 })
+            let users = error.is::<ImageError>() || error.is::<ReportsError>();
+            ExitCode::from(if users { 2 } else { 1 })
         }
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use outrigger_benches::guest::{self, Options};
+use outrigger_benches::report::ReportsError;
 use outrigger_tests::guest::Refusal;
 
 fn main() -> ExitCode {
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("outrigger-guest: {error:#}");
-            ExitCode::from(if error.is::<Refusal>() { 2 } else { 1 })
+            let users = error.is::<Refusal>() || error.is::<ReportsError>();
+            ExitCode::from(if users { 2 } else { 1 })
         }
     }
 }

@@ -46,6 +46,11 @@ impl Samples {
             .map(|(&(front, depth), sample)| (front, depth, sample))
     }
 
+    /// IOPS of each round, by front and depth.
+    pub(super) fn rounds(&self) -> impl Iterator<Item = &[f64]> {
+        self.0.values().map(|sample| sample.iops.as_slice())
+    }
+
     /// IOPS over those in the VMM's own process at the same depth.
     pub(super) fn over_in_process(&self, depth: u32, sample: &Sample) -> f64 {
         let in_process = self.0.get(&(Front::InProcess, depth));

@@ -1,16 +1,17 @@
 //! What people see: one line per step, a progress bar at a terminal, the table, the plot.
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
-use outrigger_proxy::vmm::VcpuKind;
+use comfy_table::Table;
+use outrigger_proxy::vmm::{VcpuKind, kvm_unavailable};
 
 use super::Options;
-use super::measure::Samples;
+use super::measure::{DEPTHS, Samples};
 use crate::front::{Attached, Front};
 use crate::image::Image;
 use crate::narrator::Narrator;
 use crate::plot::{Series, latency_by_percentile};
 use crate::report::Report;
+use crate::table::{fitted, table};
 
 impl Narrator {
     pub(super) fn disk(&self, image: &Image) {
@@ -33,7 +34,10 @@ impl Narrator {
         }
         match attached.first().map(|guest| guest.vcpu) {
             Some(VcpuKind::Software) => {
-                self.say("guest: no /dev/kvm, so its driver runs as a software vCPU on a thread")
+                self.say("guest: the driver as a software vCPU on a thread, without KVM");
+                if let Some(reason) = kvm_unavailable() {
+                    self.say(&format!("       {reason}"));
+                }
             }
             _ => self.say("guest: a bare-metal driver under KVM"),
         }
@@ -56,33 +60,21 @@ impl Narrator {
     }
 }
 
-/// Prints the table and writes report and plot.
+/// Prints the table, then writes report and plot: if that fails, the table was seen.
 pub(super) fn finish(
     narrator: &Narrator,
     options: &Options,
     samples: &Samples,
     report: &Report,
 ) -> Result<()> {
-    let json = options.reports.join("demo.json");
-    let svg = options.reports.join("demo.svg");
-    report.write(&json)?;
-    let series: Vec<Series<'_>> = samples
-        .iter()
-        .map(|(front, depth, sample)| Series {
-            name: format!("{front}, QD {depth}"),
-            latency: &sample.latency,
-        })
-        .collect();
-    latency_by_percentile(
-        &svg,
-        "Serving one guest access, 4 KiB random reads",
-        &series,
-    )?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(report)?);
     }
-    narrator.say(&format!("\n{}", table(samples)));
-    narrator.say("access: time in the VMM to serve one register access; CSW: context switches of vCPUs and device together.");
+    narrator.say(&format!("\n{}", fitted(&rows(samples))));
+    narrator.say(LEGEND);
+    if let Some(noise) = &report.noise {
+        narrator.say(&noise.to_string());
+    }
     let failed: Vec<&str> = report
         .checks
         .iter()
@@ -93,24 +85,45 @@ pub(super) fn finish(
         [] => narrator.say(&format!("all {} checks held", report.checks.len())),
         failed => narrator.say(&format!("FAILED: {}", failed.join("; "))),
     }
+    let json = options.reports.join("demo.json");
+    let svg = options.reports.join("demo.svg");
+    report.write(&json)?;
+    let series: Vec<Series<'_>> = samples
+        .iter()
+        .map(|(front, depth, sample)| Series {
+            name: format!("{front}, QD {depth}"),
+            colour: front as usize,
+            dashed: depth != DEPTHS[0],
+            latency: &sample.latency,
+        })
+        .collect();
+    latency_by_percentile(
+        &svg,
+        "Serving one guest access, 4 KiB random reads",
+        &series,
+    )?;
     narrator.say(&format!("wrote {} and {}", json.display(), svg.display()));
     Ok(())
 }
 
-fn table(samples: &Samples) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header([
+const LEGEND: &str = "\
+access: time in the VMM to serve one register access, in µs
+CSW: context switches of vCPUs and device together";
+
+fn rows(samples: &Samples) -> Table {
+    let head = [
         "front",
         "QD",
         "IOPS",
-        "÷ in-process",
-        "access p50",
-        "p99",
-        "p99.9",
-        "crossings/IO",
-        "exits/IO",
-        "CSW/IO",
-    ]);
+        "÷ in-\nprocess",
+        "access\np50",
+        "\np99",
+        "\np99.9",
+        "crossings\n/IO",
+        "exits\n/IO",
+        "CSW\n/IO",
+    ];
+    let mut table = table(&head, 1);
     for (front, depth, sample) in samples.iter() {
         let latency = |quantile| microseconds(sample.latency.quantile(quantile));
         table.add_row([
@@ -126,13 +139,10 @@ fn table(samples: &Samples) -> Table {
             format!("{:.2}", sample.context_switches_per_io()),
         ]);
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
     table
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one access")]
 fn microseconds(nanoseconds: u64) -> String {
-    format!("{:.2} µs", nanoseconds as f64 / 1000.0)
+    format!("{:.2}", nanoseconds as f64 / 1000.0)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use serde_json::json;
 
 use super::counts::Counts;
@@ -13,6 +13,7 @@ use super::{Options, Side};
 use crate::narrator::Narrator;
 use crate::plot;
 use crate::report::{Measure, Report};
+use crate::table::{fitted, table};
 
 /// Every sample, by job and side.
 #[derive(Debug, Default)]
@@ -79,6 +80,24 @@ pub(super) fn finish(
             });
         }
     }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+    }
+    narrator.say(&format!("\n{}", fitted(&speeds(samples))));
+    narrator.say(&format!(
+        "medians of {} rounds of {} s; ÷ in-process: IOPS against QEMU's own lsi53c895a,\nthe median of each round's ratio\n",
+        options.rounds, options.seconds
+    ));
+    narrator.say(&fitted(&costs(samples, counts)));
+    narrator.say(
+        "per 4 KiB random read; all threads of a process; under TCG the guest's own work\nis QEMU's\n",
+    );
+    for (depth, aim) in AIMS {
+        narrator.say(&verdict(samples, depth, aim));
+    }
+    for check in report.checks.iter().filter(|check| !check.ok) {
+        narrator.say(&format!("FAILED {}", check.name));
+    }
     let json = options.reports.join("guest.json");
     let svg = options.reports.join("guest.svg");
     report.write(&json)?;
@@ -87,24 +106,6 @@ pub(super) fn finish(
         &format!("fio in a Linux guest, 4 KiB requests, {}", short(version)),
         &lines(samples),
     )?;
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(report)?);
-    }
-    narrator.say(&format!("\n{}", table(samples)));
-    narrator.say(&format!(
-        "medians of {} rounds of {} s; ÷ in-process: IOPS against QEMU's own lsi53c895a, the median of each round's ratio\n",
-        options.rounds, options.seconds
-    ));
-    narrator.say(&costs(samples, counts).to_string());
-    narrator.say(
-        "per 4 KiB random read; all threads of a process; under TCG the guest's own work is QEMU's\n",
-    );
-    for (depth, aim) in AIMS {
-        narrator.say(&verdict(samples, depth, aim));
-    }
-    for check in report.checks.iter().filter(|check| !check.ok) {
-        narrator.say(&format!("FAILED {}", check.name));
-    }
     narrator.say(&format!("wrote {} and {}", json.display(), svg.display()));
     Ok(report.passed())
 }
@@ -129,29 +130,18 @@ fn verdict(samples: &Samples, depth: u32, aim: f64) -> String {
     format!("aim: random read, QD {depth}, ÷ in-process ≥ {aim:.1}: {outcome}")
 }
 
-fn empty_table(head: &[&str], words: usize) -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_FULL_CONDENSED)
-        .set_header(head);
-    for column in table.column_iter_mut().skip(words) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn table(samples: &Samples) -> Table {
-    let mut table = empty_table(
+fn speeds(samples: &Samples) -> Table {
+    let mut table = table(
         &[
             "job",
             "QD",
             "controller",
             "IOPS",
             "MB/s",
-            "mean µs",
-            "p99 µs",
-            "÷ in-process",
-            "interrupts/IO",
+            "mean\nµs",
+            "p99\nµs",
+            "÷ in-\nprocess",
+            "interrupts\n/IO",
         ],
         3,
     );
@@ -184,14 +174,14 @@ fn table(samples: &Samples) -> Table {
 
 /// What one random read costs each process.
 fn costs(samples: &Samples, counts: &[Counts]) -> Table {
-    let mut table = empty_table(
+    let mut table = table(
         &[
             "QD",
             "controller",
-            "system calls: QEMU",
-            "emulator",
-            "context switches: QEMU",
-            "emulator",
+            "system calls:\nQEMU",
+            "\nemulator",
+            "context switches:\nQEMU",
+            "\nemulator",
         ],
         2,
     );
