@@ -149,8 +149,10 @@ fn sample(
     colour: RGBColor,
     dashed: bool,
 ) -> DashedPathElement<std::array::IntoIter<(i32, i32), 2>, u32> {
-    let gap = if dashed { GAP } else { 0 };
-    DashedPathElement::new([(x, y), (x + 20, y)], DASH, gap, colour.stroke_width(2))
+    const LENGTH: u32 = 2 * DASH + GAP + DASH;
+    let (dash, gap) = if dashed { (DASH, GAP) } else { (LENGTH, 0) };
+    let end = (x + LENGTH.cast_signed(), y);
+    DashedPathElement::new([(x, y), end], dash, gap, colour.stroke_width(2))
 }
 
 fn legend<'a, C: CoordTranslate>(chart: &mut ChartContext<'a, SVGBackend<'a>, C>) -> Result<()> {
