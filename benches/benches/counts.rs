@@ -45,7 +45,7 @@ fn main() {
         for (tool, program) in [("valgrind", "valgrind"), ("gungraun-runner", runner)] {
             if !works(program) {
                 eprintln!(
-                    "instructions are not counted: no {tool} ({program}); `make bench-tools` installs it"
+                    "instructions are not counted: no {tool} ({program}); `make bench-deps` installs valgrind, `make runner` the other"
                 );
                 return;
             }
