@@ -89,6 +89,8 @@ pub(super) fn not_an_export(path: &Path, error: &NbdError) -> Problem {
     let mend = match error {
         NbdError::NoExport(_) => "see qemu-nbd --list for what it has",
         NbdError::ReadOnly => "add read-only=on",
+        NbdError::Tls => "serve the export on the UNIX socket without TLS",
+        NbdError::Oldstyle => "serve the disk with qemu-nbd or nbdkit",
         NbdError::Size(_) | NbdError::BlockSize(_) => "export another disk",
         _ => "see whether the server runs",
     };

@@ -1,5 +1,5 @@
-//! Step 9, block: agreeing with an NBD server on an export: the fixed newstyle handshake and `NBD_OPT_GO` of the NBD
-//! protocol. Before the sandbox closes.
+//! Step 9, block: agreeing with an NBD server on an export: the newstyle handshake of the NBD protocol, with `NBD_OPT_GO`
+//! or, where a server does not know that, `NBD_OPT_EXPORT_NAME`. Before the sandbox closes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,6 +16,8 @@ const MAX_REPLY: u32 = 4096;
 const MAX_REPLIES: usize = 64;
 
 const GREETING: u64 = u64::from_be_bytes(*b"NBDMAGIC");
+/// After the greeting, where the oldstyle handshake of 2010 and before is spoken.
+const OLDSTYLE: u64 = 0x0000_4202_8186_1253;
 const OPTION: u64 = u64::from_be_bytes(*b"IHAVEOPT");
 const OPTION_REPLY: u64 = 0x0003_e889_0455_65a9;
 
@@ -23,13 +25,18 @@ const OPTION_REPLY: u64 = 0x0003_e889_0455_65a9;
 const FIXED_NEWSTYLE: u16 = 1;
 const NO_ZEROES: u16 = 2;
 
+const OPT_EXPORT_NAME: u32 = 1;
 const OPT_GO: u32 = 7;
 const INFO_EXPORT: u16 = 0;
 const INFO_BLOCK_SIZE: u16 = 3;
 const REP_ACK: u32 = 1;
 const REP_INFO: u32 = 3;
 const REP_ERROR: u32 = 1 << 31;
+const REP_ERR_UNSUPPORTED: u32 = REP_ERROR | 1;
+const REP_ERR_POLICY: u32 = REP_ERROR | 2;
+const REP_ERR_TLS_REQUIRED: u32 = REP_ERROR | 5;
 const REP_ERR_UNKNOWN: u32 = REP_ERROR | 6;
+const REP_ERR_SHUTDOWN: u32 = REP_ERROR | 7;
 
 /// Transmission flags.
 const READ_ONLY: u16 = 1 << 1;
@@ -45,9 +52,18 @@ pub enum NbdError {
     /// The server cannot be reached, or ends the connection.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The server does not keep to the protocol, or to an old one.
-    #[error("the server does not speak the newstyle NBD protocol")]
+    /// The server does not keep to the protocol.
+    #[error("the server does not speak the NBD protocol")]
     Protocol,
+    /// The server speaks the handshake of 2010 and before, which cannot name an export.
+    #[error("the server speaks the oldstyle NBD protocol only")]
+    Oldstyle,
+    /// The server wants TLS.
+    #[error("the server wants TLS")]
+    Tls,
+    /// The server does not serve us, or not now.
+    #[error("the server {0}")]
+    Unwilling(&'static str),
     /// The server does not know the export.
     #[error("the server has no export '{0}'")]
     NoExport(String),
@@ -166,20 +182,27 @@ type Export = (u64, u16, Option<(u32, u32)>);
 
 /// The handshake up to the transmission phase: the export's size, flags, and least and largest request.
 fn ask(socket: &mut UnixStream, export: &str) -> Result<Export, NbdError> {
-    let greeting: [u8; 18] = take(socket)?;
-    let flags = u16::from_be_bytes(part(&greeting, 16));
-    if u64::from_be_bytes(part(&greeting, 0)) != GREETING
-        || u64::from_be_bytes(part(&greeting, 8)) != OPTION
-        || flags & FIXED_NEWSTYLE == 0
-    {
-        return Err(NbdError::Protocol);
+    let greeting: [u8; 16] = take(socket)?;
+    match (
+        u64::from_be_bytes(part(&greeting, 0)),
+        u64::from_be_bytes(part(&greeting, 8)),
+    ) {
+        (GREETING, OPTION) => {}
+        (GREETING, OLDSTYLE) => return Err(NbdError::Oldstyle),
+        _ => return Err(NbdError::Protocol),
     }
+    let flags = u16::from_be_bytes(take(socket)?);
+    let accepted = flags & (FIXED_NEWSTYLE | NO_ZEROES);
     let name = u32::try_from(export.len())
         .ok()
         .filter(|length| *length <= 4096)
         .ok_or_else(|| NbdError::NoExport(export.to_owned()))?;
+    socket.write_all(&u32::from(accepted).to_be_bytes())?;
+    if flags & FIXED_NEWSTYLE == 0 {
+        // One that knows a single option, and answers no other.
+        return ask_by_name(socket, export, accepted);
+    }
     let mut message = Vec::new();
-    message.extend(u32::from(flags & (FIXED_NEWSTYLE | NO_ZEROES)).to_be_bytes());
     message.extend(OPTION.to_be_bytes());
     message.extend(OPT_GO.to_be_bytes());
     message.extend((4 + name + 2 + 2).to_be_bytes());
@@ -219,12 +242,36 @@ fn ask(socket: &mut UnixStream, export: &str) -> Result<Export, NbdError> {
                 }
                 _ => {}
             },
+            REP_ERR_UNSUPPORTED => return ask_by_name(socket, export, accepted),
+            REP_ERR_POLICY => return Err(NbdError::Unwilling("does not let us have the export")),
+            REP_ERR_SHUTDOWN => return Err(NbdError::Unwilling("is shutting down")),
+            REP_ERR_TLS_REQUIRED => return Err(NbdError::Tls),
             REP_ERR_UNKNOWN => return Err(NbdError::NoExport(export.to_owned())),
             error if error & REP_ERROR != 0 => return Err(NbdError::Refused(error)),
             _ => return Err(NbdError::Protocol),
         }
     }
     Err(NbdError::Protocol)
+}
+
+/// Asks for the export in the way of servers before 2017. One that has no such export ends the connection.
+fn ask_by_name(socket: &mut UnixStream, export: &str, flags: u16) -> Result<Export, NbdError> {
+    let length = u32::try_from(export.len()).map_err(io::Error::other)?;
+    let mut message = Vec::new();
+    message.extend(OPTION.to_be_bytes());
+    message.extend(OPT_EXPORT_NAME.to_be_bytes());
+    message.extend(length.to_be_bytes());
+    message.extend(export.as_bytes());
+    socket.write_all(&message)?;
+    let answer: [u8; 10] = take(socket).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => NbdError::NoExport(export.to_owned()),
+        _ => NbdError::Io(error),
+    })?;
+    if flags & NO_ZEROES == 0 {
+        let _: [u8; 124] = take(socket)?;
+    }
+    let size = u64::from_be_bytes(part(&answer, 0));
+    Ok((size, u16::from_be_bytes(part(&answer, 8)), None))
 }
 
 fn take<const N: usize>(socket: &mut UnixStream) -> io::Result<[u8; N]> {

@@ -246,6 +246,64 @@ fn servers_that_make_no_sense() {
     }
 }
 
+/// Servers of before 2017 answer the request for an export by its name only, or have no other.
+#[test]
+fn servers_without_the_newer_options() {
+    let refusal = |kind: u32, body: &[u8]| {
+        let mut reply = 0x0003_e889_0455_65a9_u64.to_be_bytes().to_vec();
+        reply.extend(7_u32.to_be_bytes());
+        reply.extend(kind.to_be_bytes());
+        reply.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
+        reply.extend(body);
+        reply
+    };
+    let answer = |zeroes: usize| {
+        let mut answer = (1_u64 << 20).to_be_bytes().to_vec();
+        answer.extend(0x25_u16.to_be_bytes());
+        answer.resize(answer.len() + zeroes, 0);
+        answer
+    };
+    let fixed = |flags: u8, more: &[u8]| {
+        let greeting = [&b"NBDMAGICIHAVEOPT\0"[..], &[flags]].concat();
+        [&greeting, more].concat()
+    };
+    let unsupported = refusal(1 << 31 | 1, b"option 7 is unknown");
+    for said in [
+        fixed(3, &[unsupported.clone(), answer(0)].concat()),
+        fixed(1, &[unsupported.clone(), answer(124)].concat()),
+        fixed(0, &answer(124)),
+        fixed(2, &answer(0)),
+    ] {
+        let opened = negotiated(&said).unwrap();
+        assert_eq!(opened.geometry.bytes, 1 << 20);
+        assert!(opened.abilities.flush && opened.abilities.trim && !opened.abilities.fua);
+    }
+    let said = |said: Vec<u8>| negotiated(&said).unwrap_err().to_string();
+    // It ends the connection where it has no such export.
+    assert_eq!(said(fixed(3, &unsupported)), "the server has no export 'x'");
+    let oldstyle = [
+        &b"NBDMAGIC"[..],
+        &0x0000_4202_8186_1253_u64.to_be_bytes(),
+        &[0; 136],
+    ];
+    assert_eq!(
+        said(oldstyle.concat()),
+        "the server speaks the oldstyle NBD protocol only"
+    );
+    for (kind, expected) in [
+        (2, "the server does not let us have the export"),
+        (5, "the server wants TLS"),
+        (7, "the server is shutting down"),
+        (9, "the server refuses the export (reply 0x80000009)"),
+    ] {
+        assert_eq!(said(fixed(3, &refusal(1 << 31 | kind, b"why"))), expected);
+    }
+    assert_eq!(
+        said(b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec()),
+        "the server does not speak the NBD protocol"
+    );
+}
+
 /// A connection whose other end the test has.
 fn pair(patience: Duration) -> (Backend, UnixStream) {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
