@@ -2,6 +2,7 @@
 //!
 //! It is for tests, so it panics where something does not work that the test relies on.
 
+pub mod confine;
 pub mod emulator;
 pub mod front;
 pub mod guest;

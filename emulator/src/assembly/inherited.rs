@@ -54,8 +54,8 @@ impl Inherited {
         numbers.retain(|number| *number > LAST_STANDARD);
         numbers.sort_unstable();
         numbers.dedup();
-        if let Err(error) = close_all_but(&numbers) {
-            // Before Linux 5.9 the kernel cannot do so.
+        // Before Linux 5.9, and in some containers, the kernel does not close a range.
+        if let Err(error) = close_all_but(&numbers).or_else(|_| close_each_but(&numbers)) {
             tracing::warn!(%error, "descriptors that were inherited stay open");
         }
         let named = numbers.into_iter().filter_map(|number| {
@@ -156,4 +156,18 @@ fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
         first = first.max(number.saturating_add(1));
     }
     Ok(sys::close(first..=u32::MAX)?)
+}
+
+/// The same, one by one, as the kernel lists them.
+fn close_each_but(kept: &[RawFd]) -> io::Result<()> {
+    let numbers = std::fs::read_dir("/proc/self/fd")?
+        .map(|entry| Ok(entry?.file_name().to_str().and_then(|it| it.parse().ok())))
+        .collect::<io::Result<Vec<Option<u32>>>>()?;
+    // The list's own descriptor is closed by now: nothing has that number any more.
+    for number in numbers.into_iter().flatten().filter(|number| *number > 2) {
+        if !kept.iter().any(|kept| u32::try_from(*kept) == Ok(number)) {
+            sys::close_one(number);
+        }
+    }
+    Ok(())
 }

@@ -22,6 +22,15 @@ pub(super) fn close(numbers: RangeInclusive<u32>) -> Result<(), Errno> {
     }
 }
 
+/// Closes the descriptor with this number, if there is one, before the process has opened anything itself.
+pub(super) fn close_one(number: u32) {
+    if let Ok(number) = RawFd::try_from(number) {
+        // SAFETY: the call takes a number, and no memory. What it closes was inherited: nothing in this process owns it, as
+        // the process has opened nothing itself.
+        unsafe { libc::close(number) };
+    }
+}
+
 /// Takes over an inherited descriptor. Called at most once for a number, and before the process has
 /// opened anything itself.
 pub(super) fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {

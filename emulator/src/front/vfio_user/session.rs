@@ -9,7 +9,8 @@ use mio::{Interest, Registry};
 use outrigger_vfio_user::{
     HeaderFlags, Message, ReceiveError, Received, Receiver, Reply, Request, Sender, Wait, WireError,
 };
-use tracing::debug;
+use rustix::io::Errno;
+use tracing::{debug, warn};
 
 use super::super::CLIENT;
 use super::super::counts::Counts;
@@ -87,6 +88,8 @@ pub(in crate::front) struct Session {
     ending: bool,
     /// A message that waits until the writes that were posted before it are applied.
     held: Option<(Vec<u8>, Vec<OwnedFd>)>,
+    /// The log says that resources run out.
+    wants: bool,
     /// VERSION has been exchanged.
     pub(super) negotiated: bool,
     /// The rings were part of the agreement.
@@ -107,6 +110,7 @@ impl Session {
             blocked: false,
             ending: false,
             held: None,
+            wants: false,
             negotiated: false,
             ring_agreed: false,
             ring: None,
@@ -244,6 +248,11 @@ impl Session {
             Ok(answer) => (answer.bytes, answer.fds),
             Err(errno) => {
                 debug!(command = %header.command, %errno, "refused");
+                // The client cannot help it, so whoever runs this process must know; once is enough.
+                let wants = matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM);
+                if wants && !std::mem::replace(&mut self.wants, true) {
+                    warn!(command = %header.command, %errno, "a client's request fails for want of resources");
+                }
                 let errno = errno.raw_os_error().unsigned_abs();
                 let reply = Reply::Error {
                     command: header.command,
