@@ -204,13 +204,6 @@ impl Nbd {
 
 impl Drop for Nbd {
     fn drop(&mut self) {
-        let goodbye = Piece {
-            command: Command::Disconnect,
-            ..Piece::flush(0)
-        };
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        // Good manners only: where it does not fit the server sees the end.
-        let _ = rustix::net::send(&self.shared.socket, &goodbye.header(0), flags);
         self.shared.close(Ok(()));
         for thread in self.threads.drain(..) {
             // It does not panic; if it did, there is nothing left to wait for.
@@ -365,6 +358,14 @@ impl Shared {
             state.done.push(active.request.complete(Err(gone())));
         }
         drop(state);
+        // The server ends the connection when it has this, which is no longer news. Good manners only: where it does not fit the
+        // server sees the end.
+        let goodbye = Piece {
+            command: Command::Disconnect,
+            ..Piece::flush(0)
+        };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let _ = rustix::net::send(&self.socket, &goodbye.header(0), flags);
         // Both threads come back from where they wait.
         let _ = self.socket.shutdown(Shutdown::Both);
         self.work.notify_all();

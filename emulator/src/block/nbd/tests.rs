@@ -379,3 +379,18 @@ fn errors_are_the_servers() {
         assert!(said.starts_with(check), "{said}");
     }
 }
+
+/// A server that ends the connection as soon as it is told that we do is not one that is gone.
+#[test]
+fn the_end_is_ours_before_the_server_is_told() {
+    let (backend, mut theirs) = pair(PATIENCE);
+    let Backend::Nbd(nbd) = backend else { panic!() };
+    let shared = Arc::clone(&nbd.shared);
+    let ending = std::thread::spawn(move || drop(nbd));
+    let mut goodbye = [0; 28];
+    theirs.read_exact(&mut goodbye).unwrap();
+    assert_eq!(goodbye[..8], [0x25, 0x60, 0x95, 0x13, 0, 0, 0, 2]);
+    assert!(shared.lock().closed);
+    drop(theirs);
+    ending.join().unwrap();
+}
