@@ -21,6 +21,7 @@ mod tests;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mapping::GuestMemory;
 pub(crate) use mapping::{losses, read_words, replace_lost, write_words};
@@ -136,6 +137,26 @@ impl Region {
     }
 }
 
+/// Whether the client shares the guest's RAM with the device, as far as is known.
+#[derive(Debug)]
+struct Sharing {
+    /// A page that a device was sent to was looked at.
+    looked: AtomicBool,
+    /// Where a device was sent to memory that is not there for it; [`NOWHERE`] if it was not.
+    missing: AtomicU64,
+}
+
+const NOWHERE: u64 = u64::MAX;
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self {
+            looked: AtomicBool::new(false),
+            missing: AtomicU64::new(NOWHERE),
+        }
+    }
+}
+
 /// The gate of one PCI function.
 #[derive(Debug, Default)]
 pub struct Gate {
@@ -143,6 +164,7 @@ pub struct Gate {
     /// have to be compared with it at every change.
     regions: Vec<Region>,
     bus_master: bool,
+    sharing: Sharing,
 }
 
 impl Gate {
@@ -247,6 +269,7 @@ impl Gate {
 
     /// Takes away every region.
     pub fn unmap_all(&mut self) {
+        self.sharing = Sharing::default();
         self.regions.clear();
     }
 
@@ -257,6 +280,28 @@ impl Gate {
         let is_lost = |region: &&Region| region.memory.as_ref().is_some_and(|it| it.is_lost());
         let lost = self.regions.iter().find(is_lost);
         lost.map(|region| region.first)
+    }
+
+    /// A device was sent to `address` and found nothing but zeroes there. If all of its page is zero, the guest has hardly written
+    /// it where the device looks: a client that maps a file for itself alone (`share=off`) writes to pages of its own. Looks once.
+    pub(crate) fn suspect(&self, address: u64) {
+        const PAGE: usize = 4096;
+        let mut page = [0; PAGE];
+        if !self.sharing.looked.swap(true, Ordering::Relaxed)
+            && self
+                .read(address - address % PAGE as u64, &mut page)
+                .is_ok()
+            && page.iter().all(|byte| *byte == 0)
+        {
+            self.sharing.missing.store(address, Ordering::Relaxed);
+        }
+    }
+
+    /// Where a device was sent to guest memory that the client has not shared.
+    #[must_use]
+    pub fn unshared(&self) -> Option<u64> {
+        let address = self.sharing.missing.load(Ordering::Relaxed);
+        (address != NOWHERE).then_some(address)
     }
 
     /// COMMAND bit 2.
@@ -407,7 +452,10 @@ impl Gate {
     ) -> Result<(&Arc<GuestMemory>, usize, usize), Fault> {
         let unmapped = Fault::Unmapped(address);
         let region = self.region(address).ok_or(unmapped)?;
-        let memory = region.memory.as_ref().ok_or(unmapped)?;
+        let Some(memory) = region.memory.as_ref() else {
+            self.sharing.missing.store(address, Ordering::Relaxed);
+            return Err(unmapped);
+        };
         if !region.allows(direction) {
             return Err(Fault::Denied(address));
         }

@@ -26,7 +26,7 @@ use crate::front::{Export, FIRST_FRONT_TOKEN, Listener};
 use crate::pci::Function;
 use activity::Activity;
 use alert::Alert;
-pub use process::{Failure, serve};
+pub use process::{Ended, Failure, serve};
 use readers::Readers;
 use spin::Spin;
 
@@ -148,6 +148,12 @@ impl Worker {
         self.readers = Some(Readers::new(socket, &page, self.stop())?);
         self.page = Some(page);
         Ok(self)
+    }
+
+    /// Whether a client is connected.
+    #[must_use]
+    pub fn has_client(&self) -> bool {
+        self.export.has_client()
     }
 
     /// The exported device's name.

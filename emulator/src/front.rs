@@ -56,6 +56,10 @@ pub struct Export {
     /// A client waits that could not be accepted.
     accept_at: Option<Instant>,
     complaints: RateLimit,
+    /// Of clients that wait for another one.
+    busy: RateLimit,
+    /// Of clients that share no memory.
+    unshared: RateLimit,
     /// What [`dma::losses`] said at the last look.
     losses: u64,
     /// Of connections that are no more.
@@ -78,6 +82,8 @@ impl Export {
             more: false,
             accept_at: None,
             complaints: RateLimit::default(),
+            busy: RateLimit::default(),
+            unshared: RateLimit::default(),
             losses: dma::losses(),
             past: Counts::default(),
         }
@@ -105,7 +111,12 @@ impl Export {
     /// An event came. Serves everything that is there, in bounded portions.
     pub fn ready(&mut self, registry: &Registry, event: &Event, function: &mut Function) {
         match event.token() {
-            LISTENER => self.accept(registry),
+            LISTENER => {
+                if self.session.is_some() {
+                    self.say_busy();
+                }
+                self.accept(registry);
+            }
             CLIENT => {
                 if let Some(session) = &mut self.session {
                     session.announced(event.is_read_closed());
@@ -188,7 +199,37 @@ impl Export {
         self.collect(function);
         if let Some(session) = &mut self.session {
             session.intx().settle(function.interrupt(), now, busy);
+            if let Some(address) = function.unshared_memory()
+                && session.first_unshared()
+                && let Some(unsaid) = self.unshared.allow()
+            {
+                warn!(
+                    export = self.label,
+                    unsaid,
+                    "the guest's memory at {address:#x} is not shared with the device: start QEMU with \
+                     -object memory-backend-memfd,id=ram,size=SIZE,share=on -machine memory-backend=ram"
+                );
+            }
         }
+    }
+
+    /// Says that a client waits, if one does.
+    fn say_busy(&mut self) {
+        if self.listener.as_ref().is_some_and(Listener::has_client)
+            && let Some(unsaid) = self.busy.allow()
+        {
+            warn!(
+                export = self.label,
+                unsaid,
+                "busy: a client waits until the one that is connected has gone, as each --export serves one VMM at a time"
+            );
+        }
+    }
+
+    /// Whether a client is connected.
+    #[must_use]
+    pub fn has_client(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Whether the guest's end of an interrupt, which comes by eventfd, holds back the next one.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use outrigger_emulator::assembly::{Inherited, Opened};
+use outrigger_emulator::config::export::Export;
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
-use outrigger_emulator::event_loop::serve;
+use outrigger_emulator::event_loop::{Ended, serve};
 use outrigger_emulator::signals::{self, Signals};
 use outrigger_emulator::{crash, log, sandbox};
 
@@ -56,6 +57,7 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
         .map(|export| export.socket.to_string())
         .collect();
 
+    let sockets = config.exports.iter().any(Export::has_files);
     // What a parent has left open by mistake is out of a guest's reach too.
     let inherited = Inherited::take(&config)?;
     // With paths in reach. A signal still ends the process at once: what is opened may keep it waiting.
@@ -75,7 +77,26 @@ fn run(options: &CommandLine) -> anyhow::Result<()> {
         false => Ok(()),
     };
     // Without anything but what is open.
-    serve(workers, &signals, wake_cost, close, || announce(&exports))
+    let ended = serve(workers, &signals, wake_cost, close, || announce(&exports))?;
+    if ended.asked {
+        log::say(farewell(&ended, sockets));
+    }
+    Ok(())
+}
+
+/// What to say after a signal. The sandbox has no right to remove files: `assembly::socket` says why.
+fn farewell(ended: &Ended, sockets: bool) -> String {
+    let mut text = "outrigger-emulator: ended by a signal".to_owned();
+    if !ended.cut_off.is_empty() {
+        text.push_str(&format!(
+            "; connected VMMs have lost {}",
+            ended.cut_off.join(", ")
+        ));
+    }
+    if sockets {
+        text.push_str("; socket files stay, and the next start replaces them");
+    }
+    text
 }
 
 /// One line per export: clients are served from now on.

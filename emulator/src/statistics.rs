@@ -106,7 +106,7 @@ impl Sample {
         value.copied().unwrap_or(0)
     }
 
-    /// Accesses of guests that came through rings: each is an exit of a vCPU.
+    /// Accesses of guests, through rings or as messages: each is an exit of a vCPU.
     #[must_use]
     pub fn accesses(&self) -> u64 {
         let parts = ["posted_writes", "crossings", "mirrored_reads"];

@@ -214,6 +214,64 @@ fn a_client_under_load_reads_the_end() {
     }
 }
 
+/// A second VMM hears nothing until the first has gone, and who ends the process wants to know what that has done.
+#[test]
+fn a_client_that_waits_and_the_end_are_said() {
+    let place = Place::new();
+    let path = place.path("s");
+    let mut emulator = Emulator::start(&place.arguments(&place.blockdev(""), &place.export("s")));
+    assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+    let mut client = Client::connect(&path);
+    let _second = UnixStream::connect(&path).unwrap();
+    emulator.says("busy: a client waits");
+    assert_eq!(client.identity(), LSI_895A);
+    emulator.signal(Signal::INT);
+    emulator.says(
+        "ended by a signal; connected VMMs have lost lsi0; socket files stay, and the next start replaces them\n",
+    );
+    emulator.ends_well();
+}
+
+/// QEMU without shared RAM: the device finds nothing where the guest has put its script, or zeroes only.
+#[test]
+fn memory_that_is_not_shared_is_said() {
+    for without_file in [true, false] {
+        let place = Place::new();
+        let path = place.path("s");
+        let mut emulator =
+            Emulator::start(&place.arguments(&place.blockdev(""), &place.export("s")));
+        assert_eq!(emulator.line(), format!("listening on {}", path.display()));
+        let mut client = Client::connect(&path);
+        if without_file {
+            client.keep_guest_ram();
+        } else {
+            client.map_guest_ram();
+        }
+        // COMMAND, then DSP.
+        client.write(7, 4, &[6, 0]);
+        client.write(1, 0x2c, &[0, 8, 0, 0]);
+        emulator.says("the guest's memory at 0x800 is not shared");
+        emulator.says("share=on");
+        emulator.signal(Signal::TERM);
+        emulator.ends_well();
+    }
+}
+
+#[test]
+fn options_with_one_dash_are_answered() {
+    for option in ["-device", "-blockdev", "-export=x"] {
+        let output = output(&[option.to_owned(), "lsi53c895a,id=lsi0".to_owned()]);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        let name = option.trim_end_matches("=x");
+        let expected = format!("unexpected argument '{name}'; use -{name}\n");
+        assert!(
+            error.ends_with(&expected) && error.lines().count() == 1,
+            "{error}"
+        );
+    }
+}
+
 /// An emulator that cannot serve at all has not read the first message of its inherited client.
 #[test]
 fn a_client_of_a_failed_start_reads_the_end() {

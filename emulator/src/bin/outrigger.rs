@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use outrigger_emulator::statistics::{Page, Report, Style};
+use outrigger_emulator::statistics::{FIELDS, Field, Page, PageError, Report, Style};
 
 /// Looks after emulators that are running.
 #[derive(Debug, Parser)]
@@ -24,10 +24,11 @@ enum Command {
     /// At a terminal a table that is drawn anew; into a pipe a line each time. The emulator must have been started with stats=SOCKET in the
     /// device's --export. Ends when the emulator does.
     #[command(
-        after_help = "Examples:\n  outrigger stats /run/lsi0.stats\n  outrigger stats /run/lsi0.stats --once --json"
+        after_help = EXAMPLES,
+        after_long_help = format!("{EXAMPLES}\n\n{}", meanings())
     )]
     Stats {
-        /// The socket of --export …,stats=SOCKET
+        /// The socket of --export …,stats=SOCKET (not the one of path=)
         socket: PathBuf,
         /// Print JSON, an object to a line
         #[arg(long)]
@@ -39,6 +40,16 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
         interval: Duration,
     },
+}
+
+const EXAMPLES: &str =
+    "Examples:\n  outrigger stats /run/lsi0.stats\n  outrigger stats /run/lsi0.stats --once --json";
+
+/// What each counter counts.
+fn meanings() -> String {
+    let line = |field: &Field| format!("\n  {:<26} {}", field.name, field.meaning);
+    let lines: String = FIELDS.iter().map(line).collect();
+    format!("Counters (a table leaves out those that are zero):{lines}")
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -63,7 +74,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // Where it cannot be written there is nobody to tell.
             let _ = writeln!(io::stderr(), "outrigger: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(PageError::Absent | PageError::Silent(_) | PageError::Answer) => {
+                    ExitCode::from(2)
+                }
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -94,11 +110,12 @@ fn stats(socket: &std::path::Path, json: bool, interval: Option<Duration>) -> an
         std::thread::sleep(interval);
         let now = Instant::now();
         let report = Report::since(page.read(), &last, now - begin);
+        let mut text = report.print(style);
         if style == Style::Table {
-            // The cursor to the top, the rest cleared.
-            stdout.write_all(b"\x1b[H\x1b[J")?;
+            // From the top, over what stands there: nothing scrolls.
+            text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
         }
-        stdout.write_all(report.print(style).as_bytes())?;
+        stdout.write_all(text.as_bytes())?;
         stdout.flush()?;
         if report.is_last() {
             return Ok(());

@@ -137,6 +137,10 @@ impl CommandLine {
     pub fn parse_from(
         arguments: impl IntoIterator<Item = std::ffi::OsString>,
     ) -> Result<Self, Answer> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        if let Some(answer) = arguments.iter().skip(1).find_map(|it| one_dash(it)) {
+            return Err(answer);
+        }
         Self::try_parse_from(arguments).map_err(|error| {
             if !error.use_stderr() {
                 return Answer {
@@ -167,6 +171,19 @@ impl CommandLine {
             }
         })
     }
+}
+
+/// QEMU's habit: its options have one dash.
+fn one_dash(argument: &std::ffi::OsStr) -> Option<Answer> {
+    let text = argument.to_str()?;
+    let name = text.strip_prefix('-')?.split('=').next()?;
+    let known = [
+        "blockdev", "device", "export", "sandbox", "log", "help", "version",
+    ];
+    known.contains(&name).then(|| Answer {
+        text: format!("outrigger-emulator: unexpected argument '-{name}'; use --{name}\n"),
+        code: 2,
+    })
 }
 
 /// What to print instead of running.

@@ -43,6 +43,12 @@ impl std::fmt::Display for Socket {
 const LONGEST_PATH: usize = 107;
 
 impl Export {
+    /// Whether it has sockets of its own in the file system.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        matches!(self.socket, Socket::Path(_)) || self.statistics.is_some()
+    }
+
     pub(super) fn parse(options: Options) -> Result<Self, OptionError> {
         options.required("type", "vfio-user")?;
         options.choice("type", &[("vfio-user", ())])?;

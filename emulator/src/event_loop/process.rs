@@ -43,6 +43,15 @@ impl Drop for Leaving {
     }
 }
 
+/// How serving has come to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// A signal has asked for it; otherwise the last client has gone.
+    pub asked: bool,
+    /// Devices whose clients were connected.
+    pub cut_off: Vec<String>,
+}
+
 /// Runs each worker on a thread of its own until a signal asks the process to end, or all workers have ended.
 ///
 /// The threads exist when `close` is called and begin to serve only when it has returned: that is the moment for
@@ -56,7 +65,7 @@ pub fn serve<E: From<Failure>>(
     wake_cost: Duration,
     close: impl FnOnce() -> Result<(), E>,
     ready: impl FnOnce(),
-) -> Result<(), E> {
+) -> Result<Ended, E> {
     let io = |error: io::Error| E::from(Failure::from(error));
     let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
     let ended = Arc::new(ended.map_err(|error| io(error.into()))?);
@@ -72,8 +81,8 @@ pub fn serve<E: From<Failure>>(
             let _leaving = leaving;
             // Where the sandbox could not be closed nothing is served: the worker's clients find the end of their connections.
             match may_serve.wait() {
-                true => worker.run(wake_cost),
-                false => Ok(()),
+                true => worker.run(wake_cost).map(|()| worker.has_client()),
+                false => Ok(false),
             }
         });
         match thread {
@@ -86,12 +95,12 @@ pub fn serve<E: From<Failure>>(
     }
     let started = started.and_then(|()| close());
     start.get_or_init(|| started.is_ok());
-    if started.is_err() {
+    if let Err(error) = started {
         for (_, _, thread) in threads {
             // What has failed before is what is reported.
             let _ = thread.join();
         }
-        return started;
+        return Err(error);
     }
     ready();
 
@@ -100,7 +109,11 @@ pub fn serve<E: From<Failure>>(
         stops.try_for_each(|stop| stop.ask_to_refresh())
     };
     let outcome = wait(signals, &ended, threads.len(), refresh, &readers);
-    let mut failure = outcome.err().map(Failure::from);
+    let (asked, mut failure) = match outcome {
+        Ok(asked) => (asked, None),
+        Err(error) => (false, Some(Failure::from(error))),
+    };
+    let mut cut_off = Vec::new();
     for (_, stop, _) in &threads {
         if let Err(error) = stop.ask() {
             failure.get_or_insert(error.into());
@@ -108,7 +121,8 @@ pub fn serve<E: From<Failure>>(
     }
     for (label, _, thread) in threads {
         match thread.join() {
-            Ok(Ok(())) => {}
+            Ok(Ok(true)) => cut_off.push(label),
+            Ok(Ok(false)) => {}
             Ok(Err(source)) => {
                 failure.get_or_insert(Failure::Worker { label, source });
             }
@@ -117,21 +131,24 @@ pub fn serve<E: From<Failure>>(
             }
         }
     }
-    failure.map_or(Ok(()), |failure| Err(failure.into()))
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => Ok(Ended { asked, cut_off }),
+    }
 }
 
 /// Readers of statistics are served one at a time, this far apart: each wakes a worker.
 const READERS_APART: Duration = Duration::from_millis(10);
 
 /// Waits for a signal that asks for the end, or until `running` workers have ended. Meanwhile has `refresh` called at the other
-/// signal, and hands out pages of statistics.
+/// signal, and hands out pages of statistics. Whether a signal has come.
 fn wait(
     signals: &Signals,
     ended: &OwnedFd,
     mut running: usize,
     refresh: impl Fn() -> io::Result<()>,
     readers: &[Readers],
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut not_before = Instant::now();
     while running > 0 {
         let mut fds = vec![
@@ -153,7 +170,7 @@ fn wait(
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         if ready.next() == Some(true) {
             match signals.take()? {
-                Some(Order::End) => return Ok(()),
+                Some(Order::End) => return Ok(true),
                 Some(Order::Refresh) => refresh()?,
                 None => {}
             }
@@ -176,5 +193,5 @@ fn wait(
             }
         }
     }
-    Ok(())
+    Ok(false)
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use outrigger_vfio_user::hang_up;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
@@ -80,6 +81,19 @@ impl Listener {
     pub fn accept(&self) -> Result<Connection, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         accept_with(&self.socket, flags).map(Connection)
+    }
+}
+
+impl Listener {
+    /// Whether a client waits.
+    #[must_use]
+    pub fn has_client(&self) -> bool {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -271,6 +271,12 @@ impl Function {
         self.gate.lost()
     }
 
+    /// See [`Gate::unshared`].
+    #[must_use]
+    pub fn unshared_memory(&self) -> Option<u64> {
+        self.gate.unshared()
+    }
+
     /// Sets the clock that accesses see until the next [`Function::run`]. The worker calls it when it wakes, so that
     /// a timer that an access starts does not count from before the sleep.
     pub fn set_now(&mut self, now: Instant) {

@@ -2,17 +2,22 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use outrigger_ring::{CounterView, SetupError};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::io::retry_on_intr;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
+    SocketFlags, SocketType, recvmsg, socket_with,
+};
 
 use super::{GREETING_BYTES, MAGIC, Sample};
 
-/// An emulator that has not answered by then does not.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// An emulator that has not answered by then does not: its first thread has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// A worker that has not written the page by then is in the middle of something long: what is there must do.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -20,11 +25,23 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// Nobody listens there, or does not answer.
+    /// There is no such file.
+    #[error("there is no such socket: give the one of stats= in --export of an emulator that runs")]
+    Absent,
+    /// There is a socket and nobody behind it.
+    #[error("nobody listens there: the emulator has ended")]
+    Ended,
+    /// The socket's file is not for this user.
+    #[error("no permission to connect: ask as the user that runs the emulator")]
+    Permission,
+    /// Somebody listens and says nothing.
+    #[error("no statistics came within {} seconds: give the socket of stats= in --export, not the one of path=", .0.as_secs())]
+    Silent(Duration),
+    /// The socket failed.
     #[error(transparent)]
-    Socket(#[from] io::Error),
+    Socket(io::Error),
     /// Who answered is no emulator.
-    #[error("what answers there hands out no statistics: is it the socket of `stats=`?")]
+    #[error("what answers there hands out no statistics: give the socket of stats= in --export")]
     Answer,
     /// What came with the answer is no page.
     #[error("no page of statistics")]
@@ -37,15 +54,38 @@ pub struct Page {
     view: CounterView,
 }
 
+impl PageError {
+    fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Absent,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Self::Ended,
+            io::ErrorKind::PermissionDenied => Self::Permission,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent(PATIENCE),
+            _ => Self::Socket(error),
+        }
+    }
+}
+
+/// Connects; neither this nor a read from the socket takes longer than [`PATIENCE`], also where the backlog is full.
+fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    for direction in [Timeout::Send, Timeout::Recv] {
+        set_socket_timeout(&socket, direction, Some(PATIENCE))?;
+    }
+    retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    Ok(socket)
+}
+
 impl Page {
     /// Asks the emulator that listens at `path` for its page, and waits until the worker has written it once more: what is read
     /// from it then is not older than this call.
     ///
     /// # Errors
-    /// [`PageError`]; within five seconds.
+    /// [`PageError`]; within a few seconds.
     pub fn open(path: &Path) -> Result<Self, PageError> {
-        let socket = UnixStream::connect(path)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        let socket = connect(path).map_err(PageError::of)?;
         let mut bytes = [0; GREETING_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -55,7 +95,10 @@ impl Page {
             &mut control,
             RecvFlags::CMSG_CLOEXEC,
         )
-        .map_err(io::Error::from)?;
+        .map_err(|errno| PageError::of(errno.into()))?;
+        if received.bytes == 0 {
+            return Err(PageError::Ended);
+        }
         let mut fds = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = message {
@@ -99,11 +142,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let missing = Page::open(&path).unwrap_err();
-        assert!(matches!(missing, PageError::Socket(_)));
+        assert!(matches!(missing, PageError::Absent));
         let listener = UnixListener::bind(&path).unwrap();
         for answer in [
-            &b""[..],
-            b"OUTRSTA1",
+            &b"OUTRSTA1"[..],
             b"OUTRSTA1\0\0\0\0\0\0\0\0",
             b"HTTP/1.1 400 Bad",
         ] {
@@ -116,5 +158,11 @@ mod tests {
                 assert!(matches!(refused, PageError::Answer), "{answer:?}");
             });
         }
+        // A VMM's socket: it is the client's turn to speak there.
+        let silent = Page::open(&path).unwrap_err();
+        assert!(matches!(silent, PageError::Silent(_)), "{silent}");
+        drop(listener);
+        let ended = Page::open(&path).unwrap_err();
+        assert!(matches!(ended, PageError::Ended), "{ended}");
     }
 }

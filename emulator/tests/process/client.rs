@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use outrigger_ring::{ClientSetup, Geometry, PeerWatch};
 use outrigger_vfio_user::{
-    DmaMap, DmaMapFlags, Message, Received, Receiver, RegionRange, Reply, Request, RingDoorbells,
-    RingSetup, Version, Wait, send,
+    DmaMap, DmaMapFlags, Message, Received, Receiver, RegionData, RegionRange, Reply, Request,
+    RingDoorbells, RingSetup, Version, Wait, send,
 };
 
 const OFFER: &[u8] = b"{\"capabilities\":{\"outrigger_ring\":{\"version\":1}}}\0";
@@ -29,6 +29,11 @@ impl Client {
 
     /// A client on this socket, its version negotiated.
     pub(crate) fn new(socket: UnixStream) -> Self {
+        Self::with_offer(socket, OFFER)
+    }
+
+    /// The same with these capabilities.
+    pub(crate) fn with_offer(socket: UnixStream, offer: &[u8]) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Self {
             socket,
@@ -38,7 +43,7 @@ impl Client {
         let version = Version {
             major: 0,
             minor: 1,
-            data: OFFER,
+            data: offer,
         };
         client.ask(&Request::Version(version), &[]);
         client
@@ -73,6 +78,39 @@ impl Client {
             Reply::RegionRead(read) => u32::from_le_bytes(read.data.try_into().unwrap()),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Writes to a region.
+    pub(crate) fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
+        let write = RegionData {
+            region,
+            offset,
+            data,
+        };
+        self.ask(&Request::RegionWrite(write), &[]);
+    }
+
+    /// The same without a reply.
+    pub(crate) fn post(&mut self, region: u32, offset: u64, data: &[u8]) {
+        let write = RegionData {
+            region,
+            offset,
+            data,
+        };
+        self.id += 1;
+        let request = Request::RegionWrite(write).emit(self.id, true);
+        send(&self.socket, &request, &[]).unwrap();
+    }
+
+    /// Says that there is a page of guest RAM at address 0, and does not share it.
+    pub(crate) fn keep_guest_ram(&mut self) {
+        let map = DmaMap {
+            flags: DmaMapFlags::READ | DmaMapFlags::WRITE,
+            offset: 0,
+            address: 0,
+            size: 4096,
+        };
+        self.ask(&Request::DmaMap(map), &[]);
     }
 
     /// Hands over a page of guest RAM at address 0.

@@ -216,7 +216,7 @@ fn statistics_that_nobody_gets_are_an_error_or_a_quiet_end() {
     for stderr in [To::Full, To::NoReader, To::Closed] {
         let missing = ["stats".to_owned(), place.path("none").display().to_string()];
         let status = Running::start(STATISTICS, &missing, To::Nothing, stderr).end();
-        assert_eq!(status.code(), Some(1));
+        assert_eq!(status.code(), Some(2));
     }
     kill_process(Pid::from_child(&emulator.0), Signal::TERM).unwrap();
     assert!(emulator.end().success());

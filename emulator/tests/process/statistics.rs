@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -231,6 +232,59 @@ fn the_command_ends_with_the_emulator() {
         error.starts_with("outrigger: ") && error.lines().count() == 1,
         "{error}"
     );
+}
+
+/// A VMM's socket says nothing unasked, and one that is not there nothing at all: each is one line in plain words.
+#[test]
+fn wrong_sockets_are_said() {
+    let watched = Watched::start();
+    let (_client, _ring) = watched.attach();
+    for (name, why) in [
+        ("lsi.sock", "not the one of path="),
+        ("absent", "no such socket"),
+    ] {
+        let output = outrigger(&watched.place.path(name), &["--once"]);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(why) && error.contains("stats="), "{error}");
+        assert!(
+            !error.contains("os error") && error.lines().count() == 1,
+            "{error}"
+        );
+    }
+    watched.end();
+}
+
+/// A client without rings: each message is an access.
+#[test]
+fn accesses_over_the_socket_are_counted() {
+    let watched = Watched::start();
+    let path = watched.place.path("lsi.sock");
+    let mut client = Client::with_offer(UnixStream::connect(path).unwrap(), b"{}\0");
+    for _ in 0..7 {
+        assert_eq!(client.identity(), LSI_895A);
+        client.write(1, 0x34, &[1]);
+    }
+    client.post(1, 0x34, &[1]);
+    assert_eq!(client.identity(), LSI_895A);
+    let sample = watched.page().read();
+    for (name, value) in [
+        ("crossings", 15),
+        ("crossings_answered", 15),
+        ("posted_writes", 1),
+        ("posted_writes_applied", 1),
+        ("mirrored_reads", 0),
+    ] {
+        assert_eq!(sample.get(name), value, "{name}");
+    }
+    assert_eq!(sample.accesses(), 16);
+    let output = outrigger(&watched.stats(), &["--once"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        table.contains("crossings ") && !table.contains("mirrored_reads"),
+        "{table}"
+    );
+    watched.end();
 }
 
 /// The page is a reader's to read, and no more.

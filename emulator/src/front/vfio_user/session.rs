@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use outrigger_ring::Statistics;
 use outrigger_vfio_user::{
     HeaderFlags, Message, ReceiveError, Received, Receiver, Reply, Request, Sender, Wait, WireError,
 };
@@ -98,6 +99,10 @@ pub(in crate::front) struct Session {
     pub(super) intx: Intx,
     /// Of rings that are no more.
     pub(super) past: Counts,
+    /// Accesses that came as messages. A client that may have rings is not counted: what it asks over its socket is no guest's access.
+    messages: Statistics,
+    /// The client was found to share no memory.
+    unshared: bool,
 }
 
 impl Session {
@@ -116,6 +121,8 @@ impl Session {
             ring: None,
             intx: Intx::default(),
             past: Counts::default(),
+            messages: Statistics::default(),
+            unshared: false,
         }
     }
 
@@ -144,13 +151,31 @@ impl Session {
     /// What was counted in this connection.
     pub(in crate::front) fn counts(&self) -> Counts {
         let (interrupts, unmasks) = self.intx.counts();
+        let rings = self.ring.as_ref().map(Counts::of).unwrap_or_default();
         let now = Counts {
             clients: 1,
             interrupts,
             unmasks,
-            ..self.ring.as_ref().map(Counts::of).unwrap_or_default()
+            // Both ends of a message are the worker's to count.
+            worker: rings.worker.plus(self.messages),
+            vcpus: rings.vcpus.plus(self.messages),
         };
         now.plus(self.past)
+    }
+
+    /// Notes that the client shares no memory. Whether that is news.
+    pub(in crate::front) fn first_unshared(&mut self) -> bool {
+        !std::mem::replace(&mut self.unshared, true)
+    }
+
+    /// Counts an access of a guest that came as a message.
+    fn count(&mut self, request: &Request<'_>, posted: bool) {
+        let counter = match request {
+            Request::RegionWrite(_) if posted => &mut self.messages.posted,
+            Request::RegionRead(_) | Request::RegionWrite(_) => &mut self.messages.crossings,
+            _ => return,
+        };
+        *counter = counter.wrapping_add(1);
     }
 
     /// The client's rings.
@@ -239,6 +264,9 @@ impl Session {
     ) -> Result<(), End> {
         let header = message.header();
         let request = Request::parse(message)?;
+        if !self.ring_agreed {
+            self.count(&request, header.flags.contains(HeaderFlags::NO_REPLY));
+        }
         let answer = self.answer(registry, header.id, &request, fds, function)?;
         // What the command has changed shows before its reply.
         if let Some(ring) = &mut self.ring {

@@ -45,6 +45,7 @@ impl Lsi {
     pub(super) fn start_move(&mut self, gate: &Gate, m: BlockMove, dsp: u32) -> Outcome {
         // SeaBIOS leaves two empty Dwords where a command has no data, and relies on their doing nothing.
         if self.registers.dword(at::DBC) == 0 && m.operand == 0 {
+            gate.suspect(self.with_selector(at::SFS, dsp));
             return Ok(Step::Done);
         }
         let [_, _, _, command] = self.registers.dword(at::DBC).to_le_bytes();
