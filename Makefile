@@ -10,8 +10,8 @@
 #:     the unit tests with n cases of each property, 100 times as many as usual
 #:     by default (hours)
 #: make judge [PROGRAMS=n] [SEED=n]
-#:     n programs for each chip, and as many commands for its disks, on ours and
-#:     on QEMU's own model
+#:     n programs for each chip, and a quarter as many sequences of commands and
+#:     of register accesses, on ours and on QEMU's own model
 #: make test-deps
 #:     installs the tools without which some tests say SKIPPED (apt-get, sudo)
 #: make guest [QEMU=path] [KERNEL=path] [DISK=path]

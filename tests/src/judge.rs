@@ -9,6 +9,7 @@
 
 pub mod bench;
 pub mod chip;
+pub mod commands;
 pub mod compare;
 pub mod generate;
 pub mod known;

@@ -3,7 +3,7 @@
 use outrigger_emulator::lsi::Model;
 use outrigger_tests::guest::Kit;
 use outrigger_tests::judge::bench::Bench;
-use outrigger_tests::judge::generate;
+use outrigger_tests::judge::{commands, generate};
 
 /// Programs of each kind and model; `OUTRIGGER_PROGRAMS` asks for more.
 const PROGRAMS: u64 = 1000;
@@ -48,4 +48,44 @@ fn programs_do_the_same_on_both_53c895a() {
 #[test]
 fn programs_do_the_same_on_both_53c810() {
     judge_programs(Model::Lsi53c810);
+}
+
+#[test]
+fn commands_do_the_same_on_both_disks() {
+    let kit = Kit::open().expect("QEMU");
+    let mut bench = Bench::new(&kit, Model::Lsi53c895a).expect("QEMU");
+    for seed in first_seed()..first_seed() + programs() / 4 {
+        bench
+            .judge_commands(&commands::sequence(seed))
+            .expect("QEMU");
+        if bench.complaints.len() >= FINDINGS {
+            break;
+        }
+    }
+    println!("commands: {}", bench.tally);
+    for difference in &bench.complaints {
+        println!("{difference}");
+    }
+    assert!(bench.complaints.is_empty(), "the disks differ");
+}
+
+#[test]
+fn registers_do_the_same_on_both_chips() {
+    let kit = Kit::open().expect("QEMU");
+    for model in [Model::Lsi53c895a, Model::Lsi53c810] {
+        let mut bench = Bench::new(&kit, model).expect("QEMU");
+        for seed in first_seed()..first_seed() + programs() / 4 {
+            bench
+                .judge_registers(&generate::accesses(seed))
+                .expect("QEMU");
+            if bench.complaints.len() >= FINDINGS {
+                break;
+            }
+        }
+        println!("registers, {model:?}: {}", bench.tally);
+        for difference in &bench.complaints {
+            println!("{difference}");
+        }
+        assert!(bench.complaints.is_empty(), "the registers differ");
+    }
 }

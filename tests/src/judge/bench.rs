@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 use outrigger_emulator::lsi::Model;
 
-use super::compare::{Pair, compare};
+use super::chip::Action;
+use super::commands::Command;
+use super::compare::{Pair, compare, compare_commands, compare_registers};
 use super::ours::Ours;
 use super::program::Program;
 use super::qtest::Qemu;
@@ -31,6 +33,8 @@ pub struct Bench<'a> {
     pub tally: Tally,
     /// What no rule explains, one of each kind.
     pub findings: Vec<Finding>,
+    /// The same of commands.
+    pub complaints: Vec<Difference>,
 }
 
 /// A difference that no rule explains, with the smallest program that shows it.
@@ -78,6 +82,7 @@ impl<'a> Bench<'a> {
             theirs: Qemu::start(kit, model, &disks)?,
             tally: Tally::default(),
             findings: Vec::new(),
+            complaints: Vec::new(),
         })
     }
 
@@ -99,9 +104,7 @@ impl<'a> Bench<'a> {
             Ok(result) => Ok(Some(result)),
             Err(error) => {
                 self.tally.end(&error, self.theirs.last_words());
-                let disks = Disks::new();
-                self.ours = Ours::new(self.model, &disks);
-                self.theirs = Qemu::start(self.kit, self.model, &disks)?;
+                self.start_again()?;
                 Ok(None)
             }
         }
@@ -134,6 +137,57 @@ impl<'a> Bench<'a> {
             Some(Outcome::Same) => self.tally.same += 1,
             Some(Outcome::Known(_)) | None => {}
         }
+        Ok(())
+    }
+
+    /// Compares what the disks make of these commands.
+    ///
+    /// # Errors
+    /// QEMU cannot be started again.
+    pub fn judge_commands(&mut self, commands: &[Command]) -> Result<()> {
+        let outcome = self.with(PATIENT, |pair, tally| {
+            compare_commands(pair, commands, tally)
+        })?;
+        self.note(outcome)
+    }
+
+    /// Compares what these accesses do to the registers.
+    ///
+    /// # Errors
+    /// QEMU cannot be started again.
+    pub fn judge_registers(&mut self, actions: &[Action]) -> Result<()> {
+        let model = self.model;
+        let outcome = self.with(QUICK, |pair, tally| {
+            compare_registers(pair, model, actions, tally)
+        })?;
+        self.note(outcome)
+    }
+
+    fn note(&mut self, outcome: Option<Outcome>) -> Result<()> {
+        self.tally.programs += 1;
+        match outcome {
+            Some(Outcome::Same) => self.tally.same += 1,
+            Some(Outcome::Known(_)) => self.start_again()?,
+            Some(Outcome::Different(difference)) => {
+                self.tally.new += 1;
+                let is_new = self
+                    .complaints
+                    .iter()
+                    .all(|known| kind(known) != kind(&difference));
+                if is_new {
+                    self.complaints.push(difference);
+                }
+                self.start_again()?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        let disks = Disks::new();
+        self.ours = Ours::new(self.model, &disks);
+        self.theirs = Qemu::start(self.kit, self.model, &disks)?;
         Ok(())
     }
 

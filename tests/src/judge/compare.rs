@@ -1,12 +1,20 @@
 //! Both chips execute a program, first in single steps, so that a difference has one cause, then freely.
 
-use std::fmt;
+mod commands;
+mod pair;
+mod registers;
+
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use outrigger_emulator::lsi::scripts::Instruction;
 
-use super::chip::{Action, Chip, SCRIPTS_RAM, Snapshot, at, istat0};
+pub use commands::compare_commands;
+use pair::Both;
+pub use pair::Pair;
+pub use registers::compare_registers;
+
+use super::chip::{Action, SCRIPTS_RAM, Snapshot, at, istat0};
 use super::known::{self, REGISTERS, STEPS, Step};
 use super::program::{Driver, Program, RAM_BYTES, WINDOW, WINDOW_BYTES, line};
 use super::tally::{Difference, Outcome, Tally, differences};
@@ -25,29 +33,6 @@ const KEPT: u8 = 0xab;
 /// DSTAT: the INT instruction, and a single step.
 const SIR: u8 = 0x04;
 const SSI: u8 = 0x08;
-
-/// The two chips.
-pub struct Pair<'a> {
-    /// Ours.
-    pub ours: &'a mut dyn Chip,
-    /// QEMU's.
-    pub theirs: &'a mut dyn Chip,
-    /// How long QEMU's disks may take, if ours have answered.
-    pub patience: Duration,
-}
-
-impl fmt::Debug for Pair<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pair")
-    }
-}
-
-/// What both show.
-#[derive(Clone, Debug)]
-pub(super) struct Both {
-    pub(super) ours: Snapshot,
-    pub(super) theirs: Snapshot,
-}
 
 /// The comparison of one program.
 pub(super) struct Comparison<'a, 'b> {

@@ -1,8 +1,11 @@
 //! Random programs that are programs: instructions of all families, most of them sound.
 
 mod nexus;
+mod registers;
 
 use outrigger_emulator::lsi::Model;
+
+pub use registers::accesses;
 
 use super::chip::{Action, REGISTERS, at};
 use super::program::{DATA, Driver, Item, Program, TABLE};

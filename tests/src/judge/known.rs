@@ -2,6 +2,7 @@
 //!
 //! What no rule explains is a new difference, and fails.
 
+mod commands;
 mod registers;
 mod scripts;
 
@@ -81,6 +82,7 @@ pub struct StepRule {
     pub when: fn(&Step<'_>) -> bool,
 }
 
+pub use commands::{COMMANDS, CommandRule, Exchange};
 pub use registers::REGISTERS;
 pub use scripts::{STEPS, explains_end, is_hidden, sfbr_after, uses_sfbr, uses_what_differs};
 
@@ -96,7 +98,13 @@ pub fn about(name: &str) -> (Right, &'static str) {
     let steps = STEPS
         .iter()
         .map(|rule| (rule.name, rule.right, rule.section));
-    let rule = registers.chain(steps).find(|(known, ..)| *known == name);
+    let commands = COMMANDS
+        .iter()
+        .map(|rule| (rule.name, rule.right, rule.section));
+    let rule = registers
+        .chain(steps)
+        .chain(commands)
+        .find(|(known, ..)| *known == name);
     rule.map_or((Right::Ours, "-"), |(_, right, section)| (right, section))
 }
 

@@ -83,6 +83,20 @@ pub struct Program {
 }
 
 impl Program {
+    /// One that only ends.
+    #[must_use]
+    pub const fn empty(model: Model) -> Self {
+        Self {
+            model,
+            setup: Vec::new(),
+            items: Vec::new(),
+            memory: Vec::new(),
+            in_ram: false,
+            ready: false,
+            driver: Vec::new(),
+        }
+    }
+
     /// Where the code is.
     #[must_use]
     pub const fn start(&self) -> u32 {

@@ -77,7 +77,7 @@ impl Qemu {
             command
                 .arg("-blockdev")
                 .arg(format!(
-                    "driver=file,node-name=disk{id},filename={}",
+                    "driver=file,node-name=disk{id},discard=unmap,filename={}",
                     image.path().display()
                 ))
                 .arg("-device")

@@ -4,7 +4,7 @@ use outrigger_emulator::lsi::scripts::{Instruction, IoOperation, RegisterOperati
 use outrigger_emulator::lsi::{Model, Phase};
 
 use super::{RegisterRule, Right, Step};
-use crate::judge::chip::{Action, at};
+use crate::judge::chip::{Action, REGISTERS as REGISTERS_BAR, at};
 
 fn always(_: &Step<'_>) -> bool {
     true
@@ -81,6 +81,7 @@ pub const REGISTERS: &[RegisterRule] = &[
         registers: &[
             (0x02, 0x06, 0xff),
             (0x15, 0x17, 0xff),
+            (0x22, 0x22, 0x27),
             (0x41, 0x41, 0xff),
             (0x45, 0x45, 0xff),
             (0x49, 0x49, 0xff),
@@ -155,6 +156,27 @@ pub const REGISTERS: &[RegisterRule] = &[
         section: "4.2, SOCL",
         registers: &[(0x0b, 0x0b, 0xff), (0x0e, 0x0e, 0x07)],
         when: |step| step.ours.byte(0x09) & 0xb7 != 0,
+    },
+    RegisterRule {
+        name: "QEMU has no ISTAT1.SI",
+        right: Right::Ours,
+        section: "4.2, ISTAT1",
+        registers: &[(0x15, 0x15, 0x01)],
+        when: on_895a,
+    },
+    RegisterRule {
+        name: "CTEST2.PCICIE shows the BARs, not in QEMU",
+        right: Right::Ours,
+        section: "4.2, CTEST2",
+        registers: &[(0x34, 0x37, 0xff), (0x5c, 0x5f, 0xff), (0xa0, 0xab, 0xff)],
+        when: |step| step.ours.dword(0x34) == REGISTERS_BAR,
+    },
+    RegisterRule {
+        name: "SCNTL2.SDU falls with the reset of the bus, not in QEMU",
+        right: Right::Ours,
+        section: "4.2, SCNTL2",
+        registers: &[(0x02, 0x02, 0x80)],
+        when: |step| writes(step, 0x01),
     },
     RegisterRule {
         name: "DCMD cannot be written in QEMU",
