@@ -91,3 +91,8 @@ pub use outrigger_ring::{Access, Statistics, Width};
 pub use peer::{Emulator, EmulatorCommand, SpawnError};
 pub use proxy::{Endpoint, Proxy, ProxyOptions, Transport, UnsealedMemory};
 pub use vcpu_port::VcpuPort;
+
+/// README's program compiles as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
