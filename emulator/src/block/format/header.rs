@@ -1,6 +1,8 @@
 //! Step 9, block: a look at a qcow2 image before it is trusted with a disk: what it asks for is named, and tables that the
 //! file does not hold are refused. Offsets and sizes are those of the qcow2 specification, "Header" and "Refcounts".
 
+mod refcounts;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -113,13 +115,14 @@ fn read_table(file: &File, offset: u64, entries: u64) -> Result<Vec<u64>, Format
     Ok(words.iter().map(|word| u64::from_be_bytes(*word)).collect())
 }
 
-/// Reads and checks the header and the tables that it points to.
-pub(super) fn inspect(file: &File, path: &Path) -> Result<Header, FormatError> {
+/// Reads and checks the header and the tables that it points to; what allocates clusters relies on more, so more is checked of an
+/// image that is `written`.
+pub(super) fn inspect(file: &File, path: &Path, written: bool) -> Result<Header, FormatError> {
     let length = file.metadata()?.len();
     // An image can be on a block device, whose metadata have no length.
     let length = if length == 0 { u64::MAX } else { length };
     let header = parse(file, path)?;
-    check_tables(file, &header, length)?;
+    check_tables(file, &header, length, written)?;
     Ok(header)
 }
 
@@ -224,7 +227,12 @@ fn backing_format(file: &File, header: &[u8], cluster: u64) -> io::Result<Option
 }
 
 /// The tables are where the file is, and large enough.
-fn check_tables(file: &File, header: &Header, length: u64) -> Result<(), FormatError> {
+fn check_tables(
+    file: &File,
+    header: &Header,
+    length: u64,
+    written: bool,
+) -> Result<(), FormatError> {
     let cluster = 1_u64 << header.cluster_bits;
     // One entry of L1 stands for a table of L2, which has eight bytes for each cluster.
     let per_entry = cluster << (header.cluster_bits - 3);
@@ -270,6 +278,9 @@ fn check_tables(file: &File, header: &Header, length: u64) -> Result<(), FormatE
                 return Err(FormatError::Truncated(format!("a {name}")));
             }
         }
+    }
+    if written {
+        refcounts::check(file, header, &l1, &refcounts)?;
     }
     // Otherwise nothing that the tables lead to is in this file.
     if !header.has_data_file

@@ -176,8 +176,11 @@ fn chained(
     above.push(file.identity()?);
     let header = match options.direct {
         // The look at the tables is not aligned.
-        true => header::inspect(&File::open(descriptor::link_to(&file.file))?, &file.path)?,
-        false => header::inspect(&file.file, &file.path)?,
+        true => {
+            let again = File::open(descriptor::link_to(&file.file))?;
+            header::inspect(&again, &file.path, !options.read_only)?
+        }
+        false => header::inspect(&file.file, &file.path, !options.read_only)?,
     };
     // What another image stands on may be of any size.
     if above.len() == 1 {

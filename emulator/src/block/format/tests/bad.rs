@@ -102,6 +102,45 @@ fn headers_that_make_no_sense() {
     assert_eq!(refusal(&folder, "disk.qcow2"), "it is not a qcow2 image");
 }
 
+/// What is allocated in such an image would overwrite its own tables.
+#[test]
+fn refcounts_that_leave_something_out() {
+    let Some(folder) = Folder::new() else { return };
+    for bits in [1, 4, 16, 64] {
+        let create = format!("create -q -f qcow2 -o refcount_bits={bits} disk.qcow2 1M");
+        folder.img(&create);
+        folder.qcow2("disk.qcow2", READ_WRITE).unwrap();
+        let image = std::fs::read(folder.path("disk.qcow2")).unwrap();
+        let word = |at: usize| u64::from_be_bytes(image[at..at + 8].try_into().unwrap());
+        let table = word(48);
+        let block = word(usize::try_from(table).unwrap());
+        // Clusters 0 to 3 are header, refcount table, refcount block and L1 table.
+        for (cluster, name) in [(0, "header"), (1, "refcount table"), (3, "L1 table")] {
+            folder.img(&create);
+            let bit = cluster * bits;
+            let at = usize::try_from(block + bit / 8).unwrap();
+            let mut bytes = image[at..at + usize::try_from(bits).unwrap().div_ceil(8)].to_vec();
+            match &mut bytes[..] {
+                [byte] => *byte &= !(((1_u16 << bits) - 1) << (bit % 8)).to_le_bytes()[0],
+                bytes => bytes.fill(0),
+            }
+            patch(&folder, block + bit / 8, &bytes);
+            assert_eq!(
+                refusal(&folder, "disk.qcow2"),
+                format!("the image is corrupt: its refcounts leave out its {name}")
+            );
+            // Nothing is allocated in it.
+            folder.qcow2("disk.qcow2", READ_ONLY).unwrap();
+        }
+        folder.img(&create);
+        patch(&folder, table, &[0; 8]);
+        assert_eq!(
+            refusal(&folder, "disk.qcow2"),
+            "the image is corrupt: its refcounts leave out its header"
+        );
+    }
+}
+
 #[test]
 fn other_variants_of_the_format() {
     let Some(folder) = Folder::new() else { return };
