@@ -24,14 +24,20 @@
 #:     recorded; with RECORD=1 it writes the record
 #: make bench-deps
 #:     installs valgrind, which counts the instructions (apt-get, sudo)
+#: make fuzz [SECONDS=60] [TARGETS="chip nbd"]
+#:     fuzzes each target for so long; needs a C++ compiler (docs/fuzzing.md)
+#: make fuzz-coverage, fuzz-minimise [TARGETS="chip nbd"]
+#:     which lines its inputs reach; the fewest inputs that reach the same
 #: make check
 #:     format, lints and documentation, warnings as errors: fmt, clippy, docs
-#: make test-units, test-loom, fmt, clippy, docs
+#: make test-units, test-loom, test-fuzz, fmt, clippy, docs
 #:     the parts of test and check
 #: make help, clean
 
 CARGO ?= cargo
 DISK ?=
+SECONDS ?= 60
+TARGETS ?=
 RECORD ?=
 # Cases of each property in `make nightly`; proptest's own default is 256.
 CASES ?= 25600
@@ -41,7 +47,8 @@ LOOM_TARGET := target/loom
 PROGRAMS ?= 50000
 SEED ?= 1
 
-.PHONY: help demo test test-deps test-units test-loom nightly judge guest bench counts count runner bench-deps check fmt clippy docs clean
+.PHONY: help demo test test-deps test-units test-loom test-fuzz nightly judge guest bench counts count runner bench-deps
+.PHONY: fuzz fuzz-minimise fuzz-coverage check fmt clippy docs clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -80,7 +87,7 @@ guest:
 # Goes on after a failure, and adds up what all parts say.
 test:
 	@tests/tools.sh missing test
-	@tests/totals.sh $(MAKE) --no-print-directory --keep-going test-units test-loom
+	@tests/totals.sh $(MAKE) --no-print-directory --keep-going test-units test-loom test-fuzz
 
 test-deps:
 	tests/tools.sh install test
@@ -101,6 +108,19 @@ nightly:
 
 judge:
 	OUTRIGGER_PROGRAMS=$(PROGRAMS) OUTRIGGER_SEED=$(SEED) $(CARGO) test --release --locked -p outrigger-tests --test qtest -- --nocapture
+
+# `test-units` runs the committed inputs of each fuzz target; this looks a little further.
+test-fuzz:
+	tests/fuzz/run run 3
+
+fuzz:
+	tests/fuzz/run run $(SECONDS) $(TARGETS)
+
+fuzz-minimise:
+	tests/fuzz/run minimise $(TARGETS)
+
+fuzz-coverage:
+	tests/fuzz/run coverage $(TARGETS)
 
 check: fmt clippy docs
 

@@ -7,7 +7,7 @@ set -euo pipefail
 
 what=${2:-}
 case $what in
-    test) tools="qemu-img=qemu-utils qemu-nbd=qemu-utils" without="the tests that need them say SKIPPED" ;;
+    test) tools="qemu-img=qemu-utils qemu-nbd=qemu-utils g++=g++" without="the tests that need them say SKIPPED" ;;
     bench) tools="valgrind=valgrind" without="instructions are not counted" ;;
     *) what="" ;;
 esac

@@ -1,0 +1,39 @@
+//! VMDK descriptors, and the extents that they name.
+
+use std::sync::Once;
+
+use outrigger_emulator::block::{Backend, ImageFile, vmdk};
+use outrigger_fuzz::Input;
+
+use crate::image::{OPTIONS, allow_caught_panics, folder, use_it};
+
+/// Opens a descriptor and uses the disk. The first bytes of the input are what is done with it, then comes the descriptor. Beside it
+/// there is an extent, `disk-flat.vmdk`, of 64 KiB.
+///
+/// # Panics
+/// As `image::use_it`.
+pub fn run(input: &[u8]) {
+    static EXTENT: Once = Once::new();
+    allow_caught_panics();
+    EXTENT.call_once(|| {
+        std::fs::write(folder().join("disk-flat.vmdk"), vec![0x77; 64 << 10]).expect("room");
+    });
+    let (requests, text) = input.split_at(input.len().min(REQUESTS));
+    let path = folder().join("disk.vmdk");
+    std::fs::write(&path, text).expect("room");
+    let options = outrigger_emulator::block::FormatOptions {
+        read_only: true,
+        ..OPTIONS
+    };
+    let Ok(file) = ImageFile::open(&path, options) else {
+        return;
+    };
+    if let Ok(opened) = vmdk(file, options)
+        && let Ok(backend) = Backend::format(opened)
+    {
+        use_it(backend, &mut Input::new(requests));
+    }
+}
+
+/// Bytes of the input that are not the descriptor.
+const REQUESTS: usize = 32;

@@ -1,0 +1,14 @@
+//! Fuzz targets of the rings: each side against a peer that writes anything into the memory that they share.
+
+pub mod client;
+mod layout;
+mod memory;
+pub mod server;
+pub mod setup;
+
+/// All of them.
+pub const TARGETS: &[outrigger_fuzz::Target] = &[
+    ("ring_setup", setup::run),
+    ("ring_server", server::run),
+    ("ring_client", client::run),
+];
