@@ -134,6 +134,7 @@ PANICS := expect_used indexing_slicing panic print_stderr print_stdout string_sl
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p outrigger-benches --lib --bins --locked -- -D warnings -D clippy::print_stderr -D clippy::print_stdout
 	$(CARGO) clippy $(SHIPPED:%=-p %) --all-features --lib --bins --locked -- -D warnings $(PANICS:%=-D clippy::%)
 
 docs:

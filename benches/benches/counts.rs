@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "what gungraun's macros make")]
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use gungraun::{library_benchmark, library_benchmark_group};
@@ -44,7 +45,9 @@ fn main() {
         let runner = option_env!("GUNGRAUN_RUNNER").unwrap_or("gungraun-runner");
         for (tool, program) in [("valgrind", "valgrind"), ("gungraun-runner", runner)] {
             if !works(program) {
-                eprintln!(
+                // Where it cannot be printed there is nobody to tell.
+                let _ = writeln!(
+                    std::io::stderr(),
                     "instructions are not counted: no {tool} ({program}); `make bench-deps` installs valgrind, `make runner` the other"
                 );
                 return;

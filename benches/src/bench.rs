@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
     let wake = outrigger_ring::wake_cost();
     let mut report = Report::new();
     head(cpus, &report);
-    println!("a wake costs {wake:?}; {} rounds, medians", options.rounds);
+    say!("a wake costs {wake:?}; {} rounds, medians", options.rounds);
 
     let rounds = usize::from(options.rounds);
     let wanted = |part| options.part.is_empty() || options.part.contains(&part);
@@ -92,9 +92,9 @@ pub fn run(options: &Options) -> Result<()> {
         for _ in 0..10 {
             lines.push(line::round_trip(cpus)?);
         }
-        println!("{}", present::line(&lines, &mut Report::new()));
+        say!("{}", present::line(&lines, &mut Report::new()));
     }
-    let say = |text: &str| println!("measuring: {text} ({} s)", begin.elapsed().as_secs());
+    let say = |text: &str| say!("measuring: {text} ({} s)", begin.elapsed().as_secs());
     if wanted(Part::Transport) {
         let found = transport::measure(cpus, rounds, &mut lines, say)?;
         tables.extend(present::transport(&found, &mut report));
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Result<()> {
             tables.push(present::counts(&rows, &mut report));
         }
         Ok(None) => {}
-        Err(error) => println!("no counts: {error:#}"),
+        Err(error) => say!("no counts: {error:#}"),
     }
     if wanted(Part::Path) {
         let found = path::measure(cpus, rounds, say)?;
@@ -124,7 +124,7 @@ pub fn run(options: &Options) -> Result<()> {
         let found = disk::measure(rounds, say)?;
         tables.extend(present::disk(&found, &mut report));
         for missing in &found.missing {
-            println!("not measured: {missing}");
+            say!("not measured: {missing}");
         }
         verdicts.extend(verdict::of_disk(&found));
         let path = options.reports.join("bench-iops.svg");
@@ -135,31 +135,33 @@ pub fn run(options: &Options) -> Result<()> {
         )?;
     }
 
-    println!();
+    say!();
     head(cpus, &report);
-    println!("{}\n", present::line(&lines, &mut report));
+    say!("{}\n", present::line(&lines, &mut report));
     for table in tables {
-        println!("{}\n", fitted(&table));
+        say!("{}\n", fitted(&table));
     }
-    println!("{}", present::verdicts(&verdicts, &mut report));
+    say!("{}", present::verdicts(&verdicts, &mut report));
     let path = options.reports.join("bench.json");
     report.write(&path)?;
-    println!("{} ({} s)", path.display(), begin.elapsed().as_secs());
+    say!("{} ({} s)", path.display(), begin.elapsed().as_secs());
     Ok(())
 }
 
 /// The machine and the pinning.
 fn head(cpus: Cpus, report: &Report) {
     let host = &report.host;
-    println!(
+    say!(
         "machine: {}, {} CPUs, Linux {}, {}",
         host.cpu,
         host.cpus,
         host.kernel,
         if host.kvm { "KVM" } else { "no KVM" }
     );
-    println!(
+    say!(
         "pinning: clients and the first vCPU on CPU {}, servers and the emulator on CPU {}; \"same CPU\": both on CPU {}",
-        cpus.client, cpus.server, cpus.client
+        cpus.client,
+        cpus.server,
+        cpus.client
     );
 }

@@ -1,5 +1,8 @@
 //! The demo and the measurements, and what they share: reports, plots, disk images, counters.
 
+#[macro_use]
+pub mod say;
+
 pub mod bench;
 pub mod cdbs;
 pub mod chip;

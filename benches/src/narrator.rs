@@ -17,7 +17,7 @@ impl Narrator {
 
     pub(crate) fn say(&self, text: &str) {
         if !self.silent {
-            println!("{text}");
+            say!("{text}");
         }
     }
 

@@ -5,13 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use outrigger_benches::bench::{self, Options};
 use outrigger_benches::report::ReportsError;
+use outrigger_benches::say;
 
 fn main() -> ExitCode {
-    match bench::run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("outrigger-bench: {error:#}");
-            ExitCode::from(if error.is::<ReportsError>() { 2 } else { 1 })
-        }
-    }
+    let outcome = bench::run(&Options::parse());
+    say::exit("outrigger-bench", outcome.map(|()| true), |error| {
+        if error.is::<ReportsError>() { 2 } else { 1 }
+    })
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use outrigger_benches::counts::{Counts, RECORD, verdict};
+use outrigger_benches::say;
 
 /// Compares the instructions that gungraun counted with those that are recorded. Exit code 1: a piece of work takes over a
 /// percent more, is new, or is gone, by the same compiler and C library.
@@ -21,14 +22,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("outrigger-counts: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    say::exit("outrigger-counts", run(&Options::parse()), |_| 2)
 }
 
 /// Whether everything is as recorded, or is so now.
@@ -36,10 +30,10 @@ fn run(options: &Options) -> Result<bool> {
     let found = Counts::found(&options.found)?;
     let recorded = Counts::recorded(Path::new(RECORD))?;
     let (text, fine) = verdict(&found, &recorded);
-    println!("{text}");
+    say!("{text}");
     if options.accept {
         found.record(Path::new(RECORD))?;
-        println!("{RECORD}: written");
+        say!("{RECORD}: written");
     }
     Ok(options.accept || fine)
 }

@@ -6,15 +6,11 @@ use clap::Parser;
 use outrigger_benches::demo::{self, Options};
 use outrigger_benches::image::ImageError;
 use outrigger_benches::report::ReportsError;
+use outrigger_benches::say;
 
 fn main() -> ExitCode {
-    match demo::run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("outrigger-demo: {error:#}");
-            let users = error.is::<ImageError>() || error.is::<ReportsError>();
-            ExitCode::from(if users { 2 } else { 1 })
-        }
-    }
+    say::exit("outrigger-demo", demo::run(&Options::parse()), |error| {
+        let users = error.is::<ImageError>() || error.is::<ReportsError>();
+        if users { 2 } else { 1 }
+    })
 }

@@ -5,16 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use outrigger_benches::guest::{self, Options};
 use outrigger_benches::report::ReportsError;
+use outrigger_benches::say;
 use outrigger_tests::guest::Refusal;
 
 fn main() -> ExitCode {
-    match guest::run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("outrigger-guest: {error:#}");
-            let users = error.is::<Refusal>() || error.is::<ReportsError>();
-            ExitCode::from(if users { 2 } else { 1 })
-        }
-    }
+    say::exit("outrigger-guest", guest::run(&Options::parse()), |error| {
+        let users = error.is::<Refusal>() || error.is::<ReportsError>();
+        if users { 2 } else { 1 }
+    })
 }

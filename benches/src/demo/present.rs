@@ -68,7 +68,7 @@ pub(super) fn finish(
     report: &Report,
 ) -> Result<()> {
     if options.json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        say!("{}", serde_json::to_string_pretty(report)?);
     }
     narrator.say(&format!("\n{}", fitted(&rows(samples))));
     narrator.say(LEGEND);

@@ -81,7 +81,7 @@ pub(super) fn finish(
         }
     }
     if options.json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        say!("{}", serde_json::to_string_pretty(report)?);
     }
     narrator.say(&format!("\n{}", fitted(&speeds(samples))));
     narrator.say(&format!(
