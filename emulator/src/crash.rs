@@ -24,6 +24,21 @@ pub fn install() -> io::Result<()> {
     sys::install()
 }
 
+/// Does `work`, on a thread that others wait for; if it panics, the process ends instead of having
+/// them wait for ever. The panic has been reported by then.
+pub fn or_abort<T>(work: impl FnOnce() -> T) -> T {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+    let bomb = Bomb;
+    let done = work();
+    std::mem::forget(bomb);
+    done
+}
+
 /// Signals that a fault raises, with their names.
 const FAULTS: [(libc::c_int, &str); 4] = [
     (libc::SIGBUS, "SIGBUS"),

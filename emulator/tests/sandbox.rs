@@ -50,7 +50,10 @@ fn main() -> ExitCode {
 /// Runs an act in a child and compares how it went with what is expected.
 fn check(act: &Act) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(program).args([FLAG, act.name]).output();
+    let mut command = Command::new(program);
+    // What it says is counted in lines.
+    command.args([FLAG, act.name]).env_remove("RUST_BACKTRACE");
+    let output = command.output();
     let output = output.map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
     let said = said.trim();
@@ -85,6 +88,7 @@ fn child(name: &str) -> ExitCode {
     let Some(act) = ACTS.iter().find(|act| act.name == name) else {
         return ExitCode::FAILURE;
     };
+    outrigger_emulator::log::report_panics();
     outrigger_emulator::crash::install().expect("handlers of faults");
     let prepared = Prepared::new().expect("what is opened before");
     // One that nobody joins, and that takes its time: it must be gone before anything is given up.

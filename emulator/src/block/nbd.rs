@@ -23,6 +23,7 @@ use rustix::event::EventfdFlags;
 use rustix::net::SendFlags;
 
 use super::{BlockError, Completion, Geometry, Request};
+use crate::crash::or_abort;
 use handshake::{Abilities, part};
 pub use handshake::{NbdError, NbdOptions, OpenedNbd, connect};
 use piece::{Command, MAX_DATA, Piece, cut};
@@ -119,7 +120,7 @@ impl Nbd {
         for (name, job) in jobs {
             let shared = Arc::clone(&nbd.shared);
             let run = move || {
-                let outcome = job(&shared);
+                let outcome = or_abort(|| job(&shared));
                 shared.close(outcome);
             };
             let thread = std::thread::Builder::new().name(name.to_owned());

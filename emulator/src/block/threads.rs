@@ -13,11 +13,13 @@ use std::thread::JoinHandle;
 use rustix::event::EventfdFlags;
 
 use super::Completion;
+use crate::crash::or_abort;
 
 /// Threads per image.
 const THREADS: usize = 4;
 
-/// One piece of work for a thread. It must not panic: the thread would be lost, and the request with it.
+/// One piece of work for a thread. It must not panic: the request would be lost, so the process ends
+/// then.
 pub(super) trait Task: fmt::Debug + Send + 'static {
     /// What the work is done on.
     type On: fmt::Debug + Send + Sync + 'static;
@@ -78,7 +80,7 @@ impl<T: Task> Shared<T> {
             };
             state.running += 1;
             drop(state);
-            let completion = task.run(&self.on);
+            let completion = or_abort(|| task.run(&self.on));
             state = self.lock();
             state.running -= 1;
             state.done.push(completion);

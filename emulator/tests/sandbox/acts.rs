@@ -380,6 +380,14 @@ pub(crate) const ACTS: &[Act] = &[
         Expected::Dies(libc::SIGILL, "outrigger-emulator: SIGILL, sent by process "),
         |_| own_signal(libc::SIGILL),
     ),
+    closed(
+        "a_panic_that_others_would_wait_for",
+        Expected::Dies(
+            libc::SIGABRT,
+            "outrigger-emulator: thread 'an act' panicked at ",
+        ),
+        |_| outrigger_emulator::crash::or_abort(|| panic!("on purpose")),
+    ),
     closed("abort", Expected::Dies(libc::SIGABRT, ""), |_| {
         std::process::abort()
     }),
