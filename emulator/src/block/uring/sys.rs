@@ -60,7 +60,13 @@ impl Ring {
             .build(entries)?;
         // A system call filter does not see what is asked through the ring, so the ring itself must not open, connect
         // or send anything for whoever takes over the process.
-        let mut restrictions = ALLOWED.map(Restriction::sqe_op);
+        // Nor does it reach any file but the image: another, such as guest RAM whose descriptor has just come, could be cut
+        // short by a mode of fallocate.
+        let mut restrictions = Vec::from(ALLOWED.map(Restriction::sqe_op));
+        let registered = squeue::Flags::FIXED_FILE.bits();
+        restrictions.push(Restriction::sqe_flags_required(registered));
+        let fds: Vec<_> = files.all().map(|file| file.as_raw_fd()).collect();
+        ring.submitter().register_files(&fds)?;
         ring.submitter().register_restrictions(&mut restrictions)?;
         ring.submitter().register_enable_rings()?;
         let count = entries as usize;
@@ -78,7 +84,7 @@ impl Ring {
         let Some(index) = self.free.pop() else {
             return Some(job);
         };
-        let file = types::Fd(job.file(&self.files).as_raw_fd());
+        let file = types::Fixed(job.file_index(&self.files));
         let call = job.next_call();
         let buffers = job.buffers();
         let (list, count) = (buffers.list().as_ptr(), buffers.list().len());
@@ -124,7 +130,7 @@ impl Ring {
             // the same `Buffers` owns (see `block::sys`). It sits in a `Job` that the caller put into `jobs`. Moving it
             // there moved neither the list nor what it names, both on the heap or in mappings. It stays there untouched
             // until `next_answer` has the kernel's one answer for it, or `Drop` has waited for that or leaked it. The
-            // descriptor is open as long as `files`, which this ring holds. Reads only go to writable memory (`start`).
+            // files are registered with the ring. Reads only go to writable memory (`start`).
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return true;
             }
@@ -183,8 +189,10 @@ impl Ring {
                 continue;
             };
             job.cancel();
+            // It has no file, but the flag is required of all.
             let entry = opcode::AsyncCancel::new(index as u64)
                 .build()
+                .flags(squeue::Flags::FIXED_FILE)
                 .user_data(CANCELLATION);
             if !self.push(&entry) {
                 // Uncancelled, they complete as they would have.
@@ -242,12 +250,25 @@ mod tests {
             outrigger_skip::skipped("no io_uring here");
             return;
         };
+        let mut refused = |entry: &squeue::Entry| {
+            // SAFETY: the path is a constant, and the buffer has no bytes.
+            unsafe { ring.ring.submission().push(entry) }.unwrap();
+            ring.ring.submit_and_wait(1).unwrap();
+            let answer = ring.ring.completion().next().unwrap();
+            assert_eq!(answer.result(), -libc::EACCES);
+        };
         let path = c"/";
-        let open = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build();
-        // SAFETY: the path is a constant.
-        unsafe { ring.ring.submission().push(&open) }.unwrap();
+        refused(&opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).build());
+        // What it may do, but to no other file.
+        let other = types::Fd(tempfile::tempfile().unwrap().as_raw_fd());
+        refused(&opcode::Read::new(other, std::ptr::null_mut(), 0).build());
+        refused(&opcode::Fallocate::new(other, 4096).build());
+        refused(&opcode::Fsync::new(other).build());
+        let unknown = opcode::Fsync::new(types::Fixed(7)).build();
+        // SAFETY: it has no address.
+        unsafe { ring.ring.submission().push(&unknown) }.unwrap();
         ring.ring.submit_and_wait(1).unwrap();
         let answer = ring.ring.completion().next().unwrap();
-        assert_eq!(answer.result(), -libc::EACCES);
+        assert_eq!(answer.result(), -libc::EBADF);
     }
 }
