@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::error::SetupError;
 use crate::layout::{HEADER_BYTES, LINE};
 use crate::memory::{Line, OwnLines, PeerLines};
-use crate::shared::{Shape, Shared};
+use crate::shared::{Made, Shape, Shared};
 use crate::sync::{Ordering, fence};
 
 /// Counters in a line.
@@ -37,7 +37,7 @@ fn shape() -> Shape {
 /// The writing end.
 #[derive(Debug)]
 pub struct CounterPage {
-    shared: Shared,
+    shared: Made,
     lines: OwnLines,
     updates: u64,
 }
@@ -48,7 +48,7 @@ impl CounterPage {
     /// # Errors
     /// [`SetupError::Io`]: no descriptors or memory left.
     pub fn new() -> Result<Self, SetupError> {
-        let shared = Shared::create(shape())?;
+        let shared = Made::create(shape())?;
         let lines = shared.own(LINE, PAGE_LINES as u64)?;
         Ok(Self {
             shared,

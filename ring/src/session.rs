@@ -15,7 +15,7 @@ use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::mirror::{MAX_MIRRORED, MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
 use crate::server::{Channel, Server, Turn};
-use crate::shared::Shared;
+use crate::shared::{Made, Shared};
 use crate::statistics::{Statistics, Tally};
 use crate::wait::{Pace, Sleeper, pinned_cpu, wake_cost};
 
@@ -23,8 +23,8 @@ use crate::wait::{Pace, Sleeper, pinned_cpu, wake_cost};
 #[derive(Debug)]
 pub struct ClientSetup {
     geometry: Geometry,
-    requests: Shared,
-    mailboxes: Shared,
+    requests: Made,
+    mailboxes: Made,
     doorbells: Vec<Doorbell>,
 }
 
@@ -34,8 +34,8 @@ impl ClientSetup {
     /// # Errors
     /// [`SetupError::Io`]: no descriptors or memory left.
     pub fn new(geometry: Geometry) -> Result<Self, SetupError> {
-        let requests = Shared::create(Memory::Requests.shape(geometry))?;
-        let mailboxes = Shared::create(Memory::Mailboxes.shape(geometry))?;
+        let requests = Made::create(Memory::Requests.shape(geometry))?;
+        let mailboxes = Made::create(Memory::Mailboxes.shape(geometry))?;
         let doorbells = (0..geometry.channels())
             .map(|_| Doorbell::new())
             .collect::<Result<_, _>>()?;
@@ -152,7 +152,7 @@ pub struct ServerSetup {
     registers: u32,
     requests: Shared,
     mailboxes: Shared,
-    device: Shared,
+    device: Made,
     doorbell: Doorbell,
     clients: Vec<Doorbell>,
 }
@@ -171,7 +171,7 @@ impl ServerSetup {
     ) -> Result<Self, SetupError> {
         let requests = Shared::adopt(requests, Memory::Requests.shape(geometry))?;
         let mailboxes = Shared::adopt(mailboxes, Memory::Mailboxes.shape(geometry))?;
-        let device = Shared::create(device_memory(registers)?.shape(geometry))?;
+        let device = Made::create(device_memory(registers)?.shape(geometry))?;
         let doorbell = Doorbell::new()?;
         Ok(Self {
             geometry,

@@ -29,11 +29,17 @@ pub(crate) struct Shape {
 /// A memory, on either side.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    fd: OwnedFd,
     pub(crate) mapping: Arc<Mapping>,
 }
 
-impl Shared {
+/// A memory that this side has made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    fd: OwnedFd,
+    shared: Shared,
+}
+
+impl Made {
     /// A new memory of zeroes behind its header, mapped to write, then sealed. What only this side may write is sealed
     /// against other writers.
     pub(crate) fn create(shape: Shape) -> Result<Self, SetupError> {
@@ -55,10 +61,25 @@ impl Shared {
         memfd.add_seals(&seals).map_err(memfd_error)?;
         Ok(Self {
             fd: memfd.into_file().into(),
-            mapping,
+            shared: Shared { mapping },
         })
     }
 
+    /// For the other side.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl std::ops::Deref for Made {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Shared {
     /// A memory that the peer made. Everything about it is checked before it is mapped, and cannot change afterwards.
     pub(crate) fn adopt(fd: OwnedFd, shape: Shape) -> Result<Self, SetupError> {
         const TMPFS: i64 = 0x0102_1994;
@@ -94,15 +115,8 @@ impl Shared {
             return Err(SetupError::Header(name));
         }
         let mapping = Mapping::new(memfd.as_file().as_fd(), expected, shape.both_write)?;
-        Ok(Self {
-            fd: memfd.into_file().into(),
-            mapping,
-        })
-    }
-
-    /// For the other side.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        // The descriptor is not needed any more.
+        Ok(Self { mapping })
     }
 
     /// Lines that this side writes; see [`Mapping::own`].
