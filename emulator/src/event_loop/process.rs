@@ -195,3 +195,6 @@ fn wait(
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests;
