@@ -15,10 +15,10 @@ pub mod options;
 
 /// Command descriptor blocks to a disk.
 pub mod cdb_disk {
-    /// See [`crate::unit::run`].
+    /// Sends a disk the commands that `input` describes.
     ///
     /// # Panics
-    /// As there.
+    /// If a command does not end, or ends without what its status promises.
     pub fn run(input: &[u8]) {
         crate::unit::run(input, crate::unit::disk);
     }
@@ -26,10 +26,10 @@ pub mod cdb_disk {
 
 /// Command descriptor blocks to a CD-ROM drive.
 pub mod cdb_drive {
-    /// See [`crate::unit::run`].
+    /// Sends a CD-ROM drive the commands that `input` describes.
     ///
     /// # Panics
-    /// As there.
+    /// If a command does not end, or ends without what its status promises.
     pub fn run(input: &[u8]) {
         crate::unit::run(input, crate::unit::drive);
     }
