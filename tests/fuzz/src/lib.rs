@@ -1,7 +1,7 @@
 //! What the fuzz targets share. A target is a function of an input: it panics when something is wrong.
 //!
 //! A program of `fuzz/targets/` hands libFuzzer's inputs to [`watched`]. A test of `fuzz/tests/` hands the committed
-//! corpus to [`replay`], with debug assertions and without libFuzzer. `docs/fuzzing.md` says how to run either.
+//! corpus to [`replay()`], with debug assertions and without libFuzzer. `docs/fuzzing.md` says how to run either.
 
 mod input;
 mod replay;
