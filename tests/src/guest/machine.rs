@@ -43,8 +43,8 @@ pub struct Machine {
 /// Guest RAM.
 const RAM: &str = "512M";
 
-/// A guest that is silent for this long is stuck.
-const SILENCE: Duration = Duration::from_secs(120);
+/// A guest that is silent for this long is stuck, even if the machine has ten other things to do.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// How often scripts repeat what may be repeated.
 fn rounds() -> Result<u16> {
