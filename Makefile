@@ -19,6 +19,9 @@
 #:     QEMU's own; then the tests of Linux once more, five times as long
 #: make bench
 #:     what each part costs, beside its peers (release, ten minutes at most)
+#: make density
+#:     what idle devices cost: memory, start-up, threads, wake-ups; beside
+#:     qemu-storage-daemon
 #: make counts [RECORD=1]
 #:     host instructions of each piece of work; fails if one costs more than is
 #:     recorded; with RECORD=1 it writes the record
@@ -47,7 +50,7 @@ LOOM_TARGET := target/loom
 PROGRAMS ?= 50000
 SEED ?= 1
 
-.PHONY: help demo test test-deps test-units test-loom test-fuzz nightly judge guest bench counts count runner bench-deps
+.PHONY: help demo test test-deps test-units test-loom test-fuzz nightly judge guest bench density counts count runner bench-deps
 .PHONY: fuzz fuzz-minimise fuzz-coverage check fmt clippy docs clean
 
 help:
@@ -60,6 +63,10 @@ demo:
 bench: count
 	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches --features outrigger-benches/iceoryx2
 	target/release/outrigger-bench --counts $(COUNTS)
+
+density:
+	$(CARGO) build --release --locked -p outrigger-emulator -p outrigger-benches --bin outrigger-emulator --bin outrigger-density
+	target/release/outrigger-density --json target/reports/density.json
 
 counts: count
 	$(CARGO) run --quiet --release --locked -p outrigger-benches --bin outrigger-counts -- $(if $(RECORD),--accept) $(COUNTS)

@@ -8,6 +8,7 @@ pub mod cdbs;
 pub mod chip;
 pub mod counts;
 pub mod demo;
+pub mod density;
 mod front;
 pub mod guest;
 pub mod image;
