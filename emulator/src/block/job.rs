@@ -23,15 +23,6 @@ pub(super) struct Files {
     pub(super) cached: Option<std::fs::File>,
 }
 
-impl Files {
-    /// The image's files.
-    pub(super) fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(&self.main)
-            .chain(&self.cached)
-            .map(AsFd::as_fd)
-    }
-}
-
 /// How a job's bytes travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -131,11 +122,6 @@ impl Job {
             (Some(cached), Route::Cached) => cached.as_fd(),
             _ => files.main.as_fd(),
         }
-    }
-
-    /// The same file's place in [`Files::all`].
-    pub(super) fn file_index(&self, files: &Files) -> u32 {
-        u32::from(files.cached.is_some() && self.route == Route::Cached)
     }
 
     /// The memory of the call that [`Job::next_call`] returned.
