@@ -135,7 +135,8 @@ impl<'a> Bench<'a> {
                 }
             }
             Some(Outcome::Same) => self.tally.same += 1,
-            Some(Outcome::Known(_)) | None => {}
+            Some(Outcome::Known(_)) => {}
+            None => println!("QEMU ended with this program:\n{program}"),
         }
         Ok(())
     }

@@ -201,8 +201,8 @@ impl Snapshot {
                 *register |= byte;
             }
         }
-        // QEMU keeps DSTAT as long as INTF is set.
-        if istat[0] & istat0::INTF != 0 {
+        // QEMU keeps DSTAT as long as INTF is set. SCRIPTS that go on may be looked at again: INTF stays.
+        if istat[0] & istat0::INTF != 0 && istat[0] & istat0::PENDING != 0 {
             let kept = istat[0] & (istat0::SIGP | istat0::SEM);
             let cleared = chip.act(&[
                 Action::byte(at::ISTAT0, kept | istat0::INTF),

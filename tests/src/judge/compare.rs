@@ -284,12 +284,16 @@ impl<'a, 'b> Comparison<'a, 'b> {
             ours: &after.ours,
             theirs: &after.theirs,
         };
-        // What differs already, and what it was: it may stay so.
-        let stays: Vec<u8> = (0..256)
+        // Bits that differ already and are as they were: they may stay so. At the start nothing differs yet.
+        let begun = instruction.is_some() || action.is_some();
+        let stays: Vec<u8> = (0..=u8::MAX)
             .map(|register| {
-                let same = before.ours.registers[register] == after.ours.registers[register]
-                    && before.theirs.registers[register] == after.theirs.registers[register];
-                if same { u8::MAX } else { 0 }
+                if !begun {
+                    return 0;
+                }
+                let ours = before.ours.byte(register) ^ after.ours.byte(register);
+                let theirs = before.theirs.byte(register) ^ after.theirs.byte(register);
+                !(ours | theirs)
             })
             .collect();
         let mut used = Vec::new();

@@ -87,7 +87,19 @@ pub use registers::REGISTERS;
 pub use scripts::{STEPS, explains_end, is_hidden, sfbr_after, uses_sfbr, uses_what_differs};
 
 /// The name of the rule for an instruction that reads a register which differs by another rule.
-pub const FOLLOWS: &str = "reads a register that differs";
+pub const FOLLOWS: &str = "an instruction reads a register that differs";
+
+/// What follows from other rules, and what QEMU does not show: SFBR.
+pub const CONSEQUENCES: [(&str, Right, &str); 4] = [
+    (FOLLOWS, Right::Ours, "-"),
+    ("SFBR after DATA IN", Right::Ours, "4.2, SFBR"),
+    (
+        "SFBR after COMMAND and MESSAGE OUT",
+        Right::Ours,
+        "4.2, SFBR",
+    ),
+    ("SFBR after a reselection", Right::Ours, "4.2, SFBR"),
+];
 
 /// Who is right by a rule, and the manual's section.
 #[must_use]
@@ -104,6 +116,7 @@ pub fn about(name: &str) -> (Right, &'static str) {
     let rule = registers
         .chain(steps)
         .chain(commands)
+        .chain(CONSEQUENCES)
         .find(|(known, ..)| *known == name);
     rule.map_or((Right::Ours, "-"), |(_, right, section)| (right, section))
 }
@@ -112,4 +125,23 @@ pub fn about(name: &str) -> (Right, &'static str) {
 #[must_use]
 pub fn name(register: u8) -> String {
     register_name(register)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_in_the_documentation() {
+        let page = include_str!("../../../docs/chip.md");
+        let registers = REGISTERS.iter().map(|rule| rule.name);
+        let steps = STEPS.iter().map(|rule| rule.name);
+        let commands = COMMANDS.iter().map(|rule| rule.name);
+        let consequences = CONSEQUENCES.iter().map(|(name, ..)| *name);
+        for name in registers.chain(steps).chain(commands).chain(consequences) {
+            let (right, section) = about(name);
+            let row = format!("| {name} | {right} | {section} |");
+            assert!(page.contains(&row), "docs/chip.md has no row {row}");
+        }
+    }
 }

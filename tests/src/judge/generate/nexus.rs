@@ -114,7 +114,8 @@ impl Script<'_> {
         };
         let mut first = 0x4000_0000 | u32::from(!one_in(self.random, 8)) << 24;
         if one_in(self.random, 2) {
-            let narrow = [0, 0, id.to_le_bytes()[0], 0];
+            let clock = pick(self.random, &[0, 0, 0x33]);
+            let narrow = [0, 0, id.to_le_bytes()[0], clock];
             first |= 1 << 25 | self.entry(&narrow);
         } else {
             first |= id << 16;

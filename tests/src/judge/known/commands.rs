@@ -63,9 +63,9 @@ pub struct CommandRule {
 }
 
 /// What our disks know and QEMU's do not.
-const MORE: [u8; 23] = [
-    0x0b, 0x1c, 0x2b, 0x34, 0x36, 0x37, 0x3c, 0x4c, 0x4d, 0x56, 0x57, 0x5e, 0x89, 0x90, 0x91, 0x9e,
-    0xa3, 0xa4, 0xae, 0xaf, 0xb7, 0x8e, 0x8f,
+const MORE: [u8; 25] = [
+    0x01, 0x07, 0x0b, 0x1c, 0x2b, 0x34, 0x36, 0x37, 0x3c, 0x4c, 0x4d, 0x56, 0x57, 0x5e, 0x89, 0x90,
+    0x91, 0x9e, 0xa3, 0xa4, 0xae, 0xaf, 0xb7, 0x8e, 0x8f,
 ];
 
 /// All of them. The numbers are those of SPC-4 and SBC-3.
@@ -100,7 +100,10 @@ pub const COMMANDS: &[CommandRule] = &[
         right: Right::Ours,
         section: "-",
         ends: false,
-        when: |x| x.only_theirs_fails() && MORE.contains(&x.code()),
+        when: |x| {
+            let unknown = x.code() == 0x03 && x.theirs.buffer[12] == 0x20;
+            x.only_theirs_fails() && MORE.contains(&x.code()) || x.is_good() && unknown
+        },
     },
     CommandRule {
         name: "mode pages that QEMU's disks have not, and their defaults",
@@ -115,6 +118,27 @@ pub const COMMANDS: &[CommandRule] = &[
         section: "SBC-3, 5.22",
         ends: false,
         when: |x| x.code() == 0x35 && x.ours.status == 2 && x.theirs.status == 0,
+    },
+    CommandRule {
+        name: "a LUN in the CDB where IDENTIFY has named one",
+        right: Right::Open,
+        section: "SCSI-2, 7.2.2",
+        ends: true,
+        when: |x| x.code() < 0x20 && x.command.cdb[1] & 0xe0 != 0 && x.only_theirs_fails(),
+    },
+    CommandRule {
+        name: "REPORT LUNS of well known logical units has none",
+        right: Right::Ours,
+        section: "SPC-4, 6.33",
+        ends: false,
+        when: |x| x.code() == 0xa0 && x.command.cdb[2] != 0,
+    },
+    CommandRule {
+        name: "MODE SELECT without PF",
+        right: Right::Open,
+        section: "SPC-4, 6.13",
+        ends: true,
+        when: |x| [0x15, 0x55].contains(&x.code()) && x.only_theirs_fails(),
     },
     CommandRule {
         name: "bits that are reserved or not supported are refused, not by QEMU",

@@ -45,6 +45,8 @@ pub fn uses_what_differs(step: &Step<'_>) -> bool {
     reads(step).into_iter().any(|register| {
         // A snapshot does not show these: QEMU's SFBR reads 0, and it looks at the bus in SBDL.
         [at::SFBR, at::CTEST2, at::SBDL].contains(&register)
+            // Fetching the instruction has loaded DBC, but not in QEMU.
+            || [0x20, 0x22, 0x24, 0x25, 0x26].contains(&register)
             || step.before.byte(register) != step.before_theirs.byte(register)
     })
 }
@@ -87,6 +89,9 @@ pub fn is_hidden(step: &Step<'_>) -> bool {
 /// Selections that nobody answers.
 const SELECTION: &str = "QEMU's STO comes with SELECT, ours when the target is needed";
 
+/// WAIT RESELECT with a target that is there.
+const WAIT: &str = "WAIT RESELECT while connected ends, in QEMU it waits";
+
 /// Programs that run into empty memory.
 const EMPTY: &str = "QEMU skips an empty Dword";
 
@@ -104,6 +109,10 @@ pub fn explains_end(ours: &Snapshot, theirs: &Snapshot) -> Option<&'static str> 
     }
     if only_ours(at::DSTAT, 0x20) {
         return Some(FAULT);
+    }
+    // QEMU has stopped at WAIT RESELECT.
+    if ours.has_stopped() && !theirs.has_stopped() && theirs.byte(0x27) & 0xf8 == 0x50 {
+        return Some(WAIT);
     }
     // Where they are on a way without an end depends on their speed.
     let elsewhere = ours.dword(at::DSP) != theirs.dword(at::DSP);
@@ -136,10 +145,14 @@ pub const STEPS: &[StepRule] = &[
         right: Right::Ours,
         section: "4.2, CTEST4",
         free: false,
-        when: |step| step.ours.byte(0x21) & 0x10 != 0,
+        when: |step| {
+            [step.before, step.ours]
+                .iter()
+                .any(|chip| chip.byte(0x21) & 0x10 != 0)
+        },
     },
     StepRule {
-        name: "WAIT RESELECT while connected ends, in QEMU it waits",
+        name: WAIT,
         right: Right::Open,
         section: "5.4",
         free: false,
@@ -298,6 +311,17 @@ pub const STEPS: &[StepRule] = &[
                             | Instruction::BlockMove(_)
                     )
                 )
+        },
+    },
+    StepRule {
+        name: "QEMU's 53C810 uses the 53C895A's selectors and modes",
+        right: Right::Ours,
+        section: "53C810, 5",
+        free: false,
+        when: |step| {
+            let mut selectors = step.theirs.registers[0xa0..0xc0].iter();
+            let modes = step.theirs.byte(0x56) | step.theirs.byte(0x57);
+            step.model == Model::Lsi53c810 && (modes != 0 || selectors.any(|&byte| byte != 0))
         },
     },
     StepRule {
