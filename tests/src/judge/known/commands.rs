@@ -154,6 +154,17 @@ pub const COMMANDS: &[CommandRule] = &[
         ends: false,
         when: |x| x.code() == 0x12 && x.command.cdb[1] & 1 != 0,
     },
+    // The sense data after a command that neither side knows.
+    CommandRule {
+        name: "which fault of an unknown command is told: its code, or a field beside it",
+        right: Right::Open,
+        section: "SPC-4, 4.5",
+        ends: false,
+        when: |x| {
+            let codes = [x.ours.buffer[12], x.theirs.buffer[12]];
+            x.code() == 0x03 && x.is_good() && codes == [0x20, 0x24]
+        },
+    },
     CommandRule {
         name: "which fault of a parameter list is told",
         right: Right::Open,
