@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Result<bool> {
     };
     let daemon = server::storage_daemon();
     if let Err(error) = &daemon {
-        println!("no qemu-storage-daemon to compare with: {error:#}");
+        crate::say!("no qemu-storage-daemon to compare with: {error:#}");
     }
     let servers = [
         Some((Server::Emulator, emulator)),
@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<bool> {
             all.push(measure(*server, program, processes, devices, options)?);
         }
     }
-    println!("{}", table(&all));
+    crate::say!("{}", table(&all));
     let mut report = Report::new();
     for found in &all {
         found.note(&mut report);
@@ -94,7 +94,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let still = awake.into_iter().all(|it| it.wakeups == 0.0);
     report.check("no wake-up of an idle device", still);
     for check in &report.checks {
-        println!(
+        crate::say!(
             "{}: {}",
             check.name,
             if check.ok { "met" } else { "missed" }
