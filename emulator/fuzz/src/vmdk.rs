@@ -1,4 +1,4 @@
-//! VMDK descriptors, and the extents that they name.
+//! VMDK descriptors and the extents that they name, and sparse images.
 
 use std::sync::Once;
 
@@ -7,7 +7,7 @@ use outrigger_fuzz::Input;
 
 use crate::image::{OPTIONS, allow_caught_panics, folder, use_it};
 
-/// Opens a descriptor and uses the disk. The first bytes of the input are what is done with it, then comes the descriptor. Beside it
+/// Opens an image and uses the disk. The first bytes of the input are what is done with it, then comes the image. Beside it
 /// there is an extent, `disk-flat.vmdk`, of 64 KiB.
 ///
 /// # Panics
@@ -25,6 +25,11 @@ pub fn run(input: &[u8]) {
         read_only: true,
         ..OPTIONS
     };
+    if text.starts_with(b"COWD") {
+        // Its tables have 16 KiB each.
+        let file = std::fs::File::options().write(true).open(&path);
+        file.expect("a file").set_len(64 << 10).expect("room");
+    }
     let Ok(file) = ImageFile::open(&path, options) else {
         return;
     };
@@ -35,5 +40,5 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// Bytes of the input that are not the descriptor.
+/// Bytes of the input that are not the image.
 const REQUESTS: usize = 32;
