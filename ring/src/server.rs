@@ -84,7 +84,7 @@ pub struct Server {
     pub(crate) mirror: MirrorServer,
     pub(crate) clears: ClearServer,
     pub(crate) statistics: Statistics,
-    /// What is left of the turn.
+    /// How much more the turn may do.
     pub(crate) turn: Turn,
     /// What waits until the writes that come before it are applied.
     pub(crate) waiting: Option<Waiting>,

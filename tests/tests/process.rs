@@ -6,7 +6,7 @@ use outrigger_tests::front::{Attached, options};
 use outrigger_tests::place::{Image, Place};
 use outrigger_tests::process::{descriptors, status};
 
-/// What is left of the bounding set: nothing, if the process could change it. That takes CAP_SETPCAP, which a user without
+/// The bounding set that remains: it is empty if the process could change it. That takes CAP_SETPCAP, which a user without
 /// rights has in a user namespace of its own only. Without it, no_new_privs keeps any program file from granting anything.
 fn bounding_set(emulator: &Emulator) -> String {
     const SETPCAP: u64 = 1 << 8;

@@ -17,7 +17,7 @@ use crate::config::blockdev::Locking;
 use crate::config::export::Socket;
 use crate::config::{Config, OptionError, Problem};
 
-/// The inherited descriptors that the command line names. What is left of them is closed with this.
+/// The inherited descriptors that the command line names. Those still open are closed when this is dropped.
 #[derive(Debug)]
 pub struct Inherited {
     named: BTreeMap<RawFd, OwnedFd>,

@@ -18,7 +18,7 @@ const _: () = assert!(TURN >= 64 * crate::mirror::MAX_PENDING as u64);
 /// Requests from one question for the time to the next.
 pub(super) const PORTION: u64 = 64;
 
-/// What is left of a turn.
+/// How much more a turn may do.
 #[derive(Debug)]
 pub(crate) struct Turn {
     left: u64,

@@ -160,7 +160,7 @@ impl BlockDescriptor {
     }
 
     /// The block size that it asks for; `at` is where it starts. The number of blocks follows from the size: it can be told
-    /// for the old one or the new one, and 0 and all ones leave it as it is. So does a size of 0.
+    /// for the old one or the new one, and 0 and all ones leave it as it is. A size of 0 leaves the block size as it is.
     fn check(&self, at: usize, kind: Kind, medium: &Medium) -> Result<u32, Sense> {
         // The default, or user data only (SCSI-2 section 14.3.3).
         if self.density > 1 {
