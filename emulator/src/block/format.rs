@@ -1,8 +1,9 @@
 //! Step 9, block: images in formats other than raw, through the crate imago.
 //!
 //! imago is used in its synchronous form, on the threads of [`Threads`]; guest RAM is what it reads into and writes from.
-//! What changes the image has it to itself; reads and flushes go side by side. imago locks its tables itself, and yet a read beside
-//! writes to other blocks has once returned what was not written.
+//! imago locks its tables itself, so reads, writes and flushes go side by side. Zeroes and discards have the image to
+//! themselves: a discard breaks the mappings that others use, and zeroes for a part of a cluster first look whether the rest of it
+//! is zero and then make all of it so, which would lose what was written to the rest in between.
 //!
 //! What is in an image is not trusted: [`header`] looks at it before imago does, and a panic within imago ends the use of
 //! the image, not the process: requests fail from then on, and nothing more is written.
@@ -52,7 +53,7 @@ pub struct Formatted {
 /// What the threads share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Whoever changes the image holds it for writing. `None` once it is closed.
+    /// Zeroes and discards hold it for writing. `None` once it is closed.
     access: RwLock<Option<Access>>,
     geometry: Geometry,
     /// The format's code has panicked: its state means nothing any more.
@@ -124,12 +125,12 @@ impl Shared {
                 let access = access.as_mut().ok_or(ErrorKind::NotConnected)?;
                 free(access, op, request.offset, request.length)
             }
-            Op::Write { .. } | Op::WriteZeroes { unmap: false } => {
+            Op::WriteZeroes { unmap: false } => {
                 let access = self.access.write().unwrap_or_else(PoisonError::into_inner);
                 let access = access.as_ref().ok_or(ErrorKind::NotConnected)?;
                 perform(access, request)
             }
-            Op::Read | Op::Flush => {
+            Op::Read | Op::Write { .. } | Op::Flush => {
                 let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
                 let access = access.as_ref().ok_or(ErrorKind::NotConnected)?;
                 perform(access, request)

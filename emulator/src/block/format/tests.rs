@@ -258,6 +258,41 @@ fn what_is_written_is_what_qemu_img_finds() {
     }
 }
 
+/// imago looks whether the rest of a cluster is zero before it makes all of it so.
+#[test]
+fn zeroes_and_a_write_in_one_cluster_at_a_time() {
+    let Some(folder) = Folder::new() else { return };
+    folder.img("create -q -f qcow2 -o cluster_size=2M disk.qcow2 4M");
+    let mut backend = folder.backend("disk.qcow2", READ_WRITE);
+    for round in 0..3000_u32 {
+        let unmap = Op::WriteZeroes { unmap: true };
+        run(&mut backend, unmap, 0, 2 << 20, Data::None).unwrap();
+        let written = [round.to_le_bytes()[0] | 1; 512];
+        let pair = [
+            request(0, Op::WriteZeroes { unmap: false }, 512, 512, Data::None),
+            request(
+                1,
+                Op::Write { fua: false },
+                0,
+                512,
+                Data::Owned(written.to_vec()),
+            ),
+        ];
+        let mut done = Vec::new();
+        for request in pair {
+            assert!(backend.submit(request).is_none());
+        }
+        backend.kick();
+        backend.drain(false, &mut done);
+        assert_eq!(done.len(), 2);
+        assert!(done.iter().all(|it| it.result.is_ok()));
+        assert!(
+            read(&mut backend, 0, 512).unwrap() == written,
+            "round {round}"
+        );
+    }
+}
+
 #[test]
 fn a_chain_with_compressed_clusters_and_a_snapshot() {
     let Some(folder) = Folder::new() else { return };
