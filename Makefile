@@ -31,6 +31,9 @@
 #:     fuzzes each target for so long; needs a C++ compiler (docs/fuzzing.md)
 #: make fuzz-coverage, fuzz-minimise [TARGETS="chip nbd"]
 #:     which lines its inputs reach; the fewest inputs that reach the same
+#: make coverage-deps
+#:     installs LLVM's tools of rustc's version, which fuzz-coverage needs where
+#:     rustup has no llvm-tools (apt-get, sudo)
 #: make check
 #:     format, lints and documentation, warnings as errors: fmt, clippy, docs
 #: make test-units, test-loom, test-fuzz, fmt, clippy, docs
@@ -51,7 +54,7 @@ PROGRAMS ?= 50000
 SEED ?= 1
 
 .PHONY: help demo test test-deps test-units test-loom test-fuzz nightly judge guest bench density counts count runner bench-deps
-.PHONY: fuzz fuzz-minimise fuzz-coverage check fmt clippy docs clean
+.PHONY: fuzz fuzz-minimise fuzz-coverage coverage-deps check fmt clippy docs clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -128,6 +131,9 @@ fuzz-minimise:
 
 fuzz-coverage:
 	tests/fuzz/run coverage $(TARGETS)
+
+coverage-deps:
+	tests/tools.sh install coverage
 
 check: fmt clippy docs
 

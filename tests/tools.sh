@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
 # The programs beside Rust that tests and measurements use where they are installed.
 #
-#   tests/tools.sh missing test|bench   names those that are not there, and what that means
-#   tests/tools.sh install test|bench   installs their Debian packages
+#   tests/tools.sh missing test|bench|coverage   names those that are not there, and what that means
+#   tests/tools.sh install test|bench|coverage   installs their Debian packages
 set -euo pipefail
 
 what=${2:-}
 case $what in
     test) tools="qemu-img=qemu-utils qemu-nbd=qemu-utils g++=g++" without="the tests that need them say SKIPPED" ;;
     bench) tools="valgrind=valgrind" without="instructions are not counted" ;;
+    coverage)
+        # For `make fuzz-coverage`, unless `rustup component add llvm-tools` has brought them.
+        llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+        tools="llvm-cov-$llvm=llvm-$llvm llvm-profdata-$llvm=llvm-$llvm"
+        without="lines are not counted; \`rustup component add llvm-tools\` brings them too" ;;
     *) what="" ;;
 esac
 if [ -z "$what" ] || { [ "$1" != missing ] && [ "$1" != install ]; }; then
-    echo "usage: tests/tools.sh missing|install test|bench" >&2
+    echo "usage: tests/tools.sh missing|install test|bench|coverage" >&2
     exit 2
 fi
 

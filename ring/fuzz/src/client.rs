@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use outrigger_fuzz::Input;
+use outrigger_fuzz::{Input, meanwhile};
 use outrigger_ring::{
     Access, Client, ClientSetup, Effect, Error, Geometry, PeerWatch, Summary, Width,
 };
@@ -101,6 +101,28 @@ fn peer() -> &'static Peer {
 /// # Panics
 /// If a client believes what cannot be, or does not stay failed.
 pub fn run(input: &[u8]) {
+    attached(|peer, clients, theirs| session(peer, clients, theirs, &mut Input::new(input)));
+}
+
+/// The same while another thread writes what the worker shares with the clients.
+///
+/// # Panics
+/// If a client believes what cannot be, or does not stay failed.
+pub fn race(input: &[u8]) {
+    attached(|peer, clients, theirs| {
+        meanwhile(
+            input,
+            |choices| {
+                let (place, at, value) = write(peer, choices);
+                peer.lock().write(&peer.device, place, at, value);
+            },
+            || session(peer, clients, theirs, &mut Input::new(input)),
+        );
+    });
+}
+
+/// Sets a session up for `work`.
+fn attached(work: impl FnOnce(&Peer, &mut [Client], Option<UnixStream>)) {
     let peer = peer();
     peer.device.clear();
     let geometry = Geometry::new(CHANNELS, SLOTS).expect("a geometry");
@@ -120,7 +142,7 @@ pub fn run(input: &[u8]) {
     let mut clients = setup
         .finish(device, doorbell, MIRROR_BYTES, &watch, DEADLINE)
         .expect("a good worker");
-    session(peer, &mut clients, Some(theirs), &mut Input::new(input));
+    work(peer, &mut clients, Some(theirs));
     *peer.lock() = Worker::default();
 }
 

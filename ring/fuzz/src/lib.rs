@@ -10,5 +10,7 @@ pub mod setup;
 pub const TARGETS: &[outrigger_fuzz::Target] = &[
     ("ring_setup", setup::run),
     ("ring_server", server::run),
+    ("ring_server_race", server::race),
     ("ring_client", client::run),
+    ("ring_client_race", client::race),
 ];

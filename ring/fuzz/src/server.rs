@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-use outrigger_fuzz::Input;
+use outrigger_fuzz::{Input, meanwhile};
 use outrigger_ring::{
     Access, Error, Geometry, MAX_CLEARED, Mirrored, Offer, Offers, Request, Serve, Server,
     ServerSetup, Width,
@@ -118,11 +118,29 @@ pub fn run(input: &[u8]) {
     PEER.with_borrow(|peer| {
         peer.requests.clear();
         peer.mailboxes.clear();
-        session(peer, &mut Input::new(input));
+        let expected = Some(VecDeque::new());
+        session(peer, &mut Input::new(input), expected);
     });
 }
 
-fn session(peer: &Peer, input: &mut Input<'_>) {
+/// The same while another thread writes what the clients share with the worker.
+///
+/// # Panics
+/// If the worker serves what cannot be, or does not stay failed.
+pub fn race(input: &[u8]) {
+    PEER.with_borrow(|peer| {
+        peer.requests.clear();
+        peer.mailboxes.clear();
+        meanwhile(
+            input,
+            |choices| scribble(peer, choices),
+            || session(peer, &mut Input::new(input), None),
+        );
+    });
+}
+
+/// `expected`: nobody else writes, so what honest clients send is served in order.
+fn session(peer: &Peer, input: &mut Input<'_>, expected: Option<VecDeque<Request>>) {
     let mut server = server(peer);
     let mut channels: [Channel; CHANNELS as usize] = Default::default();
     let mut ticket = 0;
@@ -130,7 +148,7 @@ fn session(peer: &Peer, input: &mut Input<'_>) {
     let mut device = Device {
         peer,
         input,
-        expected: Some(VecDeque::new()),
+        expected,
         served: 0,
         events: 0,
     };

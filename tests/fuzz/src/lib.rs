@@ -4,10 +4,12 @@
 //! corpus to [`replay()`], with debug assertions and without libFuzzer. `docs/fuzzing.md` says how to run either.
 
 mod input;
+mod meanwhile;
 mod replay;
 mod watch;
 
 pub use input::Input;
+pub use meanwhile::meanwhile;
 pub use replay::replay;
 pub use watch::{CountingAllocator, watched};
 
