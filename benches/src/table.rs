@@ -26,7 +26,7 @@ pub(crate) fn fitted(table: &Table) -> String {
 }
 
 /// With lines between the columns if these have room; else without, and if that is not enough with cells of several lines.
-fn fit(table: &Table, columns: usize) -> String {
+pub(crate) fn fit(table: &Table, columns: usize) -> String {
     let roomy = table.to_string();
     if width(&roomy) <= columns {
         return roomy;
