@@ -148,7 +148,7 @@ PANICS := expect_used indexing_slicing panic print_stderr print_stdout string_sl
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p outrigger-benches --lib --bins --locked -- -D warnings -D clippy::print_stderr -D clippy::print_stdout
-	$(CARGO) clippy $(SHIPPED:%=-p %) --all-features --lib --bins --locked -- -D warnings $(PANICS:%=-D clippy::%)
+	$(CARGO) clippy $(SHIPPED:%=-p %) -p outrigger-vmm --all-features --lib --bins --locked -- -D warnings $(PANICS:%=-D clippy::%)
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked

@@ -11,10 +11,10 @@ use outrigger_emulator::dma::Mapping;
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::pci::Function;
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
-use outrigger_proxy::vmm::Ram;
-use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition, Operator, Phase, signal};
-use outrigger_proxy::vmm::guest::registers::{DSP, DSPS, DSTAT, ISTAT0, SIST0};
 use outrigger_ring::{Access, Width};
+use outrigger_vmm::Ram;
+use outrigger_vmm::guest::assembler::{Assembler, Condition, Operator, Phase, signal};
+use outrigger_vmm::guest::registers::{DSP, DSPS, DSTAT, ISTAT0, SIST0};
 
 use crate::cdbs;
 pub use queue::{Queue, REQUESTS};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use outrigger_proxy::vmm::VcpuKind;
+use outrigger_vmm::VcpuKind;
 
 use crate::front::{Attached, Front, Pinning, Source};
 use crate::image::Image;

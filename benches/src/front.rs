@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result, bail};
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_emulator::statistics::Page;
 use outrigger_proxy::port::Port;
-use outrigger_proxy::vmm::{
-    DeviceAttachment, Machine, MachineConfig, Ram, Report as Run, VcpuKind, Workload,
-};
 use outrigger_proxy::{
     Emulator, EmulatorCommand, Endpoint, Intx, Proxy, ProxyOptions, Transport, VcpuPort, in_process,
 };
 use outrigger_tests::in_process::InProcess;
+use outrigger_vmm::{
+    DeviceAttachment, Machine, MachineConfig, Ram, Report as Run, VcpuKind, Workload,
+};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::chip;

@@ -1,7 +1,7 @@
 //! 4 KiB reads at random places: what a guest asks, and what each request cost.
 
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{LatencyHistogram, Report as Run, Request};
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{LatencyHistogram, Report as Run, Request};
 
 use crate::bench::median;
 use crate::front::{Cost, Front};

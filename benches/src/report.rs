@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use outrigger_proxy::vmm::kvm_unavailable;
+use outrigger_vmm::kvm_unavailable;
 use serde::Serialize;
 
 use crate::noise::Noise;

@@ -189,7 +189,7 @@ impl AccessMap {
                         .ok()
                         .and_then(|index| descriptors.get_mut(index)?.take())
                         .ok_or_else(|| refused("its descriptor is missing or another's"))?;
-                    memories.push(BarMemory::adopt(region, offset, size, file)?);
+                    memories.push(BarMemory::new(region, offset, size, file)?);
                     map.memories.push((region, offset, end));
                 }
                 Treatment::ReadToClear {

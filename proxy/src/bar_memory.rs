@@ -31,13 +31,13 @@ pub struct BarMemory {
 }
 
 impl BarMemory {
-    /// The memory behind `size` bytes at `offset` of a region, all of which the caller has found within a memory BAR.
-    pub(crate) fn adopt(
-        region: u8,
-        offset: u64,
-        size: u64,
-        file: OwnedFd,
-    ) -> Result<Self, MapError> {
+    /// The memory behind `size` bytes at `offset` of a region. The proxy makes it at attach, for ranges that it has found within a
+    /// memory BAR; a VMM's test of its [`MapMemory`] can make one, too.
+    ///
+    /// # Errors
+    /// [`MapError::Memory`]: `offset` or `size` is not a multiple of 4096, or `file` is not a memfd of exactly `size` bytes that is
+    /// sealed against shrinking, growing and further seals and can be written.
+    pub fn new(region: u8, offset: u64, size: u64, file: OwnedFd) -> Result<Self, MapError> {
         const TMPFS: i64 = 0x0102_1994;
         const SEALS: SealFlags = SealFlags::SHRINK
             .union(SealFlags::GROW)

@@ -64,23 +64,18 @@ mod counters;
 pub mod decode;
 mod description;
 mod error;
-#[cfg(test)]
-mod fake_emulator;
 pub mod guest_memory;
 mod health;
 pub mod in_process;
 mod interrupt;
-#[cfg(all(feature = "vmm", target_arch = "x86_64"))]
-mod kvm;
 mod link;
 mod peer;
 pub mod port;
 mod proxy;
 mod vcpu_port;
-#[cfg(all(feature = "vmm", target_arch = "x86_64"))]
-pub mod vmm;
 mod watch;
 
+pub use access_map::MapError;
 pub use bar_memory::{BarMemory, MapMemory};
 pub use counters::Counters;
 pub use description::{Description, REGIONS, Region};

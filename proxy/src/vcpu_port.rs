@@ -67,15 +67,17 @@ impl VcpuPort {
         Self { map, ..self }
     }
 
-    /// Has `mapper` map the device's memories, or nobody: for all of its ports.
-    #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
-    pub(crate) fn set_mapper(&self, mapper: Option<Box<dyn MapMemory>>) {
+    /// Does what [`Proxy::map_memory`](crate::Proxy::map_memory) does, for a VMM that holds a port and no proxy. The mapper
+    /// is the device's, not this port's.
+    pub fn map_memory(&self, mapper: Option<Box<dyn MapMemory>>) {
         set_mapper(&self.config, &self.map, mapper);
     }
 
-    /// The guest has acknowledged the interrupt. Whether the device knows: if not, it is to be told by the interrupt's eventfd.
-    #[cfg(all(feature = "vmm", target_arch = "x86_64"))]
-    pub(crate) fn end_of_interrupt(&mut self) -> bool {
+    /// Tells the device that the guest has acknowledged its interrupt, where the port can: `true`. `false`: the VMM must signal
+    /// the resample eventfd ([`Intx::end_of_interrupt`](crate::Intx::end_of_interrupt)). Only ports of
+    /// [`in_process`](crate::in_process) can.
+    #[must_use = "if the port cannot tell the device, the VMM must"]
+    pub fn end_of_interrupt(&mut self) -> bool {
         self.port.end_of_interrupt()
     }
 

@@ -11,13 +11,13 @@ use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::pci::Function;
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_proxy::port::Port;
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{
-    DeviceAttachment, Machine, MachineConfig, Ram, Request, VcpuKind, Workload, kvm_unavailable,
-};
 use outrigger_proxy::{
     Endpoint, Intx, Proxy, ProxyOptions, Transport, UnsealedMemory, VcpuPort,
     in_process as proxy_in_process,
+};
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{
+    DeviceAttachment, Machine, MachineConfig, Ram, Request, VcpuKind, Workload, kvm_unavailable,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 

@@ -1,8 +1,8 @@
 //! A guest's hands at the chip's registers: BARs, registers, scripts in guest RAM, single commands.
 
 use outrigger_proxy::Width;
-use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition, Operator, Phase, signal};
-use outrigger_proxy::vmm::guest::registers::{
+use outrigger_vmm::guest::assembler::{Assembler, Condition, Operator, Phase, signal};
+use outrigger_vmm::guest::registers::{
     DIEN, DSP, DSPS, DSTAT, ISTAT0, SCNTL2, SIEN0, SIEN1, SIST0, SIST1, istat0,
 };
 

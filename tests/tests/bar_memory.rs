@@ -4,10 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition};
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
-use outrigger_proxy::vmm::{Request, VcpuKind, Workload, kvm_unavailable};
 use outrigger_proxy::{BarMemory, Endpoint, MapMemory, Transport, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::Emulator;
@@ -15,6 +11,10 @@ use outrigger_tests::front::{Attached, Front, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::{DATA, SCRIPTS_RAM, Stop};
+use outrigger_vmm::guest::assembler::{Assembler, Condition};
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
+use outrigger_vmm::{Request, VcpuKind, Workload, kvm_unavailable};
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
 const DONE: u32 = 0x0dd;

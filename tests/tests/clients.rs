@@ -4,8 +4,6 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Proxy, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command, controller, export};
@@ -13,6 +11,8 @@ use outrigger_tests::front::{Attached, Device, options, reads_all};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::Data;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{Request, VcpuKind, Workload};
 
 /// A VMM that does its work: attaches, reads the disk, detaches.
 fn good_client(path: &Path, transport: Transport, disk: &[u8]) {

@@ -8,13 +8,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use outrigger_proxy::vmm::guest::layout::{BUFFERS, REQUESTS, request};
-use outrigger_proxy::vmm::{Request, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::{Emulator, export};
 use outrigger_tests::front::{Attached, options, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::Random;
+use outrigger_vmm::guest::layout::{BUFFERS, REQUESTS, request};
+use outrigger_vmm::{Request, Workload};
 use rustix::process::Signal;
 
 /// In the environment of the process that is the VMM: how it writes, over what, in which round, and where the emulator is.

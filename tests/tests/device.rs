@@ -1,13 +1,13 @@
 //! The device as a guest's driver meets it, over every front: config space, registers, interrupts, two vCPUs.
 
 use outrigger_proxy::Width;
-use outrigger_proxy::vmm::guest::assembler::Condition;
-use outrigger_proxy::vmm::guest::registers::{
-    DIEN, DSA, DSPS, DSTAT, ISTAT0, SCNTL0, SCRATCHA, SIST0, istat0,
-};
 use outrigger_tests::front::everywhere;
 use outrigger_tests::random::pattern;
 use outrigger_tests::registers::{Data, IO, REGISTERS, cdb10, set_up_everywhere};
+use outrigger_vmm::guest::assembler::Condition;
+use outrigger_vmm::guest::registers::{
+    DIEN, DSA, DSPS, DSTAT, ISTAT0, SCNTL0, SCRATCHA, SIST0, istat0,
+};
 
 /// CTEST1: its FIFOs are empty.
 const CTEST1: u8 = 0x19;

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use outrigger_proxy::Width;
-use outrigger_proxy::vmm::guest::assembler::{Condition, Phase};
-use outrigger_proxy::vmm::guest::registers::{
-    DIEN, DSTAT, ISTAT0, SCRATCHA, SIEN0, SIEN1, SIST0, SIST1, STIME0, istat0,
-};
 use outrigger_tests::front::{Attached, Front};
 use outrigger_tests::place::Place;
 use outrigger_tests::process::wait_until;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::{
     DATA, DSTAT_IID, DSTAT_SIR, Data, IO, OUTSIDE, REGISTERS, SCRIPTS_RAM,
+};
+use outrigger_vmm::guest::assembler::{Condition, Phase};
+use outrigger_vmm::guest::registers::{
+    DIEN, DSTAT, ISTAT0, SCRATCHA, SIEN0, SIEN1, SIST0, SIST1, STIME0, istat0,
 };
 
 const DISK: usize = 256 << 10;

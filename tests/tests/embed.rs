@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use outrigger_proxy::vmm::kvm_unavailable;
 use outrigger_tests::emulator::binary;
+use outrigger_vmm::kvm_unavailable;
 
 #[test]
 fn the_example_runs() {
@@ -15,7 +15,7 @@ fn the_example_runs() {
     let example = emulator.with_file_name("examples").join("embed");
     assert!(
         example.is_file(),
-        "{} is missing: build it with `cargo build -p outrigger-proxy --features vmm --examples`",
+        "{} is missing: build it with `cargo build -p outrigger-proxy --examples`",
         example.display()
     );
     let output = Command::new(example).arg(emulator).output().unwrap();

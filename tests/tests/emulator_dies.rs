@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Failure, Machine, OtherVcpus, Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Event, Intx, Proxy, ProxyOptions, Transport, VcpuPort, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, command};
@@ -14,6 +12,8 @@ use outrigger_tests::place::{Image, Place};
 use outrigger_tests::process::wait_until;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::REGISTERS;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{Failure, Machine, OtherVcpus, Request, VcpuKind, Workload};
 use rustix::process::{Pid, Signal, kill_process};
 
 const BLOCKS: u32 = 2048;

@@ -14,13 +14,13 @@ use libc::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
     CLONE_NEWUTS, ENOSYS, EOPNOTSUPP, EPERM,
 };
-use outrigger_proxy::vmm::Ram;
 use outrigger_proxy::{Endpoint, Intx, Proxy, ProxyOptions, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::confine::{
     Denied, MemoryGroup, denied, denied_flags, deny, keep_capabilities, works,
 };
 use outrigger_tests::front::options;
+use outrigger_vmm::Ram;
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
 

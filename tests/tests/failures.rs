@@ -6,16 +6,16 @@
 use std::time::{Duration, Instant};
 
 use outrigger_emulator::block::{Backend, FailRule, Failure, Hold, Op};
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{
-    Machine, OtherVcpus, Report, Request, RequestError, Sense, VcpuKind, Workload,
-};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, export};
 use outrigger_tests::front::{Attached, options, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{
+    Machine, OtherVcpus, Report, Request, RequestError, Sense, VcpuKind, Workload,
+};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 const DEPTH: u32 = 16;

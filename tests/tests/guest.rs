@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use outrigger_emulator::block::{Backend, Hold};
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::guest::scripts::code;
-use outrigger_proxy::vmm::{Failure, Machine, OtherVcpus, Request, Workload};
 use outrigger_tests::front::{Attached, Device, Front, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::guest::scripts::code;
+use outrigger_vmm::{Failure, Machine, OtherVcpus, Request, Workload};
 
 const GOOD: Option<u8> = Some(0);
 const CHECK_CONDITION: Option<u8> = Some(2);

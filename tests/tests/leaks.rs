@@ -1,13 +1,13 @@
 //! Many attachments leave nothing behind, in either process. One test, as it counts what is this whole process's.
 
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::Emulator;
 use outrigger_tests::front::{Attached, Device, options, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::process::{descriptors, mappings, status, threads};
 use outrigger_tests::random::pattern;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{Request, VcpuKind, Workload};
 
 const ROUNDS: usize = 60;
 /// Rounds in which allocators and lazily made things settle.

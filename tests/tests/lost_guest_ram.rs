@@ -6,9 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use outrigger_proxy::vmm::Ram;
-use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition, Phase};
-use outrigger_proxy::vmm::guest::registers::DSP;
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, controller, export};
@@ -17,6 +14,9 @@ use outrigger_tests::place::Place;
 use outrigger_tests::process::descriptors;
 use outrigger_tests::random::pattern;
 use outrigger_tests::registers::{DATA, Data, SCRIPT, cdb10};
+use outrigger_vmm::Ram;
+use outrigger_vmm::guest::assembler::{Assembler, Condition, Phase};
+use outrigger_vmm::guest::registers::DSP;
 use rustix::fs::MemfdFlags;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 

@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use outrigger_proxy::vmm::guest::registers::{ISTAT0, istat0};
 use outrigger_proxy::{ProxyOptions, Transport};
 use outrigger_tests::front::{Attached, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::{REGISTERS, SCRIPTS_RAM};
+use outrigger_vmm::guest::registers::{ISTAT0, istat0};
 
 /// Each vCPU has a part of SCRIPTS RAM to itself and finds there what it has written; all look at ISTAT0, which one of them
 /// signals.

@@ -7,13 +7,13 @@ use std::thread;
 use std::time::Instant;
 
 use outrigger_proxy::VcpuPort;
-use outrigger_proxy::vmm::guest::assembler::{Assembler, Condition};
-use outrigger_proxy::vmm::guest::registers::{CTEST2, DIEN, DSP, DSTAT, ISTAT0, SCRATCHA, istat0};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::front::{Attached, Front};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::{Random, pattern};
 use outrigger_tests::registers::{DATA, DSTAT_SIR, IO, REGISTERS, SCRIPT};
+use outrigger_vmm::guest::assembler::{Assembler, Condition};
+use outrigger_vmm::guest::registers::{CTEST2, DIEN, DSP, DSTAT, ISTAT0, SCRATCHA, istat0};
 
 const ABRT: u8 = 0x80;
 const SEM: u8 = 0x10;

@@ -7,14 +7,14 @@ use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Machine, Request, RequestError, Sense, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, export};
 use outrigger_tests::front::{Attached, Device, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{Machine, Request, RequestError, Sense, VcpuKind, Workload};
 use rustix::process::Signal;
 
 const GOOD: Option<u8> = Some(0);

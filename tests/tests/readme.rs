@@ -8,10 +8,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use outrigger_proxy::vmm::kvm_unavailable;
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::binary;
 use outrigger_tests::front::{Attached, options};
+use outrigger_vmm::kvm_unavailable;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -113,7 +113,7 @@ fn the_daemon_starts_serves_and_is_watched() {
 #[test]
 fn the_example_is_there_and_runs() {
     let block = shell_block("--example embed");
-    assert!(block.contains("-p outrigger-proxy --features vmm --example embed"));
+    assert!(block.contains("-p outrigger-proxy --example embed"));
     assert!(root().join("proxy/examples/embed/main.rs").is_file());
     if let Some(reason) = kvm_unavailable() {
         outrigger_skip::skipped(reason);

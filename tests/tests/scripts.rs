@@ -1,13 +1,13 @@
 //! SCRIPTS that a guest starts, and the disks that they reach, over every front.
 
 use outrigger_proxy::Width;
-use outrigger_proxy::vmm::guest::assembler::{Condition, Operator, Phase};
-use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
 use outrigger_tests::random::pattern;
 use outrigger_tests::registers::{
     DATA, DSTAT_BF, DSTAT_IID, Data, OUTSIDE, SCRIPT, SCRIPTS_RAM, SIST0_MA, cdb10,
     set_up_everywhere,
 };
+use outrigger_vmm::guest::assembler::{Condition, Operator, Phase};
+use outrigger_vmm::guest::registers::{DSP, ISTAT0, SCRATCHA, istat0};
 
 /// CHECK CONDITION.
 const CHECK: u8 = 2;

@@ -1,13 +1,13 @@
 //! What an emulator counts while a guest works is what the guest did.
 
 use outrigger_emulator::statistics::Page;
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::{Emulator, controller, export};
 use outrigger_tests::front::{Attached, Device, options};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{Request, VcpuKind, Workload};
 
 const REQUESTS: u32 = 400;
 

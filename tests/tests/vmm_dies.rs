@@ -4,14 +4,14 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{OtherVcpus, Request, VcpuKind, Workload};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::Emulator;
 use outrigger_tests::front::{Attached, options, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::process::{descriptors, mappings};
 use outrigger_tests::random::{Random, pattern};
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{OtherVcpus, Request, VcpuKind, Workload};
 
 /// In the environment of the process that is the VMM: the emulator's socket, and what the VMM is like.
 const SOCKET: &str = "OUTRIGGER_TEST_VMM_SOCKET";

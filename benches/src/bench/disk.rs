@@ -7,9 +7,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use outrigger_proxy::vmm::{
-    OtherVcpus, Report as Run, Request, VcpuKind, Workload, kvm_unavailable,
-};
+use outrigger_vmm::{OtherVcpus, Report as Run, Request, VcpuKind, Workload, kvm_unavailable};
 
 use super::system_calls::Counter;
 use crate::front::{Attached, Cost, Front, Pinning, Source};

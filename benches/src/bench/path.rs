@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use outrigger_proxy::VcpuPort;
-use outrigger_proxy::vmm::{Ram, kvm_unavailable};
 use outrigger_ring::Width;
+use outrigger_vmm::{Ram, kvm_unavailable};
 
 use super::clock::{Timed, time};
 use super::cpus::Cpus;

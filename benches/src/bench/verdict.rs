@@ -1,6 +1,6 @@
 //! The measures that have an aim, and whether it is met.
 
-use outrigger_proxy::vmm::kvm_unavailable;
+use outrigger_vmm::kvm_unavailable;
 
 use super::clock::median;
 use super::cpus::Place;

@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 use outrigger_emulator::device::Progress;
-use outrigger_proxy::vmm::guest::layout::{START_QUEUE, TASKS, start_slot, task};
-use outrigger_proxy::vmm::guest::queues;
-use outrigger_proxy::vmm::guest::registers::{DSP, ISTAT0, istat0};
-use outrigger_proxy::vmm::guest::scripts::Scripts;
 use outrigger_ring::{Access, Width};
+use outrigger_vmm::guest::layout::{START_QUEUE, TASKS, start_slot, task};
+use outrigger_vmm::guest::queues;
+use outrigger_vmm::guest::registers::{DSP, ISTAT0, istat0};
+use outrigger_vmm::guest::scripts::Scripts;
 
 use super::{CDB, CONFIG_REGION, Chip, READ_BYTES, register};
 use crate::cdbs;
@@ -138,7 +138,7 @@ fn blocks() -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_proxy::vmm::guest::layout::QUEUE_SLOTS;
+    use outrigger_vmm::guest::layout::QUEUE_SLOTS;
 
     use super::*;
 

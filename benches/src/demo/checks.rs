@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail};
-use outrigger_proxy::vmm::guest::layout::BUFFERS;
-use outrigger_proxy::vmm::{OtherVcpus, Ram, Request, Workload};
+use outrigger_vmm::guest::layout::BUFFERS;
+use outrigger_vmm::{OtherVcpus, Ram, Request, Workload};
 use sha2::{Digest as _, Sha256};
 
 use super::{DISK, SCRATCH};

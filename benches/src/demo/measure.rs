@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use outrigger_proxy::vmm::Workload;
+use outrigger_vmm::Workload;
 use serde_json::json;
 
 use super::DISK;

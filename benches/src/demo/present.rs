@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::Table;
-use outrigger_proxy::vmm::{VcpuKind, kvm_unavailable};
+use outrigger_vmm::{VcpuKind, kvm_unavailable};
 
 use super::Options;
 use super::measure::{DEPTHS, Samples};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo build -p outrigger-emulator
-//! cargo run -p outrigger-proxy --features vmm --example embed -- target/debug/outrigger-emulator
+//! cargo run -p outrigger-proxy --example embed -- target/debug/outrigger-emulator
 //! ```
 //!
 //! The guest is a dozen instructions in real mode. It reads a register of the chip through each of its two register BARs, and

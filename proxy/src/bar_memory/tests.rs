@@ -43,7 +43,7 @@ fn memory(region: u8, offset: u64) -> BarMemory {
     let file = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&file, 0x1000).unwrap();
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
-    BarMemory::adopt(region, offset, 0x1000, file).unwrap()
+    BarMemory::new(region, offset, 0x1000, file).unwrap()
 }
 
 fn placement(least: u64) -> (Placement, Log) {

@@ -7,8 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::*;
 use crate::Counters;
-use crate::fake_emulator::{FakeEmulator, Fault, Script};
 use crate::guest_memory;
+use outrigger_fake_emulator::{FakeEmulator, Fault, Script};
 
 mod hostile;
 

@@ -10,8 +10,8 @@ use outrigger_emulator::dma::Mapping;
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::pci::{CONFIG_REGION, Function};
 use outrigger_proxy::Width;
-use outrigger_proxy::vmm::Ram;
 use outrigger_ring::Access;
+use outrigger_vmm::Ram;
 
 use super::chip::{Action, Chip, IO, RAM, REGISTERS, SCRIPTS_RAM};
 use super::units::Disks;

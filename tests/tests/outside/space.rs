@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use outrigger_proxy::vmm::{Request, Sense, Workload};
 use outrigger_tests::emulator::{Emulator, binary, export};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;
+use outrigger_vmm::{Request, Sense, Workload};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::{DATA, GOOD, Rig, attach, sense, status, wait_until};

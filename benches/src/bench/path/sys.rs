@@ -4,7 +4,7 @@
 use anyhow::Result;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
-use outrigger_proxy::vmm::Ram;
+use outrigger_vmm::Ram;
 
 /// Makes `ram` the guest's memory from address 0 on. The caller keeps a clone of `ram` for as long as a descriptor of
 /// the machine or of its vCPU is open.

@@ -5,8 +5,8 @@ use std::thread;
 use outrigger_ring::{Access, Width};
 
 use super::*;
-use crate::fake_emulator::{FakeEmulator, Script};
 use crate::port::Port;
+use outrigger_fake_emulator::{FakeEmulator, Script};
 
 fn connection(socket: OwnedFd, deadline: Duration) -> Arc<Connection> {
     let health = Arc::new(Health::new(Some(socket.try_clone().unwrap())).unwrap());
