@@ -3,6 +3,7 @@
 use outrigger_emulator::lsi::Model;
 use outrigger_tests::guest::Kit;
 use outrigger_tests::judge::bench::Bench;
+use outrigger_tests::judge::units::Disks;
 use outrigger_tests::judge::{commands, generate};
 
 /// Programs of each kind and model; `OUTRIGGER_PROGRAMS` asks for more.
@@ -67,6 +68,25 @@ fn commands_do_the_same_on_both_disks() {
         println!("{difference}");
     }
     assert!(bench.complaints.is_empty(), "the disks differ");
+}
+
+#[test]
+fn commands_do_the_same_on_both_drives() {
+    let kit = Kit::open().expect("QEMU");
+    let mut bench = Bench::with_disks(&kit, Model::Lsi53c895a, Disks::with_drive).expect("QEMU");
+    for seed in first_seed()..first_seed() + programs() / 4 {
+        bench
+            .judge_commands(&commands::drive_sequence(seed))
+            .expect("QEMU");
+        if bench.complaints.len() >= FINDINGS {
+            break;
+        }
+    }
+    println!("commands for drives: {}", bench.tally);
+    for difference in &bench.complaints {
+        println!("{difference}");
+    }
+    assert!(bench.complaints.is_empty(), "the drives differ");
 }
 
 #[test]

@@ -27,6 +27,7 @@ const PATIENT: Duration = Duration::from_secs(3);
 pub struct Bench<'a> {
     kit: &'a Kit,
     model: Model,
+    disks: fn() -> Disks,
     ours: Ours,
     theirs: Qemu,
     /// What has been compared so far.
@@ -74,12 +75,21 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// It cannot be started.
     pub fn new(kit: &'a Kit, model: Model) -> Result<Self> {
-        let disks = Disks::new();
+        Self::with_disks(kit, model, Disks::new)
+    }
+
+    /// The same with these disks.
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
+    pub fn with_disks(kit: &'a Kit, model: Model, disks: fn() -> Disks) -> Result<Self> {
+        let made = disks();
         Ok(Self {
             kit,
             model,
-            ours: Ours::new(model, &disks),
-            theirs: Qemu::start(kit, model, &disks)?,
+            disks,
+            ours: Ours::new(model, &made),
+            theirs: Qemu::start(kit, model, &made)?,
             tally: Tally::default(),
             findings: Vec::new(),
             complaints: Vec::new(),
@@ -190,7 +200,7 @@ impl<'a> Bench<'a> {
     }
 
     fn start_again(&mut self) -> Result<()> {
-        let disks = Disks::new();
+        let disks = (self.disks)();
         self.ours = Ours::new(self.model, &disks);
         self.theirs = Qemu::start(self.kit, self.model, &disks)?;
         Ok(())

@@ -10,8 +10,10 @@ pub const IO: u16 = 0xc000;
 pub const REGISTERS: u32 = 0xfe00_0000;
 /// Where the SCRIPTS RAM's memory BAR is.
 pub const SCRIPTS_RAM: u32 = 0xfe01_0000;
-/// Guest RAM: as much as QEMU's machine needs.
+/// Guest RAM: as much as QEMU's machine needs. As much again lies from [`ABOVE`] on.
 pub const RAM: u64 = 16 << 20;
+/// The first address that takes more than 32 bits. RAM from here on follows the rest in [`Chip::poke`] and [`Chip::peek`].
+pub const ABOVE: u64 = 1 << 32;
 
 /// Registers by their offset (manual, chapter 4).
 pub mod at {
@@ -28,6 +30,10 @@ pub mod at {
     pub const DSP: u8 = 0x2c;
     pub const DMODE: u8 = 0x38;
     pub const DIEN: u8 = 0x39;
+    pub const CCNTL0: u8 = 0x56;
+    pub const CCNTL1: u8 = 0x57;
+    pub const PMJAD1: u8 = 0xc0;
+    pub const PMJAD2: u8 = 0xc4;
     pub const DCNTL: u8 = 0x3b;
     pub const SIEN0: u8 = 0x40;
     pub const SIST0: u8 = 0x42;

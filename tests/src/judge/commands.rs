@@ -1,11 +1,13 @@
 //! Commands for the disks behind both chips, by a script that follows the target wherever it goes.
 
+mod drive;
 mod generate;
 
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+pub use drive::sequence as drive_sequence;
 pub use generate::{Command, sequence};
 
 use super::chip::{Action, Chip, at};
@@ -197,10 +199,13 @@ fn stops(chip: &mut dyn Chip) -> io::Result<bool> {
 ///
 /// # Errors
 /// The chip's process has ended.
-pub fn begin(chip: &mut dyn Chip) -> io::Result<()> {
+pub fn begin(chip: &mut dyn Chip, targets: &[u8]) -> io::Result<()> {
     chip.act(&Program::reset())?;
-    for target in [0, 0, 2, 2] {
-        exchange(chip, &Command::test_unit_ready(target))?;
+    for &target in targets {
+        // The first one tells of the reset.
+        for _ in 0..2 {
+            exchange(chip, &Command::test_unit_ready(target))?;
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub use registers::compare_registers;
 
 use super::chip::{Action, SCRIPTS_RAM, Snapshot, at, istat0};
 use super::known::{self, REGISTERS, STEPS, Step};
-use super::program::{Driver, Program, RAM_BYTES, WINDOW, WINDOW_BYTES, line};
+use super::program::{Driver, Program, RAM_BYTES, WINDOW, WINDOW_ABOVE, WINDOW_BYTES, line};
 use super::tally::{Difference, Outcome, Tally, differences};
 
 /// Single steps of one program.
@@ -116,6 +116,7 @@ impl<'a, 'b> Comparison<'a, 'b> {
 
     fn prepare(&mut self, dcntl: u8) -> io::Result<Both> {
         let window = self.program.window();
+        let above = self.program.window_above();
         let ram = self.program.scripts_ram();
         let mut actions = Vec::new();
         if self.program.ready {
@@ -127,6 +128,7 @@ impl<'a, 'b> Comparison<'a, 'b> {
             // What went before may write to memory until then.
             chip.act(&Program::reset())?;
             chip.poke(WINDOW, &window)?;
+            chip.poke(WINDOW_ABOVE, &above)?;
             if !ram.is_empty() {
                 chip.fill(&ram)?;
             }
@@ -221,6 +223,9 @@ impl<'a, 'b> Comparison<'a, 'b> {
         self.compare_memory(&mut values)?;
         if values.is_empty() {
             return Ok(Outcome::Same);
+        }
+        if self.uses_medium && self.program.looks_at_phases() {
+            return Ok(self.known(known::RACE));
         }
         let what = "in a free run".to_owned();
         Ok(Outcome::Different(Difference { what, values }))
@@ -383,9 +388,16 @@ impl<'a, 'b> Comparison<'a, 'b> {
     fn compare_memory(&mut self, values: &mut Vec<(String, String, String)>) -> io::Result<()> {
         let mut memories = [vec![0; WINDOW_BYTES], vec![0; WINDOW_BYTES]];
         let [ours, theirs] = &mut memories;
-        self.pair.ours.peek(WINDOW, ours)?;
-        self.pair.theirs.peek(WINDOW, theirs)?;
-        differences(WINDOW, ours, theirs, values);
+        let windows: &[u32] = if self.program.long {
+            &[WINDOW, WINDOW_ABOVE]
+        } else {
+            &[WINDOW]
+        };
+        for &window in windows {
+            self.pair.ours.peek(window, ours)?;
+            self.pair.theirs.peek(window, theirs)?;
+            differences(window, ours, theirs, values);
+        }
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ pub fn program(model: Model, seed: u64) -> Program {
         in_ram,
         ready: false,
         driver: Vec::new(),
+        long: false,
     };
     if one_in(&mut random, 3) {
         program.driver.push(Driver::Signal);

@@ -89,9 +89,13 @@ pub use scripts::{STEPS, explains_end, is_hidden, sfbr_after, uses_sfbr, uses_wh
 /// The name of the rule for an instruction that reads a register which differs by another rule.
 pub const FOLLOWS: &str = "an instruction reads a register that differs";
 
+/// The name of the rule for a look at the bus whose result depends on how fast a disk is.
+pub const RACE: &str = "IF a phase while a disk is at work: at once, in QEMU when it has answered";
+
 /// What follows from other rules, and what QEMU does not show: SFBR.
-pub const CONSEQUENCES: [(&str, Right, &str); 4] = [
+pub const CONSEQUENCES: [(&str, Right, &str); 5] = [
     (FOLLOWS, Right::Ours, "-"),
+    (RACE, Right::Open, "5.6"),
     ("SFBR after DATA IN", Right::Ours, "4.2, SFBR"),
     (
         "SFBR after COMMAND and MESSAGE OUT",

@@ -13,7 +13,7 @@ use outrigger_proxy::Width;
 use outrigger_ring::Access;
 use outrigger_vmm::Ram;
 
-use super::chip::{Action, Chip, IO, RAM, REGISTERS, SCRIPTS_RAM};
+use super::chip::{ABOVE, Action, Chip, IO, RAM, REGISTERS, SCRIPTS_RAM};
 use super::units::Disks;
 
 /// Slices that it is given after an access: SCRIPTS that go on after these go on for ever.
@@ -42,18 +42,20 @@ impl Ours {
     #[must_use]
     pub fn new(model: Model, disks: &Disks) -> Self {
         let (bus, handles) = disks.bus();
-        let ram = Ram::new(RAM).expect("guest RAM");
+        let ram = Ram::new(2 * RAM).expect("guest RAM");
         let mut function = Function::new(Box::new(Lsi::new(model, bus)));
-        let memory = ram.file().expect("a file").try_clone();
-        let mapping = Mapping {
-            address: 0,
-            size: RAM,
-            fd: memory.expect("a descriptor").into(),
-            offset: 0,
-            readable: true,
-            writable: true,
-        };
-        function.map(mapping).expect("mapped RAM");
+        for (address, offset) in [(0, 0), (ABOVE, RAM)] {
+            let memory = ram.file().expect("a file").try_clone();
+            let mapping = Mapping {
+                address,
+                size: RAM,
+                fd: memory.expect("a descriptor").into(),
+                offset,
+                readable: true,
+                writable: true,
+            };
+            function.map(mapping).expect("mapped RAM");
+        }
         let mut config = |offset, value: u32| {
             let access = Access {
                 region: CONFIG_REGION,

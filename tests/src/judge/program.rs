@@ -10,6 +10,9 @@ use crate::random::Random;
 
 /// The guest memory that programs use and that is compared: code, then tables, then data.
 pub const WINDOW: u32 = 0x10_0000;
+/// The same above 4 GiB, as `Chip::peek` has it.
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
+pub const WINDOW_ABOVE: u32 = super::chip::RAM as u32 + WINDOW;
 /// Its bytes.
 pub const WINDOW_BYTES: usize = 0x4000;
 /// Where SCRIPTS lie that are not in SCRIPTS RAM.
@@ -80,6 +83,8 @@ pub struct Program {
     pub ready: bool,
     /// What the driver does.
     pub driver: Vec<Driver>,
+    /// It has addresses of more than 32 bits.
+    pub long: bool,
 }
 
 impl Program {
@@ -94,6 +99,7 @@ impl Program {
             in_ram: false,
             ready: false,
             driver: Vec::new(),
+            long: false,
         }
     }
 
@@ -147,14 +153,29 @@ impl Program {
         let prelude = Self::prelude_code();
         let at = (PRELUDE - WINDOW) as usize;
         window[at..at + prelude.len()].copy_from_slice(&prelude);
-        for (address, bytes) in &self.memory {
-            let at = (address - WINDOW) as usize;
-            window[at..at + bytes.len()].copy_from_slice(bytes);
-        }
+        self.place_memory(&mut window);
         if !self.in_ram {
             let code = self.code();
             window[..code.len()].copy_from_slice(&code);
         }
+        window
+    }
+
+    fn place_memory(&self, window: &mut [u8]) {
+        for (address, bytes) in &self.memory {
+            let at = (address - WINDOW) as usize;
+            window[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
+    /// The memory at the same place above 4 GiB, at the start; nothing where the program does not know of it.
+    #[must_use]
+    pub fn window_above(&self) -> Vec<u8> {
+        if !self.long {
+            return Vec::new();
+        }
+        let mut window = Random::new(11).bytes(WINDOW_BYTES);
+        self.place_memory(&mut window);
         window
     }
 
@@ -201,6 +222,16 @@ impl Program {
     pub fn uses_sfbr(&self) -> bool {
         self.items.iter().any(|item| {
             super::known::uses_sfbr(Instruction::decode([item.words[0], item.words[1]]))
+        })
+    }
+
+    /// Whether it looks at a phase without waiting for it.
+    #[must_use]
+    pub fn looks_at_phases(&self) -> bool {
+        self.items.iter().any(|item| {
+            let instruction = Instruction::decode([item.words[0], item.words[1]]);
+            matches!(instruction, Instruction::Transfer(t)
+                if t.condition.phase.is_some() && !t.condition.wait)
         })
     }
 

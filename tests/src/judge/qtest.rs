@@ -16,7 +16,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use tempfile::NamedTempFile;
 
 use super::chip::{Action, Chip, IO, RAM, REGISTERS, SCRIPTS_RAM};
-use super::units::{DISK, Disks};
+use super::units::{DISK, Disks, Unit};
 use crate::guest::Kit;
 
 /// Where the chip is on the PCI bus.
@@ -50,7 +50,7 @@ impl Qemu {
         fcntl_setfd(&theirs, FdFlags::empty())?;
         ours.set_read_timeout(Some(PATIENCE))?;
         let ram = file()?;
-        ram.as_file().set_len(RAM)?;
+        ram.as_file().set_len(2 * RAM)?;
         let errors = NamedTempFile::new()?;
         let driver = match model {
             Model::Lsi53c895a => "lsi53c895a",
@@ -58,11 +58,14 @@ impl Qemu {
         };
         let mut command = kit.qemu();
         command
-            .args(["-machine", "pc,memory-backend=ram", "-accel", "qtest"])
-            .args(["-m", &format!("{}M", RAM >> 20)])
+            .arg("-machine")
+            .arg(format!("pc,memory-backend=ram,max-ram-below-4g={RAM}"))
+            .args(["-accel", "qtest", "-m"])
+            .arg(format!("{}M", (2 * RAM) >> 20))
             .arg("-object")
             .arg(format!(
-                "memory-backend-file,id=ram,share=on,size={RAM},mem-path={}",
+                "memory-backend-file,id=ram,share=on,size={},mem-path={}",
+                2 * RAM,
                 ram.path().display()
             ))
             .args(["-nodefaults", "-display", "none"])
@@ -71,18 +74,22 @@ impl Qemu {
             .args(["-qtest", "chardev:qtest", "-qtest-log", "/dev/null"])
             .args(["-device", &format!("{driver},id=lsi,addr={SLOT}")]);
         let mut images = Vec::new();
-        for (id, bytes) in disks.images() {
+        for (id, unit, bytes) in disks.images() {
             let mut image = file()?;
             image.write_all(bytes)?;
+            let (device, access) = match unit {
+                Unit::Disk => ("scsi-hd", "discard=unmap"),
+                Unit::Drive => ("scsi-cd", "read-only=on"),
+            };
             command
                 .arg("-blockdev")
                 .arg(format!(
-                    "driver=file,node-name=disk{id},discard=unmap,filename={}",
+                    "driver=file,node-name=disk{id},{access},filename={}",
                     image.path().display()
                 ))
                 .arg("-device")
                 .arg(format!(
-                    "scsi-hd,bus=lsi.0,scsi-id={id},drive=disk{id},{DISK}"
+                    "{device},bus=lsi.0,scsi-id={id},drive=disk{id},{DISK}"
                 ));
             images.push(image);
         }

@@ -124,10 +124,14 @@ pub(super) fn command(ram: &Ram, input: &mut Input<'_>) -> Vec<u32> {
     // What comes in between: a disconnect and what follows, or anything.
     let between = usize::from(input.u8() & 3);
     words.extend(generate(SCRIPT, between, input));
+    // Data, unless the target wants none: JUMP, WHEN NOT DATA; MOVE, WHEN DATA. A count of 0 would be illegal.
+    if data != 0 {
+        let status = place(&words) + 16;
+        words.extend([0x8003_0000 | phase << 24, status]);
+        words.extend([0x0800_0000 | phase << 24 | data, DATA]);
+    }
     words.extend([
-        // MOVE data, WHEN DATA; MOVE, WHEN STATUS; MOVE, WHEN MESSAGE IN.
-        0x0800_0000 | phase << 24 | data,
-        DATA,
+        // MOVE, WHEN STATUS; MOVE, WHEN MESSAGE IN.
         0x0b00_0000 | 1,
         TABLE + 0x80,
         0x0f00_0000 | 1,
@@ -141,4 +145,9 @@ pub(super) fn command(ram: &Ram, input: &mut Input<'_>) -> Vec<u32> {
         0x99,
     ]);
     words
+}
+
+/// Where the next instruction is.
+fn place(words: &[u32]) -> u32 {
+    SCRIPT + 4 * u32::try_from(words.len()).expect("a few")
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::judge::units::BYTES;
+use crate::judge::units::{BYTES, DRIVE};
 use crate::random::Random;
 
 /// A command.
@@ -52,10 +52,11 @@ impl Command {
         }
     }
 
-    /// READ (10) of the whole disk.
+    /// READ (10) of the whole disk or disc.
     #[must_use]
     pub fn read_all(target: u8) -> Self {
-        let [high, low] = u16::try_from(BLOCKS).unwrap_or(0).to_be_bytes();
+        let blocks = if target == DRIVE { BLOCKS / 4 } else { BLOCKS };
+        let [high, low] = u16::try_from(blocks).unwrap_or(0).to_be_bytes();
         Self {
             target,
             cdb: vec![0x28, 0, 0, 0, 0, 0, 0, high, low, 0],

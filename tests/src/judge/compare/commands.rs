@@ -6,6 +6,7 @@ use super::Pair;
 use crate::judge::commands::{Answer, Command, begin, exchange};
 use crate::judge::known::{COMMANDS, Exchange};
 use crate::judge::tally::{Difference, Outcome, Tally, differences};
+use crate::judge::units::DRIVE;
 
 /// Compares what becomes of these commands, and what is on the disks afterwards.
 ///
@@ -16,9 +17,13 @@ pub fn compare_commands(
     commands: &[Command],
     tally: &mut Tally,
 ) -> io::Result<Outcome> {
-    begin(pair.ours)?;
-    begin(pair.theirs)?;
-    let check = [Command::read_all(0), Command::read_all(2)];
+    let mut targets = vec![0, 2];
+    if commands.iter().any(|command| command.target == DRIVE) {
+        targets = vec![DRIVE];
+    }
+    begin(pair.ours, &targets)?;
+    begin(pair.theirs, &targets)?;
+    let check: Vec<_> = targets.into_iter().map(Command::read_all).collect();
     for command in commands.iter().chain(&check) {
         if let Some(mut outcome) = one(pair, command, tally)? {
             if let Outcome::Different(difference) = &mut outcome

@@ -1,8 +1,9 @@
 //! Programs that talk to a disk: selection, messages, a command, its data, status, and the end.
 
-use outrigger_emulator::lsi::Phase;
+use outrigger_emulator::lsi::{Model, Phase};
 
 use super::{alu, instruction, one_in, pick};
+use crate::judge::chip::{Action, at};
 use crate::judge::program::{DATA, Item, Program, TABLE};
 use crate::random::Random;
 
@@ -13,6 +14,14 @@ const CDB: u32 = TABLE + 0x320;
 const ANSWERS: u32 = TABLE + 0x340;
 /// Where table entries and pointers are, from DSA on.
 const ENTRIES: u32 = 0x40;
+
+/// Where SCRIPTS go at a phase mismatch, one place for each jump address.
+const MISMATCH: [u32; 2] = [TABLE + 0x380, TABLE + 0x3c0];
+
+/// Bits of CCNTL1.
+const EN64DBMV: u8 = 0x01;
+const EN64TIBMV: u8 = 0x02;
+const TIMOD64: u8 = 0x04;
 
 /// A command whose answer does not wait for a medium, and how its data go.
 const COMMANDS: [(&[u8], Phase, u32); 9] = [
@@ -32,6 +41,10 @@ struct Script<'a> {
     random: &'a mut Random,
     program: &'a mut Program,
     entries: u32,
+    /// CCNTL1.
+    addressing: u8,
+    /// CCNTL0.ENPMJ.
+    jumps: bool,
 }
 
 /// Fills the program.
@@ -41,7 +54,17 @@ pub(super) fn fill(random: &mut Random, program: &mut Program) {
         random,
         program,
         entries: ENTRIES,
+        addressing: 0,
+        jumps: false,
     };
+    if script.program.model == Model::Lsi53c895a {
+        if one_in(script.random, 3) {
+            script.jump_at_mismatches();
+        }
+        if one_in(script.random, 3) {
+            script.address_above();
+        }
+    }
     script.select();
     script.noise();
     // What REQUEST SENSE says after a reset is the disk's matter.
@@ -72,6 +95,55 @@ impl Script<'_> {
 
     fn note(&mut self, address: u32, bytes: &[u8]) {
         self.program.memory.push((address, bytes.to_vec()));
+    }
+
+    /// Turns phase mismatch jumps on (section 4.4): the command is ended there.
+    fn jump_at_mismatches(&mut self) {
+        self.jumps = true;
+        // ENPMJ, often PMJCTL, sometimes ENNDJ.
+        let control = 0x80 | pick(self.random, &[0, 0x40, 0x40]) | pick(self.random, &[0, 0, 0x20]);
+        let setup = &mut self.program.setup;
+        setup.push(Action::byte(at::CCNTL0, control));
+        for (register, place) in [at::PMJAD1, at::PMJAD2].into_iter().zip(MISMATCH) {
+            setup.push(Action::dword(register, place));
+            let words = [
+                [0x0b00_0001, ANSWERS],
+                [0x0f00_0001, ANSWERS + 1],
+                [0x6000_0040, 0],
+                [0x4800_0000, 0],
+                [0x9808_0000, place],
+            ];
+            let words = words.iter().flatten().copied();
+            let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+            self.program.memory.push((place, bytes));
+        }
+    }
+
+    /// Lets addresses have more than 32 bits (section 4.2, CCNTL1).
+    fn address_above(&mut self) {
+        // The code for phase mismatches has direct moves of the short kind.
+        self.addressing = if self.jumps {
+            pick(self.random, &[EN64TIBMV, EN64TIBMV | TIMOD64])
+        } else {
+            pick(
+                self.random,
+                &[
+                    EN64DBMV,
+                    EN64DBMV | EN64TIBMV,
+                    EN64TIBMV,
+                    EN64TIBMV | TIMOD64,
+                    EN64DBMV | EN64TIBMV | TIMOD64,
+                ],
+            )
+        };
+        self.program.long = true;
+        let setup = &mut self.program.setup;
+        setup.push(Action::byte(at::CCNTL1, self.addressing));
+        // Upper halves: SCRATCHC to SCRATCHR by number, MMRS to DBMS.
+        for register in (0x60..0xa0).step_by(4).chain([0xa0, 0xa4, 0xa8, 0xac]) {
+            let upper = u32::from((0x60..0xa0).contains(&register) && register & 4 != 0);
+            setup.push(Action::dword(register, upper));
+        }
     }
 
     /// Something that has nothing to do with the bus, sometimes.
@@ -130,22 +202,33 @@ impl Script<'_> {
 
     /// A block move: direct, indirect or by table.
     fn block_move(&mut self, phase: Phase, count: u32, address: u32) {
+        // QEMU has addresses above 4 GiB for data only.
+        let above = phase.is_data() && one_in(self.random, 2);
         let phase = u32::from(phase.bits()) << 24;
         let opcode = u32::from(!one_in(self.random, 6)) << 27;
-        let words = match self.random.below(4) {
+        match self.random.below(4) {
             0 => {
                 let offset = self.entry(&address.to_le_bytes());
-                [1 << 29 | opcode | phase | count, TABLE + offset]
+                self.push(&[1 << 29 | opcode | phase | count, TABLE + offset]);
             }
             1 => {
-                let mut bytes = count.to_le_bytes().to_vec();
+                // The upper half itself, or the number of the register that has it.
+                let top = match self.addressing & (EN64TIBMV | TIMOD64) {
+                    0 => 0,
+                    EN64TIBMV if one_in(self.random, 40) => self.random.below(0x20),
+                    EN64TIBMV => 2 * self.random.below(8) + u32::from(above),
+                    _ => u32::from(above),
+                };
+                let mut bytes = (top << 24 | count).to_le_bytes().to_vec();
                 bytes.extend(address.to_le_bytes());
                 let offset = self.entry(&bytes);
-                [1 << 28 | opcode | phase, offset]
+                self.push(&[1 << 28 | opcode | phase, offset]);
             }
-            _ => [opcode | phase | count, address],
-        };
-        self.push(&words);
+            _ if self.addressing & EN64DBMV != 0 => {
+                self.push(&[opcode | phase | count, address, u32::from(above)]);
+            }
+            _ => self.push(&[opcode | phase | count, address]),
+        }
     }
 
     fn messages(&mut self, phase: Phase) {
@@ -177,7 +260,7 @@ impl Script<'_> {
             return;
         }
         // In up to three pieces, all in all sometimes too much or too little.
-        let mut left = match self.random.below(8) {
+        let mut left = match self.random.below(if self.jumps { 3 } else { 8 }) {
             0 => bytes + 1 + self.random.below(8),
             1 => bytes.saturating_sub(self.random.below(4)).max(1),
             _ => bytes,

@@ -41,6 +41,15 @@ impl Exchange<'_> {
         rest.is_some_and(|rest| rest.iter().all(|&byte| byte == 0))
     }
 
+    /// QEMU's data are ours but for these places, and zeros.
+    fn begins_but_for(&self, places: &[usize]) -> bool {
+        let (ours, theirs) = (self.ours.data(), self.theirs.data());
+        let ours = ours.iter().copied().chain(std::iter::repeat(0));
+        let mut pairs = theirs.iter().zip(ours).enumerate();
+        self.ours.moved <= self.theirs.moved
+            && pairs.all(|(place, (theirs, ours))| *theirs == ours || places.contains(&place))
+    }
+
     /// Only QEMU refuses it.
     fn only_theirs_fails(&self) -> bool {
         self.ours.status == 0 && self.theirs.status == 2
@@ -63,9 +72,9 @@ pub struct CommandRule {
 }
 
 /// What our disks know and QEMU's do not.
-const MORE: [u8; 25] = [
-    0x01, 0x07, 0x0b, 0x1c, 0x2b, 0x34, 0x36, 0x37, 0x3c, 0x4c, 0x4d, 0x56, 0x57, 0x5e, 0x89, 0x90,
-    0x91, 0x9e, 0xa3, 0xa4, 0xae, 0xaf, 0xb7, 0x8e, 0x8f,
+const MORE: [u8; 28] = [
+    0x42, 0x44, 0xbb, 0x01, 0x07, 0x0b, 0x1c, 0x2b, 0x34, 0x36, 0x37, 0x3c, 0x4c, 0x4d, 0x56, 0x57,
+    0x5e, 0x89, 0x90, 0x91, 0x9e, 0xa3, 0xa4, 0xae, 0xaf, 0xb7, 0x8e, 0x8f,
 ];
 
 /// All of them. The numbers are those of SPC-4 and SBC-3.
@@ -83,7 +92,10 @@ pub const COMMANDS: &[CommandRule] = &[
         section: "SPC-4, 4.2.5.6",
         ends: false,
         when: |x| {
-            [0x03, 0x12, 0x1a, 0x5a, 0x9e, 0xa0].contains(&x.code())
+            [
+                0x03, 0x12, 0x1a, 0x43, 0x46, 0x4a, 0x51, 0x5a, 0x9e, 0xa0, 0xbd,
+            ]
+            .contains(&x.code())
                 && x.is_good()
                 && x.is_filled_up()
         },
@@ -153,6 +165,65 @@ pub const COMMANDS: &[CommandRule] = &[
         section: "SPC-4, 7.8",
         ends: false,
         when: |x| x.code() == 0x12 && x.command.cdb[1] & 1 != 0,
+    },
+    CommandRule {
+        name: "GET CONFIGURATION: QEMU has few features, and no RT",
+        right: Right::Ours,
+        section: "MMC-5, 6.6",
+        ends: false,
+        when: |x| x.code() == 0x46 && x.is_good(),
+    },
+    CommandRule {
+        name: "GET EVENT STATUS: what the length counts, and whether the first disc is new",
+        right: Right::Open,
+        section: "MMC-5, 6.7.2",
+        ends: false,
+        when: |x| x.code() == 0x4a && x.is_good() && x.begins_but_for(&[1, 4]),
+    },
+    CommandRule {
+        name: "READ TOC: whether the lead-out may be copied",
+        right: Right::Open,
+        section: "MMC-5, 6.26",
+        ends: false,
+        when: |x| x.code() == 0x43 && x.is_good() && x.begins_but_for(&[5, 13]),
+    },
+    CommandRule {
+        name: "READ TOC: the full one has times, whatever MSF says",
+        right: Right::Ours,
+        section: "MMC-5, 6.26.3",
+        ends: false,
+        when: |x| {
+            let times = [33, 34, 35, 44, 45, 46];
+            x.code() == 0x43 && x.command.cdb[2] & 15 == 2 && x.begins_but_for(&times)
+        },
+    },
+    CommandRule {
+        name: "READ TOC: the last session has a first track",
+        right: Right::Ours,
+        section: "MMC-5, 6.26.2",
+        ends: false,
+        when: |x| {
+            let track = [5, 6, 7, 8, 9, 10, 11];
+            x.code() == 0x43 && x.command.cdb[2] & 15 == 1 && x.begins_but_for(&track)
+        },
+    },
+    CommandRule {
+        name: "READ DISC INFORMATION: a complete disc has no next session",
+        right: Right::Ours,
+        section: "MMC-5, 6.22.3",
+        ends: false,
+        when: |x| x.code() == 0x51 && x.is_good(),
+    },
+    // The sense data after a WRITE.
+    CommandRule {
+        name: "a CD-ROM drive does not know WRITE, QEMU's is write protected",
+        right: Right::Ours,
+        section: "MMC-5, 6",
+        ends: false,
+        when: |x| {
+            let codes = [x.ours.buffer[12], x.theirs.buffer[12]];
+            x.code() == 0x03 && x.command.out.first() == Some(&0x2a) && codes == [0x20, 0x27]
+        },
     },
     // The sense data after a command that neither side knows.
     CommandRule {

@@ -241,8 +241,20 @@ pub const REGISTERS: &[RegisterRule] = &[
         name: "DBC and DNAD at a phase mismatch, QEMU's stay as they were",
         right: Right::Ours,
         section: "4.2, DBC, DNAD",
-        registers: &[(0x20, 0x20, 0xff), (0x22, 0x22, 0x03), (0x28, 0x2b, 0xff)],
+        registers: &[
+            (0x20, 0x20, 0xff),
+            (0x22, 0x22, 0x03),
+            (0x28, 0x2b, 0xff),
+            (0xb8, 0xbb, 0xff),
+        ],
         when: |step| is_a_block_move(step) && step.ours.byte(at::SIST0) & 0x80 != 0,
+    },
+    RegisterRule {
+        name: "DNAD64 has the upper half of every address, QEMU's that of tables only",
+        right: Right::Ours,
+        section: "4.2, DNAD64",
+        registers: &[(0xb8, 0xbb, 0xff)],
+        when: |step| is_a_block_move(step) && step.ours.byte(at::CCNTL1) & 1 != 0,
     },
     RegisterRule {
         name: "SSTAT1 keeps the phase of the last REQ, in QEMU until the bus is free",

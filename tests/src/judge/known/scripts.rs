@@ -92,6 +92,12 @@ const SELECTION: &str = "QEMU's STO comes with SELECT, ours when the target is n
 /// WAIT RESELECT with a target that is there.
 const WAIT: &str = "WAIT RESELECT while connected ends, in QEMU it waits";
 
+/// Phase mismatch jumps.
+const MISMATCH: &str = "a mismatch before the first byte jumps, in QEMU it interrupts";
+
+/// Addresses of more than 32 bits.
+const UPPER: &str = "upper halves of addresses: QEMU forgets some, and keeps others";
+
 /// Programs that run into empty memory.
 const EMPTY: &str = "QEMU skips an empty Dword";
 
@@ -110,6 +116,14 @@ pub fn explains_end(ours: &Snapshot, theirs: &Snapshot) -> Option<&'static str> 
     if only_ours(at::DSTAT, 0x20) {
         return Some(FAULT);
     }
+    if only_theirs_mismatches(ours, theirs) {
+        return Some(MISMATCH);
+    }
+    // Direct moves of 64 bits, where tables have such addresses too; moves of 32 bits after one of 64.
+    let modes = ours.byte(at::CCNTL1) & 3;
+    if modes == 3 || modes == 1 && theirs.dword(DBMS) != 0 {
+        return Some(UPPER);
+    }
     // QEMU has stopped at WAIT RESELECT.
     if ours.has_stopped() && !theirs.has_stopped() && theirs.byte(0x27) & 0xf8 == 0x50 {
         return Some(WAIT);
@@ -122,6 +136,28 @@ pub fn explains_end(ours: &Snapshot, theirs: &Snapshot) -> Option<&'static str> 
     // A jump needs no target, but stops QEMU after a selection that nobody answers.
     let [ours_timed_out, timed_out] = [ours, theirs].map(|chip| chip.byte(at::SIST1) & 4 != 0);
     (timed_out && (!ours_timed_out || elsewhere)).then_some(SELECTION)
+}
+
+/// The registers of upper halves that a move uses.
+const SBMS: u8 = 0xb0;
+const DBMS: u8 = 0xb4;
+const DNAD64: u8 = 0xb8;
+
+/// The upper half of a move's address is not the one that QEMU takes.
+fn upper_differs(step: &Step<'_>) -> bool {
+    let theirs = step.theirs;
+    let taken = match (step.ours.byte(at::CCNTL1) & 2, theirs.dword(DBMS)) {
+        (0, 0) => theirs.dword(SBMS),
+        (0, upper) => upper,
+        _ => theirs.dword(DNAD64),
+    };
+    step.ours.dword(DNAD64) != taken
+}
+
+/// With CCNTL0.ENPMJ.
+fn only_theirs_mismatches(ours: &Snapshot, theirs: &Snapshot) -> bool {
+    let [ours_does, theirs_does] = [ours, theirs].map(|chip| chip.byte(at::SIST0) & 0x80 != 0);
+    ours.byte(at::CCNTL0) & 0x80 != 0 && theirs_does && !ours_does
 }
 
 fn illegal_for_ours(step: &Step<'_>) -> bool {
@@ -223,6 +259,24 @@ pub const STEPS: &[StepRule] = &[
             };
             waits && step.before.byte(at::ISTAT0) & 8 == 0
         },
+    },
+    StepRule {
+        name: UPPER,
+        right: Right::Ours,
+        section: "4.2, CCNTL1",
+        free: false,
+        when: |step| {
+            matches!(step.instruction, Some(Instruction::BlockMove(m)) if m.phase.is_data())
+                && step.model == Model::Lsi53c895a
+                && upper_differs(step)
+        },
+    },
+    StepRule {
+        name: MISMATCH,
+        right: Right::Ours,
+        section: "4.4",
+        free: false,
+        when: |step| only_theirs_mismatches(step.ours, step.theirs),
     },
     StepRule {
         name: EMPTY,
