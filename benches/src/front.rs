@@ -231,7 +231,7 @@ fn remote(
     };
     let deadline = options.deadline;
     let (mut emulator, socket) = spawn(command, pinning)?;
-    let (mut proxy, ports) = Proxy::connect(Endpoint::Socket(socket), options)
+    let (proxy, ports) = Proxy::connect(Endpoint::Socket(socket), options)
         .map_err(|error| emulator.explain(error, deadline))?;
     proxy.attach_memory(ram.memory())?;
     let intx = Intx::new()?;

@@ -74,6 +74,13 @@ impl Windows {
         None
     }
 
+    /// A region's space and size, wherever it decodes; `None` if there is no such region.
+    #[must_use]
+    pub fn region(&self, region: u8) -> Option<(Space, u64)> {
+        let window = self.slots.get(usize::from(region))?;
+        (window.size != 0).then_some((window.space, window.size))
+    }
+
     /// Opens the window of `slot` at `base`, moves it there, or closes it.
     pub(crate) fn set(&self, slot: usize, base: Option<u64>) {
         if let Some(window) = self.slots.get(slot) {

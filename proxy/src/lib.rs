@@ -9,16 +9,17 @@
 //! use outrigger_proxy::{EmulatorCommand, Intx, Proxy, ProxyOptions, Width, guest_memory};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Guest RAM that another process can map: 128 MiB from address 0.
-//! let memory = guest_memory::allocate(&[(0, 128 << 20)])?;
-//!
 //! // One emulator, one port for each of two vCPUs.
 //! let command = EmulatorCommand::new("outrigger-emulator", "lsi0")
 //!     .args(["--blockdev", "driver=file,node-name=disk0,filename=disk.img"])
 //!     .args(["--device", "lsi53c895a,id=lsi0"])
 //!     .args(["--device", "scsi-hd,bus=lsi0.0,scsi-id=0,drive=disk0"]);
-//! let (mut proxy, mut ports) = Proxy::spawn(command, ProxyOptions { vcpus: 2, ..ProxyOptions::default() })?;
-//! proxy.attach_memory(&memory)?;
+//! let options = ProxyOptions { vcpus: 2, ..ProxyOptions::default() };
+//! let (proxy, mut ports) = Proxy::spawn(command, options)?;
+//!
+//! // Guest RAM that both processes map: 128 MiB at address 0.
+//! let ram = guest_memory::memfd(128 << 20)?;
+//! proxy.add_ram(0, 128 << 20, &ram, 0)?;
 //!
 //! // With KVM: vm.register_irqfd_with_resample(intx.trigger(), intx.resample(), gsi)
 //! let intx = Intx::new()?;
@@ -29,10 +30,11 @@
 //!     println!("{:#x} bytes behind BAR {}", memory.size(), memory.region());
 //! }
 //!
-//! // In each vCPU's thread, at its exits:
+//! // In each vCPU's thread, at its exits: by region and offset, or by guest address.
 //! let port = &mut ports[0];
 //! let vendor = port.config_read(0x00, Width::Word);
 //! let mut data = [0; 4];
+//! port.read(1, 0x14, &mut data);
 //! if !port.mmio_read(0xfebf_0000, &mut data) {
 //!     // Not this device's address: ask the next one.
 //! }
@@ -45,6 +47,17 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What fits which VMM
+//!
+//! | the VMM has | it uses |
+//! |---|---|
+//! | vCPU numbers at each access | one [`VcpuPort`] for each vCPU: no lock |
+//! | `&self`, any thread, no number | [`SharedPort`] |
+//! | (BAR, offset) | `read`, `write` |
+//! | a bare guest address | `mmio_read`, `mmio_write`, `pio_read`, `pio_write` |
+//! | RAM as address, size, descriptor, offset | [`Proxy::add_ram`], [`Proxy::remove_ram`] |
+//! | RAM in `vm-memory`'s types | `Proxy::attach_memory` (feature `vm-memory`, on by default) |
 //!
 //! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory slots and a vCPU's loop.
 //!
@@ -69,9 +82,12 @@ mod health;
 pub mod in_process;
 mod interrupt;
 mod link;
+mod options;
 mod peer;
 pub mod port;
 mod proxy;
+mod ram;
+mod shared_port;
 mod vcpu_port;
 mod watch;
 
@@ -82,9 +98,11 @@ pub use description::{Description, REGIONS, Region};
 pub use error::Error;
 pub use health::Event;
 pub use interrupt::Intx;
+pub use options::{Endpoint, ProxyOptions, Transport, UnsealedMemory};
 pub use outrigger_ring::{Access, Statistics, Width};
 pub use peer::{Emulator, EmulatorCommand, SpawnError};
-pub use proxy::{Endpoint, Proxy, ProxyOptions, Transport, UnsealedMemory};
+pub use proxy::Proxy;
+pub use shared_port::SharedPort;
 pub use vcpu_port::VcpuPort;
 
 /// README's program compiles as it stands there.

@@ -1,7 +1,5 @@
 //! A device in another process, from attach to detach.
 
-mod options;
-
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,7 +9,6 @@ use std::time::Duration;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use vm_memory::GuestMemoryBackend;
 
 use crate::access_map::AccessMap;
 use crate::bar_memory::{BarMemory, MapMemory};
@@ -19,20 +16,20 @@ use crate::config_space::ConfigSpace;
 use crate::control::{self, IntxAction};
 use crate::description::Description;
 use crate::error::{Error, Step};
-use crate::guest_memory::{MemoryError, Region, is_sealed, shared_regions};
+use crate::guest_memory::Region;
 use crate::health::{Event, Health};
 use crate::interrupt::Intx;
 use crate::link::socket::{Connection, SocketPort};
+use crate::options::{Endpoint, ProxyOptions, Transport};
 use crate::peer::{Emulator, EmulatorCommand};
 use crate::port::Port;
+use crate::ram::RamMap;
 use crate::vcpu_port::{VcpuPort, set_mapper, withdraw_memories};
 use crate::watch::Watch;
 
-pub use options::{Endpoint, ProxyOptions, Transport, UnsealedMemory};
-
 /// The VMM's handle of one attached device. The vCPUs' accesses go through their [`VcpuPort`]s, on any thread.
 ///
-/// Its methods may be called at any time from one thread, and wait for the emulator for at most the deadline.
+/// Its methods may be called at any time from any thread, and wait for the emulator for at most the deadline.
 /// Dropping it hangs up: the emulator lets go of the guest's memory, and the ports answer like those of a dead device.
 /// An emulator that the proxy has started is killed.
 #[derive(Debug)]
@@ -45,10 +42,8 @@ pub struct Proxy {
     config: Arc<Mutex<ConfigSpace>>,
     map: Arc<AccessMap>,
     transport: Transport,
-    /// What has been handed over: guest-physical addresses and sizes.
-    mapped: Vec<(u64, u64)>,
-    unsealed_memory: UnsealedMemory,
-    emulator: Option<Emulator>,
+    ram: RamMap,
+    emulator: Mutex<Option<Emulator>>,
 }
 
 impl Proxy {
@@ -87,7 +82,7 @@ impl Proxy {
         let (mut emulator, socket) = command.spawn()?;
         match Self::attach(socket, Some(emulator.pidfd()), options) {
             Ok((mut proxy, ports)) => {
-                proxy.emulator = Some(emulator);
+                proxy.emulator = Mutex::new(Some(emulator));
                 Ok((proxy, ports))
             }
             Err(error) => Err(emulator.explain(error, deadline)),
@@ -162,9 +157,8 @@ impl Proxy {
             config,
             map,
             transport,
-            mapped: Vec::new(),
-            unsealed_memory: options.unsealed_memory,
-            emulator: None,
+            ram: RamMap::new(options.unsealed_memory),
+            emulator: Mutex::new(None),
         };
         Ok((proxy, ports))
     }
@@ -181,53 +175,61 @@ impl Proxy {
         self.transport
     }
 
-    /// Hands over the guest's RAM for the device's DMA. All or nothing: if one region is refused, those before it
-    /// are taken back.
+    /// Hands over `size` bytes of guest RAM at guest-physical `address` for the device's DMA: those at `offset` of `file`, which the
+    /// VMM maps shared. All three are multiples of 4096. It may be called at any time, while the guest runs and does I/O: once it
+    /// has returned, the device reaches the range. The descriptor may be closed then.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]: the range is not made of whole pages, overlaps one that the device has, or is not sealed against
+    /// shrinking where that is asked for ([`UnsealedMemory`](crate::UnsealedMemory)). Or the emulator refuses it, or the connection fails.
+    pub fn add_ram(
+        &self,
+        address: u64,
+        size: u64,
+        file: impl AsFd,
+        offset: u64,
+    ) -> Result<(), Error> {
+        let region = Region {
+            address,
+            size,
+            offset,
+        };
+        self.ram.add(&self.connection, &[(region, file.as_fd())])
+    }
+
+    /// Takes back one range that [`Proxy::add_ram`] has handed over, whole. It may be called while the guest does I/O: when it
+    /// returns, no DMA to the range is in flight, and later DMA to it fails in the device.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]: the device has no range of exactly this address and size. Or the connection fails.
+    pub fn remove_ram(&self, address: u64, size: u64) -> Result<(), Error> {
+        self.ram.remove(&self.connection, address, size)
+    }
+
+    /// Hands over the guest's RAM for the device's DMA, as `vm-memory` has it. All or nothing: if one region is refused, those
+    /// before it are taken back.
     ///
     /// Each region must be backed by a file that the VMM maps shared, such as a memfd; [`crate::guest_memory`]
     /// has one to give. May be called again for memory that is added later.
     ///
     /// # Errors
-    /// A region has no file or is not made of whole pages, or is not sealed against shrinking where that is asked for
-    /// ([`UnsealedMemory`]); the emulator refuses one; the connection fails.
-    pub fn attach_memory<M: GuestMemoryBackend>(&mut self, memory: &M) -> Result<(), Error> {
-        let before = self.mapped.len();
-        let regions = shared_regions(memory)?;
-        let unsealed = regions.iter().find(|(_, file)| !is_sealed(file));
-        if let Some((Region { address, .. }, _)) = unsealed {
-            match self.unsealed_memory {
-                UnsealedMemory::Accept => {}
-                UnsealedMemory::Warn => tracing::warn!(
-                    "guest RAM at {address:#x} is not sealed against shrinking: whoever has its file can make this process fault; use a memfd with F_SEAL_SHRINK"
-                ),
-                UnsealedMemory::Refuse => {
-                    return Err(MemoryError::Unsealed { address: *address }.into());
-                }
-            }
-        }
-        for (region, file) in regions {
-            if let Err(error) = control::map(&self.connection, region, file.as_fd()) {
-                for (address, size) in self.mapped.drain(before..) {
-                    // If this fails too, the connection is dead, and with it all that was mapped.
-                    let _ = control::unmap(&self.connection, address, size);
-                }
-                return Err(error);
-            }
-            self.mapped.push((region.address, region.size));
-        }
-        Ok(())
+    /// A region has no file, or as for [`Proxy::add_ram`].
+    #[cfg(feature = "vm-memory")]
+    pub fn attach_memory<M: vm_memory::GuestMemoryBackend>(&self, memory: &M) -> Result<(), Error> {
+        let regions = crate::guest_memory::shared_regions(memory)?;
+        let regions: Vec<_> = regions
+            .iter()
+            .map(|(region, file)| (*region, file.as_fd()))
+            .collect();
+        self.ram.add(&self.connection, &regions)
     }
 
     /// Takes back all RAM that was handed over. When it returns, no DMA is in flight.
     ///
     /// # Errors
-    /// As for [`Proxy::attach_memory`]; what was not taken back before the error remains handed over.
-    pub fn detach_memory(&mut self) -> Result<(), Error> {
-        while let Some(&(address, size)) = self.mapped.last() {
-            control::unmap(&self.connection, address, size)?;
-            self.mapped.pop();
-        }
-        Ok(())
+    /// The connection fails; what was not taken back before the error remains handed over.
+    pub fn detach_memory(&self) -> Result<(), Error> {
+        self.ram.remove_all(&self.connection)
     }
 
     /// The device's BARs, or parts of them, that are memory and nothing else. None over a socket, and none once the device is dead.
@@ -303,10 +305,11 @@ impl Proxy {
     ///
     /// The way back is to drop this proxy and its ports, start or find an emulator, and attach anew; the guest
     /// finds the device as after power-on.
-    pub fn take_event(&mut self) -> Option<Event> {
+    pub fn take_event(&self) -> Option<Event> {
         let event = self.health.take()?;
         if event == Event::Exited(None)
-            && let Some(emulator) = &mut self.emulator
+            && let Some(emulator) =
+                &mut *self.emulator.lock().unwrap_or_else(PoisonError::into_inner)
         {
             return match emulator.wait(self.connection.deadline()) {
                 Ok(status) => Some(Event::Exited(status)),
@@ -320,8 +323,9 @@ impl Proxy {
     }
 
     /// The process, if the proxy has started it.
-    pub const fn emulator(&mut self) -> Option<&mut Emulator> {
-        self.emulator.as_mut()
+    pub fn emulator(&mut self) -> Option<&mut Emulator> {
+        let emulator = self.emulator.get_mut();
+        emulator.unwrap_or_else(PoisonError::into_inner).as_mut()
     }
 
     /// Detaches in good order: interrupt off, memory back, connection closed. An emulator that the proxy has started
@@ -337,9 +341,10 @@ impl Proxy {
         };
         let unmapped = self.detach_memory();
         self.health.close();
-        if let Some(emulator) = &mut self.emulator {
+        let deadline = self.connection.deadline();
+        if let Some(emulator) = self.emulator() {
             emulator
-                .wait(self.connection.deadline())
+                .wait(deadline)
                 .step("waiting for the emulator's end")?;
         }
         silent.and(unmapped)

@@ -16,12 +16,16 @@ use crate::port::{Port, PortError};
 /// Config space, as vfio-user numbers regions.
 pub(crate) const CONFIG_REGION: u8 = 7;
 
-/// One vCPU's way to a device, by guest address.
+/// One vCPU's way to a device. Its methods take no lock and allocate nothing.
 ///
-/// Each method takes what a VMM has in its hands after an exit and says whether the device decodes the first of the
+/// A VMM that decodes addresses itself uses [`VcpuPort::read`] and [`VcpuPort::write`], by region and offset. A VMM that
+/// has a bare guest address uses the `mmio` and `pio` methods. They say whether the device decodes the first of the
 /// addresses; if not, nothing has happened and the VMM asks its next device. An access that starts in a BAR and goes
 /// on past its end is split there, as a host bridge does it: bytes that nothing of this device decodes read all
-/// ones, and written ones are dropped.
+/// ones, and written ones are dropped. Config accesses must come here in either case: the emulator follows them.
+///
+/// Accesses through one port take effect in program order. A VMM without vCPU numbers makes a
+/// [`SharedPort`](crate::SharedPort) of its ports.
 ///
 /// Methods return when the device has answered, or at the latest when the deadline is over. Then, or when the
 /// emulator has gone or broken the protocol, the device is dead for all vCPUs: it goes on decoding its addresses, but
@@ -81,28 +85,60 @@ impl VcpuPort {
         self.port.end_of_interrupt()
     }
 
+    /// Reads `data.len()` bytes at `offset` of `region`: 0 to 5 the BARs, 6 the ROM. Bytes outside of the region are all ones.
+    ///
+    /// COMMAND and the BARs' addresses play no part: the VMM has decoded. More than eight bytes are several accesses.
+    pub fn read(&mut self, region: u8, offset: u64, data: &mut [u8]) {
+        let mut rest = data;
+        if let Some((_, size)) = self.windows.region(region) {
+            let mut offset = offset;
+            while let Some(width) = widest(size.saturating_sub(offset), rest.len()) {
+                let (now, after) = rest.split_at_mut(usize::from(width.bytes()));
+                self.read_piece(region, offset, width, now);
+                rest = after;
+                offset = offset.wrapping_add(width.bytes().into());
+            }
+        }
+        rest.fill(0xff);
+    }
+
+    /// Writes `data` at `offset` of `region`, as [`VcpuPort::read`] reads. Bytes outside of the region, and those to the ROM, are
+    /// dropped. To a memory BAR it is posted: it does not wait for its effect. To an I/O BAR it returns when it has taken effect.
+    pub fn write(&mut self, region: u8, offset: u64, data: &[u8]) {
+        if let Some((space, size)) = self.windows.region(region) {
+            let mut rest = data;
+            let mut offset = offset;
+            while let Some(width) = widest(size.saturating_sub(offset), rest.len()) {
+                let (now, after) = rest.split_at(usize::from(width.bytes()));
+                self.write_piece(space, region, offset, width, now);
+                rest = after;
+                offset = offset.wrapping_add(width.bytes().into());
+            }
+        }
+    }
+
     /// A read of memory space. `data` is filled if the device decodes `address`.
     #[must_use = "an address that this device does not decode may be another's"]
     pub fn mmio_read(&mut self, address: u64, data: &mut [u8]) -> bool {
-        self.read(Space::Memory, address, data)
+        self.read_at(Space::Memory, address, data)
     }
 
     /// A write to memory space: posted, it does not wait for its effect.
     #[must_use = "an address that this device does not decode may be another's"]
     pub fn mmio_write(&mut self, address: u64, data: &[u8]) -> bool {
-        self.write(Space::Memory, address, data)
+        self.write_at(Space::Memory, address, data)
     }
 
     /// A read of port I/O space: one access, not a string of them.
     #[must_use = "a port that this device does not decode may be another's"]
     pub fn pio_read(&mut self, port: u16, data: &mut [u8]) -> bool {
-        self.read(Space::Io, port.into(), data)
+        self.read_at(Space::Io, port.into(), data)
     }
 
     /// A write to port I/O space: returns when it has taken effect.
     #[must_use = "a port that this device does not decode may be another's"]
     pub fn pio_write(&mut self, port: u16, data: &[u8]) -> bool {
-        self.write(Space::Io, port.into(), data)
+        self.write_at(Space::Io, port.into(), data)
     }
 
     /// A read of the function's config space. All ones outside of it.
@@ -169,26 +205,24 @@ impl VcpuPort {
         self.health.is_dead()
     }
 
+    /// Whether both ports lead to the same attached device.
+    pub(crate) fn same_device(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.health, &other.health)
+    }
+
     fn in_config_space(&self, offset: u16, width: Width) -> bool {
         offset
             .checked_add(u16::from(width.bytes()))
             .is_some_and(|end| end <= self.config_size)
     }
 
-    fn read(&mut self, space: Space, address: u64, data: &mut [u8]) -> bool {
+    fn read_at(&mut self, space: Space, address: u64, data: &mut [u8]) -> bool {
         let mut address = address;
         let mut rest = data;
         let mut decoded = false;
         while let Some((hit, width)) = self.piece(space, address, rest.len()) {
             let (now, after) = rest.split_at_mut(usize::from(width.bytes()));
-            let value = self.forward_read(Access {
-                region: hit.region,
-                offset: hit.offset,
-                width,
-            });
-            for (to, from) in now.iter_mut().zip(value.to_le_bytes()) {
-                *to = from;
-            }
+            self.read_piece(hit.region, hit.offset, width, now);
             decoded = true;
             rest = after;
             address = address.wrapping_add(width.bytes().into());
@@ -199,25 +233,13 @@ impl VcpuPort {
         decoded
     }
 
-    fn write(&mut self, space: Space, address: u64, data: &[u8]) -> bool {
+    fn write_at(&mut self, space: Space, address: u64, data: &[u8]) -> bool {
         let mut address = address;
         let mut rest = data;
         let mut decoded = false;
         while let Some((hit, width)) = self.piece(space, address, rest.len()) {
             let (now, after) = rest.split_at(usize::from(width.bytes()));
-            let mut bytes = [0; 8];
-            for (to, from) in bytes.iter_mut().zip(now) {
-                *to = *from;
-            }
-            if usize::from(hit.region) != ROM {
-                let access = Access {
-                    region: hit.region,
-                    offset: hit.offset,
-                    width,
-                };
-                let posted = space == Space::Memory && !self.map.waits(access);
-                self.forward_write(access, u64::from_le_bytes(bytes), posted);
-            }
+            self.write_piece(space, hit.region, hit.offset, width, now);
             decoded = true;
             rest = after;
             address = address.wrapping_add(width.bytes().into());
@@ -227,16 +249,40 @@ impl VcpuPort {
 
     /// The next piece of an access of which `len` bytes are left: what decodes it, and the greatest width that fits.
     fn piece(&self, space: Space, address: u64, len: usize) -> Option<(Hit, Width)> {
-        let most = u64::try_from(len).ok()?;
-        let hit = if most == 0 {
+        let hit = if len == 0 {
             None
         } else {
             self.windows.find(space, address)
         }?;
-        let width = [Width::Qword, Width::Dword, Width::Word, Width::Byte]
-            .into_iter()
-            .find(|width| u64::from(width.bytes()) <= most.min(hit.room))?;
-        Some((hit, width))
+        Some((hit, widest(hit.room, len)?))
+    }
+
+    fn read_piece(&mut self, region: u8, offset: u64, width: Width, into: &mut [u8]) {
+        let value = self.forward_read(Access {
+            region,
+            offset,
+            width,
+        });
+        for (to, from) in into.iter_mut().zip(value.to_le_bytes()) {
+            *to = from;
+        }
+    }
+
+    fn write_piece(&mut self, space: Space, region: u8, offset: u64, width: Width, from: &[u8]) {
+        if usize::from(region) == ROM {
+            return;
+        }
+        let mut bytes = [0; 8];
+        for (to, from) in bytes.iter_mut().zip(from) {
+            *to = *from;
+        }
+        let access = Access {
+            region,
+            offset,
+            width,
+        };
+        let posted = space == Space::Memory && !self.map.waits(access);
+        self.forward_write(access, u64::from_le_bytes(bytes), posted);
     }
 
     fn forward_read(&mut self, access: Access) -> u64 {
@@ -292,6 +338,14 @@ impl VcpuPort {
             self.health.fail(error.to_event());
         }
     }
+}
+
+/// The greatest width that fits into `len` bytes and into the `room` up to a region's end.
+fn widest(room: u64, len: usize) -> Option<Width> {
+    let most = u64::try_from(len).unwrap_or(u64::MAX).min(room);
+    [Width::Qword, Width::Dword, Width::Word, Width::Byte]
+        .into_iter()
+        .find(|width| u64::from(width.bytes()) <= most)
 }
 
 /// Has `mapper` map a device's memories, or nobody.

@@ -146,7 +146,7 @@ impl Attached {
         Self::remote(proxy, ports, options, ram)
     }
 
-    fn remote(mut proxy: Proxy, ports: Vec<VcpuPort>, options: ProxyOptions, ram: Ram) -> Self {
+    fn remote(proxy: Proxy, ports: Vec<VcpuPort>, options: ProxyOptions, ram: Ram) -> Self {
         assert_eq!(proxy.transport(), options.transport);
         let intx = Intx::new().expect("eventfds");
         proxy.attach_memory(ram.memory()).expect("attached memory");

@@ -263,7 +263,7 @@ fn a_control_group_of_32_mib() {
 
 /// As a VMM attaches, up to the interrupt.
 fn try_attach(endpoint: Endpoint, options: ProxyOptions) -> Result<(), outrigger_proxy::Error> {
-    let (mut proxy, _ports) = Proxy::connect(endpoint, options)?;
+    let (proxy, _ports) = Proxy::connect(endpoint, options)?;
     let ram = Ram::new(1 << 20).unwrap();
     proxy.attach_memory(ram.memory())?;
     proxy.enable_interrupt(&Intx::new().unwrap())

@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // 3. The device: a process, and a port for each vCPU. It gets the RAM for its DMA.
     let command = EmulatorCommand::new(program, "lsi0").args(["--device", "lsi53c895a,id=lsi0"]);
-    let (mut proxy, ports) = Proxy::spawn(command, ProxyOptions::default())?;
+    let (proxy, ports) = Proxy::spawn(command, ProxyOptions::default())?;
     proxy.attach_memory(&memory)?;
 
     // 4. Its interrupt goes from the emulator into KVM; the VMM is not asked.

@@ -60,8 +60,7 @@ pub fn run(input: &[u8]) {
         deadline: DEADLINE,
         ..ProxyOptions::default()
     };
-    let Ok((mut proxy, mut ports)) = Proxy::connect(Endpoint::Socket(theirs.into()), options)
-    else {
+    let Ok((proxy, mut ports)) = Proxy::connect(Endpoint::Socket(theirs.into()), options) else {
         return;
     };
     let port = &mut ports[0];

@@ -4,7 +4,8 @@ use std::os::unix::process::ExitStatusExt;
 
 use super::*;
 use crate::health::Event;
-use crate::proxy::{Proxy, ProxyOptions};
+use crate::options::ProxyOptions;
+use crate::proxy::Proxy;
 
 const LONG: Duration = Duration::from_secs(20);
 

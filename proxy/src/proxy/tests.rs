@@ -7,7 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::*;
 use crate::Counters;
-use crate::guest_memory;
+use crate::guest_memory::{self, MemoryError};
+use crate::options::UnsealedMemory;
 use outrigger_fake_emulator::{FakeEmulator, Fault, Script};
 
 mod hostile;
@@ -39,7 +40,7 @@ fn place_bars(port: &mut VcpuPort) {
 
 /// Everything that a VMM does with a device, whatever comes back.
 fn use_it_all(socket: OwnedFd, options: ProxyOptions) -> Result<(), Error> {
-    let (mut proxy, mut ports) = Proxy::connect(Endpoint::Socket(socket), options)?;
+    let (proxy, mut ports) = Proxy::connect(Endpoint::Socket(socket), options)?;
     let memory = guest_memory::allocate(&[(0, 0x2000), (0x10_0000, 0x1000)])?;
     let intx = Intx::new().unwrap();
     let attached = proxy
@@ -89,7 +90,7 @@ fn transports() -> [(ProxyOptions, Script); 2] {
 #[test]
 fn a_device_is_described_and_used() {
     let (fake, attached) = attach(Script::default(), PATIENT);
-    let (mut proxy, mut ports) = attached.unwrap();
+    let (proxy, mut ports) = attached.unwrap();
     let description = proxy.description();
     assert_eq!(
         (
@@ -200,7 +201,7 @@ fn end_of_a_ring_that_is_served(serves: usize) {
         ..options
     };
     let (fake, attached) = attach(script, options);
-    let (mut proxy, mut ports) = attached.unwrap();
+    let (proxy, mut ports) = attached.unwrap();
     for port in &mut ports {
         place_bars(port);
     }
@@ -280,7 +281,7 @@ fn a_refused_access_aborts_and_the_device_lives() {
         fake.seen().requests
     };
     let (_fake, attached) = attach(Script::with_fault(before, Fault::Refuse(22)), PATIENT);
-    let (mut proxy, mut ports) = attached.unwrap();
+    let (proxy, mut ports) = attached.unwrap();
     assert_eq!(ports[0].config_read(0, Width::Word), 0xffff);
     assert_eq!(ports[0].config_read(0, Width::Word), 0x1000);
     assert_eq!(proxy.take_event(), None);
@@ -322,7 +323,7 @@ fn a_death_that_no_access_finds_is_still_an_event() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (fake, socket) = FakeEmulator::start(Script::default());
     drop((ours, theirs));
-    let (mut proxy, ports) =
+    let (proxy, ports) =
         Proxy::connect(Endpoint::Socket(socket.try_clone().unwrap()), PATIENT).unwrap();
     // The client's end shut down for writing: the fake sees its end, leaves, and closes its own.
     rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).unwrap();
@@ -370,16 +371,82 @@ fn memory_that_is_not_sealed_is_the_vmms_choice() {
             ..PATIENT
         };
         let (fake, attached) = attach(Script::default(), options);
-        let (mut proxy, _ports) = attached.unwrap();
+        let (proxy, _ports) = attached.unwrap();
         proxy.attach_memory(&sealed).unwrap();
         match proxy.attach_memory(&unsealed) {
             Ok(()) => assert!(accepted),
             Err(Error::Memory(MemoryError::Unsealed { address: 0x1000 })) => assert!(!accepted),
             Err(error) => panic!("{error}"),
         }
-        assert_eq!(proxy.mapped.len(), 1 + usize::from(accepted));
         proxy.detach_memory().unwrap();
+        let before = proxy.remove_ram(0x1000, 0x1000);
+        assert!(matches!(
+            before,
+            Err(Error::Memory(MemoryError::NotAttached { .. }))
+        ));
         drop(proxy);
         drop(fake);
+    }
+}
+
+/// RAM comes and goes one range at a time, from any thread, while vCPUs access the device.
+#[test]
+fn ram_is_added_and_removed_while_the_guest_runs() {
+    for (options, script) in transports() {
+        let (fake, attached) = attach(script, options);
+        let (proxy, ports) = attached.unwrap();
+        let file = guest_memory::memfd(0x4000).unwrap();
+        proxy.add_ram(0, 0x2000, &file, 0).unwrap();
+        let port = crate::SharedPort::new(ports).unwrap();
+        std::thread::scope(|scope| {
+            for vcpu in 0..2 {
+                let port = port.clone();
+                scope.spawn(move || {
+                    for value in 0..200 {
+                        port.write(1, 4 * vcpu, &[value, 0, 0, 0]);
+                        let mut data = [0; 4];
+                        port.read(1, 4 * vcpu, &mut data);
+                        assert_eq!(data, [value, 0, 0, 0]);
+                    }
+                });
+            }
+            for _ in 0..50 {
+                proxy.add_ram(0x10_0000, 0x1000, &file, 0x2000).unwrap();
+                proxy.remove_ram(0x10_0000, 0x1000).unwrap();
+            }
+        });
+        type Check = fn(&MemoryError) -> bool;
+        let refused: [(u64, u64, u64, Check); 4] = [
+            (0x1000, 0x1000, 0, |error| {
+                matches!(error, MemoryError::Overlap { .. })
+            }),
+            (0x4000, 0, 0, |error| {
+                matches!(error, MemoryError::Unaligned { .. })
+            }),
+            (0x4000, 0x1000, 1, |error| {
+                matches!(error, MemoryError::Unaligned { .. })
+            }),
+            (u64::MAX - 0xfff, 0x2000, 0, |error| {
+                matches!(error, MemoryError::Unaligned { .. })
+            }),
+        ];
+        for (address, size, offset, why) in refused {
+            let error = proxy.add_ram(address, size, &file, offset).unwrap_err();
+            assert!(
+                matches!(&error, Error::Memory(error) if why(error)),
+                "{error}"
+            );
+        }
+        // A part of a range is no range.
+        let part = proxy.remove_ram(0, 0x1000);
+        assert!(matches!(
+            part,
+            Err(Error::Memory(MemoryError::NotAttached { .. }))
+        ));
+        proxy.remove_ram(0, 0x2000).unwrap();
+        assert!(!port.is_dead());
+        proxy.detach().unwrap();
+        assert!(port.is_dead());
+        assert!(fake.seen().mapped.is_empty());
     }
 }

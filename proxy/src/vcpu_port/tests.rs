@@ -156,6 +156,44 @@ fn an_access_over_a_bars_end_is_split_there() {
 }
 
 #[test]
+fn a_region_is_reached_without_its_address() {
+    let (mut port, store, _) = port();
+    // Nothing decodes, which is the business of a VMM that uses addresses.
+    port.config_write(0x04, Width::Word, 0);
+    assert!(!port.mmio_read(0x1000_0000, &mut [0]));
+    log(&store);
+    port.write(1, 2, &[1, 2, 3, 4]);
+    port.write(0, 0xfe, &[5, 6, 7]);
+    port.write(6, 0, &[8]);
+    port.write(3, 0, &[9]);
+    let posted: Vec<bool> = store
+        .0
+        .lock()
+        .unwrap()
+        .log
+        .iter()
+        .map(|(_, _, posted)| *posted)
+        .collect();
+    assert_eq!(posted, [true, false]);
+    assert_eq!(log(&store), [(1, 2, 4), (0, 0xfe, 2)]);
+    let mut data = [0; 3];
+    port.read(0, 0xfe, &mut data);
+    assert_eq!(data, [5, 6, 0xff]);
+    for (region, offset) in [(3, 0), (1, 0x10), (1, u64::MAX), (7, 0), (u8::MAX, 0)] {
+        let mut data = [0; 2];
+        port.read(region, offset, &mut data);
+        assert_eq!(data, [0xff; 2], "{region} {offset:#x}");
+        port.write(region, offset, &data);
+    }
+    port.read(1, 0, &mut []);
+    assert_eq!(log(&store), [(0, 0xfe, 2)]);
+    // More than one access can have.
+    let mut data = [0; 13];
+    port.read(1, 0, &mut data);
+    assert_eq!(log(&store), [(1, 0, 8), (1, 8, 4), (1, 12, 1)]);
+}
+
+#[test]
 fn foreign_addresses_are_left_alone() {
     let (mut port, store, _) = port();
     let mut data = [7; 4];

@@ -74,7 +74,7 @@ impl Default for ProxyOptions {
 }
 
 impl ProxyOptions {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.vcpus == 0 {
             return Err(Error::Option {
                 name: "vcpus",
