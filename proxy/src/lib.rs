@@ -57,6 +57,8 @@
 //! | (BAR, offset) | `read`, `write` |
 //! | a bare guest address | `mmio_read`, `mmio_write`, `pio_read`, `pio_write` |
 //! | RAM as address, size, descriptor, offset | [`Proxy::add_ram`], [`Proxy::remove_ram`] |
+//! | eventfds of its own, or an irqfd | [`Line::Resampled`], [`Line::Triggered`], or an [`Intx`] that the proxy makes |
+//! | an interrupt pin to call | [`Line::Call`] |
 //! | RAM in `vm-memory`'s types | `Proxy::attach_memory` (feature `vm-memory`, on by default) |
 //!
 //! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory slots and a vCPU's loop.
@@ -76,11 +78,13 @@ mod control;
 mod counters;
 pub mod decode;
 mod description;
+mod dial;
 mod error;
 pub mod guest_memory;
 mod health;
 pub mod in_process;
 mod interrupt;
+mod line;
 mod link;
 mod options;
 mod peer;
@@ -98,6 +102,7 @@ pub use description::{Description, REGIONS, Region};
 pub use error::Error;
 pub use health::Event;
 pub use interrupt::Intx;
+pub use line::{Line, LineThread};
 pub use options::{Endpoint, ProxyOptions, Transport, UnsealedMemory};
 pub use outrigger_ring::{Access, Statistics, Width};
 pub use peer::{Emulator, EmulatorCommand, SpawnError};

@@ -1,24 +1,19 @@
 //! A device in another process, from attach to detach.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access_map::AccessMap;
 use crate::bar_memory::{BarMemory, MapMemory};
 use crate::config_space::ConfigSpace;
 use crate::control::{self, IntxAction};
 use crate::description::Description;
+use crate::dial;
 use crate::error::{Error, Step};
 use crate::guest_memory::Region;
 use crate::health::{Event, Health};
 use crate::interrupt::Intx;
+use crate::line::{self, Acknowledge, Line};
 use crate::link::socket::{Connection, SocketPort};
 use crate::options::{Endpoint, ProxyOptions, Transport};
 use crate::peer::{Emulator, EmulatorCommand};
@@ -43,6 +38,7 @@ pub struct Proxy {
     map: Arc<AccessMap>,
     transport: Transport,
     ram: RamMap,
+    line: Mutex<Acknowledge>,
     emulator: Mutex<Option<Emulator>>,
 }
 
@@ -58,13 +54,7 @@ impl Proxy {
         options: ProxyOptions,
     ) -> Result<(Self, Vec<VcpuPort>), Error> {
         options.check()?;
-        let socket = match endpoint {
-            Endpoint::Socket(socket) => socket,
-            Endpoint::Path(path) => match dial(&path, options.deadline) {
-                Ok(socket) => socket,
-                Err(source) => return Err(Error::Connect { path, source }),
-            },
-        };
+        let socket = dial::connected(endpoint, options.deadline)?;
         Self::attach(socket, None, options)
     }
 
@@ -158,6 +148,7 @@ impl Proxy {
             map,
             transport,
             ram: RamMap::new(options.unsealed_memory),
+            line: Mutex::default(),
             emulator: Mutex::new(None),
         };
         Ok((proxy, ports))
@@ -247,25 +238,57 @@ impl Proxy {
         set_mapper(&self.config, &self.map, mapper);
     }
 
-    /// Wires INTx. The device holds on to the eventfds until [`Proxy::disable_interrupt`] or detach.
+    /// [`Proxy::set_line`] with the two eventfds of `intx`.
     ///
     /// # Errors
-    /// The device has no INTx; the emulator refuses; the connection fails.
+    /// As for [`Proxy::set_line`].
     pub fn enable_interrupt(&self, intx: &Intx) -> Result<(), Error> {
+        self.set_line(Line::Resampled {
+            trigger: intx.trigger_fd(),
+            resample: intx.resample_fd(),
+        })
+    }
+
+    /// Wires INTx to what the VMM has: eventfds of its own, or a closure. It replaces what was wired before. The device holds on to
+    /// the eventfds, of which the VMM may close its copies, until [`Proxy::disable_interrupt`] or detach.
+    ///
+    /// # Errors
+    /// The device has no INTx; the process is out of descriptors or threads; the emulator refuses; the connection fails.
+    pub fn set_line(&self, line: Line<'_>) -> Result<(), Error> {
         if !self.description.interrupt {
             return Err(Error::NoInterrupt);
         }
-        // In this order: from the first trigger on there is a way to unmask.
-        control::set_intx(&self.connection, IntxAction::Unmask(intx.resample_fd()))?;
-        control::set_intx(&self.connection, IntxAction::Trigger(intx.trigger_fd()))
+        // Held over the exchange: of two calls, the later one's line stays.
+        let mut line_now = self.line();
+        *line_now = line::wire(&self.connection, line)?;
+        Ok(())
     }
 
-    /// Takes the eventfds of INTx back.
+    /// The guest has acknowledged the interrupt: the device triggers again if its line is still up. For [`Line::Triggered`] and
+    /// [`Line::Call`], whose interrupt controller does not say it by an eventfd; a VMM that cannot see the acknowledgement calls it
+    /// after the guest's next access to the device. Without effect on [`Line::Resampled`]. It sends no message to the emulator.
+    ///
+    /// # Errors
+    /// The emulator has not looked at the line for a very long time.
+    pub fn end_of_interrupt(&self) -> Result<(), Error> {
+        self.line()
+            .acknowledge()
+            .step("telling of the end of interrupt")
+    }
+
+    fn line(&self) -> MutexGuard<'_, Acknowledge> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the eventfds of INTx back, or ends the calls of its closure.
     ///
     /// # Errors
     /// The emulator refuses; the connection fails.
     pub fn disable_interrupt(&self) -> Result<(), Error> {
-        control::set_intx(&self.connection, IntxAction::Off)
+        let mut line = self.line();
+        control::set_intx(&self.connection, IntxAction::Off)?;
+        *line = Acknowledge::ByVmm;
+        Ok(())
     }
 
     /// Masks INTx, or unmasks it; then the device triggers again if its line is up.
@@ -348,23 +371,6 @@ impl Proxy {
                 .step("waiting for the emulator's end")?;
         }
         silent.and(unmapped)
-    }
-}
-
-/// Connects. A listener whose queue is full keeps this waiting, for at most the deadline.
-fn dial(path: &Path, deadline: Duration) -> io::Result<OwnedFd> {
-    let address = SocketAddrUnix::new(path)?;
-    let socket = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    set_socket_timeout(&socket, Timeout::Send, Some(deadline))?;
-    match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
-        Ok(()) => Ok(socket),
-        Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
-        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use outrigger_ring::Width;
 use rustix::event::{PollFd, PollFlags, poll};
 
+use std::time::Duration;
+
 use super::*;
 use crate::Counters;
 use crate::guest_memory::{self, MemoryError};
@@ -258,7 +260,7 @@ fn a_full_queue_and_a_listener_that_never_answers_end_with_the_deadline() {
         None,
     )
     .unwrap();
-    rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
     rustix::net::listen(&listener, 0).unwrap();
     let options = ProxyOptions {
         deadline: Duration::from_millis(20),
@@ -449,4 +451,33 @@ fn ram_is_added_and_removed_while_the_guest_runs() {
         assert!(port.is_dead());
         assert!(fake.seen().mapped.is_empty());
     }
+}
+
+/// The VMM's own eventfds, or a closure, instead of an [`Intx`]; the fake signals nothing, so the test does.
+#[test]
+fn the_line_goes_where_the_vmm_wants_it() {
+    let (fake, attached) = attach(Script::default(), PATIENT);
+    let (proxy, _ports) = attached.unwrap();
+    let intx = Intx::new().unwrap();
+    // Nothing is wired: nothing to acknowledge.
+    proxy.end_of_interrupt().unwrap();
+    proxy.set_line(Line::Triggered(intx.trigger_fd())).unwrap();
+    proxy.end_of_interrupt().unwrap();
+    proxy.set_line(Line::Call(Box::new(|_| ()))).unwrap();
+    proxy.end_of_interrupt().unwrap();
+    proxy.enable_interrupt(&intx).unwrap();
+    proxy.disable_interrupt().unwrap();
+    proxy.detach().unwrap();
+    let seen = fake.seen();
+    let eventfds = seen.irq_flags.iter().filter(|flags| flags.bits() & 4 != 0);
+    assert_eq!(eventfds.count(), 6);
+    // The resample eventfd of the first line, to which the proxy alone has the other descriptor.
+    let mut count = [0; 8];
+    assert_eq!(rustix::io::read(&seen.fds[0], &mut count), Ok(8));
+    assert_eq!(u64::from_ne_bytes(count), 1);
+    // No line is up that the closure could lower.
+    assert_eq!(
+        rustix::io::read(&seen.fds[2], &mut count),
+        Err(rustix::io::Errno::AGAIN)
+    );
 }
