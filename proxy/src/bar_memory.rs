@@ -120,6 +120,19 @@ pub trait MapMemory: Send + fmt::Debug {
     fn unmap(&mut self, memory: &BarMemory) -> io::Result<()>;
 }
 
+/// Who maps a device's memories into the guest.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MappedBy {
+    /// Nobody: accesses to them exit as others do.
+    Nobody,
+    /// The VMM, which decodes the BARs itself and is not told where they are. Accesses that come to the proxy all the same are in
+    /// order with the guest's own. The VMM unmaps them itself when the device has died.
+    Vmm,
+    /// This mapper is told where each is, now and whenever the guest moves it.
+    Mapper(Box<dyn MapMemory>),
+}
+
 /// A device's memories, and where they are mapped.
 #[derive(Debug, Default)]
 pub(crate) struct Placement {

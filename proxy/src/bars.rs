@@ -7,7 +7,7 @@
 pub const SLOTS: usize = 7;
 
 /// The ROM's slot and region.
-pub const ROM: usize = 6;
+pub(crate) const ROM: usize = 6;
 
 /// Which address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -2,6 +2,7 @@
 
 /// Counts of one vCPU's accesses since attach. Plain numbers: the vCPU's thread owns them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Requests that the vCPU waited for: reads of BARs and of config space, non-posted writes.
     pub crossings: u64,

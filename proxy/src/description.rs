@@ -7,6 +7,7 @@ pub const REGIONS: usize = 9;
 
 /// One region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Region {
     /// Bytes; 0 if there is no such region.
     pub size: u64,
@@ -18,6 +19,7 @@ pub struct Region {
 
 /// A device as its emulator described it, checked as far as the proxy relies on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Description {
     /// The regions by number.
     pub regions: [Region; REGIONS],

@@ -25,7 +25,7 @@
 //! let intx = Intx::new()?;
 //! proxy.enable_interrupt(&intx)?;
 //!
-//! // With KVM: proxy.map_memory(Some(Box::new(what_makes_memory_slots)))
+//! // With KVM: proxy.map_memory(MappedBy::Mapper(Box::new(what_makes_memory_slots)))
 //! for memory in proxy.memories() {
 //!     println!("{:#x} bytes behind BAR {}", memory.size(), memory.region());
 //! }
@@ -59,6 +59,7 @@
 //! | RAM as address, size, descriptor, offset | [`Proxy::add_ram`], [`Proxy::remove_ram`] |
 //! | eventfds of its own, or an irqfd | [`Line::Resampled`], [`Line::Triggered`], or an [`Intx`] that the proxy makes |
 //! | an interrupt pin to call | [`Line::Call`] |
+//! | a BAR's memory that it maps by itself, or wants to be told where | [`MappedBy::Vmm`], [`MappedBy::Mapper`] |
 //! | RAM in `vm-memory`'s types | `Proxy::attach_memory` (feature `vm-memory`, on by default) |
 //!
 //! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory slots and a vCPU's loop.
@@ -70,13 +71,13 @@
 //! waits, and the VMM gets one [`Event`]. Guest RAM is shared with the emulator by design: it may write any of it at
 //! any time, as a device with DMA can.
 
-pub mod access_map;
-pub mod bar_memory;
-pub mod bars;
-pub mod config_space;
+mod access_map;
+mod bar_memory;
+mod bars;
+mod config_space;
 mod control;
 mod counters;
-pub mod decode;
+mod decode;
 mod description;
 mod dial;
 mod error;
@@ -96,7 +97,9 @@ mod vcpu_port;
 mod watch;
 
 pub use access_map::MapError;
-pub use bar_memory::{BarMemory, MapMemory};
+pub use bar_memory::{BarMemory, MapMemory, MappedBy};
+pub use bars::BarError;
+pub use config_space::ConfigError;
 pub use counters::Counters;
 pub use description::{Description, REGIONS, Region};
 pub use error::Error;
@@ -104,13 +107,23 @@ pub use health::Event;
 pub use interrupt::Intx;
 pub use line::{Line, LineThread};
 pub use options::{Endpoint, ProxyOptions, Transport, UnsealedMemory};
-pub use outrigger_ring::{Access, Statistics, Width};
+pub use outrigger_ring::{Access, SetupError, Statistics, Width};
+pub use outrigger_vfio_user::Command;
 pub use peer::{Emulator, EmulatorCommand, SpawnError};
 pub use proxy::Proxy;
 pub use shared_port::SharedPort;
 pub use vcpu_port::VcpuPort;
 
-/// README's program compiles as it stands there.
+/// What decides where an access goes, for this crate's fuzz targets. No part of the interface: it changes at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::access_map::AccessMap;
+    pub use crate::bars::{Bar, BarSet, SLOTS, Space};
+    pub use crate::config_space::{ConfigSpace, HEADER};
+    pub use crate::decode::{Hit, Windows};
+}
+
+/// The program of the crate's README compiles as it stands there.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

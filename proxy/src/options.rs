@@ -13,6 +13,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Where the emulator is.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// It listens on this UNIX socket.
     Path(PathBuf),
@@ -22,6 +23,7 @@ pub enum Endpoint {
 
 /// How accesses travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Transport {
     /// Rings in shared memory.
     Ring,
@@ -34,6 +36,7 @@ pub enum Transport {
 /// The emulator gets a descriptor of that file. Outrigger's own closes it once it has mapped it, and its sandbox has no call
 /// that cuts a file short. Whoever else has the descriptor could, and the VMM, and the guest with it, would fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UnsealedMemory {
     /// It is handed over, and the log says so.
     #[default]

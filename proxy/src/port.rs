@@ -1,6 +1,6 @@
 //! Step 3, port: one vCPU's way to a device, the same interface over the ring, over the socket and in the VMM's own process.
 
-use outrigger_ring::{Access, Effect, Summary};
+pub use outrigger_ring::{Access, Effect, Summary};
 
 use crate::health::Event;
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access_map::AccessMap;
-use crate::bar_memory::{BarMemory, MapMemory};
+use crate::bar_memory::{BarMemory, MappedBy};
 use crate::config_space::ConfigSpace;
 use crate::control::{self, IntxAction};
 use crate::description::Description;
@@ -230,12 +230,13 @@ impl Proxy {
         config.memories().cloned().collect()
     }
 
-    /// Has `mapper` map the device's [memories](Proxy::memories) into the guest, now and whenever the guest moves them; `None`: nobody, and accesses
-    /// to them exit as others do. Call it while no vCPU runs. The old mapper unmaps what it has mapped, as each does when the proxy is dropped.
+    /// Says who maps the device's [memories](Proxy::memories) into the guest, from now on. Call it while no vCPU runs. The old mapper
+    /// unmaps what it has mapped, as each does when the proxy is dropped.
     ///
-    /// If the device dies, it is unmapped too, soon after and on a thread of the proxy's: accesses to it exit from then on, and read all ones.
-    pub fn map_memory(&self, mapper: Option<Box<dyn MapMemory>>) {
-        set_mapper(&self.config, &self.map, mapper);
+    /// If the device dies, its mapper unmaps them too, soon after and on a thread of the proxy's: accesses to them exit from then
+    /// on, and read all ones.
+    pub fn map_memory(&self, by: MappedBy) {
+        set_mapper(&self.config, &self.map, by);
     }
 
     /// [`Proxy::set_line`] with the two eventfds of `intx`.
@@ -377,7 +378,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.health.close();
-        self.map_memory(None);
+        self.map_memory(MappedBy::Nobody);
     }
 }
 

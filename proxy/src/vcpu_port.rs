@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use outrigger_ring::{Access, Statistics, Width};
 
 use crate::access_map::{AccessMap, Part};
-use crate::bar_memory::MapMemory;
+use crate::bar_memory::MappedBy;
 use crate::bars::{ROM, Space};
 use crate::config_space::ConfigSpace;
 use crate::counters::Counters;
@@ -73,8 +73,8 @@ impl VcpuPort {
 
     /// Does what [`Proxy::map_memory`](crate::Proxy::map_memory) does, for a VMM that holds a port and no proxy. The mapper
     /// is the device's, not this port's.
-    pub fn map_memory(&self, mapper: Option<Box<dyn MapMemory>>) {
-        set_mapper(&self.config, &self.map, mapper);
+    pub fn map_memory(&self, by: MappedBy) {
+        set_mapper(&self.config, &self.map, by);
     }
 
     /// Tells the device that the guest has acknowledged its interrupt, where the port can: `true`. `false`: the VMM must signal
@@ -348,21 +348,21 @@ fn widest(room: u64, len: usize) -> Option<Width> {
         .find(|width| u64::from(width.bytes()) <= most)
 }
 
-/// Has `mapper` map a device's memories, or nobody.
-pub(crate) fn set_mapper(
-    config: &Mutex<ConfigSpace>,
-    map: &AccessMap,
-    mapper: Option<Box<dyn MapMemory>>,
-) {
+/// Has somebody map a device's memories, or nobody.
+pub(crate) fn set_mapper(config: &Mutex<ConfigSpace>, map: &AccessMap, by: MappedBy) {
     let mut config = config.lock().unwrap_or_else(PoisonError::into_inner);
+    let mapper = match by {
+        MappedBy::Nobody => {
+            config.set_mapper(None);
+            map.set_mapped(false);
+            return;
+        }
+        MappedBy::Vmm => None,
+        MappedBy::Mapper(mapper) => Some(mapper),
+    };
     // Before the first is mapped, and as long as one may be: writes that take the plain way wait.
-    if mapper.is_some() {
-        map.set_mapped(true);
-        config.set_mapper(mapper);
-    } else {
-        config.set_mapper(None);
-        map.set_mapped(false);
-    }
+    map.set_mapped(true);
+    config.set_mapper(mapper);
 }
 
 /// The device is dead: its memories are unmapped, and nobody maps them any more.

@@ -18,3 +18,8 @@ use std::time::Duration;
 
 /// How long a test waits for something that should come at once, before it says that it never will.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// README's program compiles as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

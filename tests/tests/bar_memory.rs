@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use outrigger_proxy::{BarMemory, Endpoint, MapMemory, Transport, Width};
+use outrigger_proxy::{BarMemory, Endpoint, MapMemory, MappedBy, Transport, Width};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::Emulator;
 use outrigger_tests::front::{Attached, Front, options};
@@ -75,7 +75,10 @@ fn mapped() -> (Attached, Guest, Log, Place) {
     let guest = scripts_ram(&mut device);
     let (sender, log) = channel();
     let mapper = Mapper(sender);
-    device.device.proxy().map_memory(Some(Box::new(mapper)));
+    device
+        .device
+        .proxy()
+        .map_memory(MappedBy::Mapper(Box::new(mapper)));
     (device, guest, log, place)
 }
 
@@ -160,7 +163,7 @@ fn it_follows_its_bar_and_a_reset_empties_it() {
     assert_eq!(guest.load(0), [0; 3]);
     device.set_up();
     assert_eq!(take(&log), [Some(SCRIPTS_RAM)]);
-    device.device.proxy().map_memory(None);
+    device.device.proxy().map_memory(MappedBy::Nobody);
     assert_eq!(take(&log), [None]);
 }
 
@@ -180,7 +183,7 @@ fn it_goes_with_the_emulator() {
     device.ports[0].config_write(0x18, Width::Dword, SCRIPTS_RAM + 0x10_0000);
     let (sender, log) = channel();
     let proxy = device.device.proxy();
-    proxy.map_memory(Some(Box::new(Mapper(sender))));
+    proxy.map_memory(MappedBy::Mapper(Box::new(Mapper(sender))));
     assert!(proxy.memories().is_empty());
     assert_eq!(take(&log), []);
 }

@@ -1,6 +1,6 @@
 //! README's commands, as a newcomer pastes them: in a fresh directory, with an empty home.
 //!
-//! Its Rust is compiled as a documentation test of `outrigger-proxy`.
+//! Its Rust is compiled as a documentation test of `outrigger-tests`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

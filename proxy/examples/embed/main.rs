@@ -12,7 +12,9 @@
 use std::error::Error;
 
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd};
-use outrigger_proxy::{EmulatorCommand, Intx, Proxy, ProxyOptions, VcpuPort, Width, guest_memory};
+use outrigger_proxy::{
+    EmulatorCommand, Intx, MappedBy, Proxy, ProxyOptions, VcpuPort, Width, guest_memory,
+};
 use vm_memory::{Bytes, GuestAddress};
 
 mod sys;
@@ -82,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     proxy.enable_interrupt(&intx)?;
 
     // 5. Its memory becomes memory of the guest, wherever the guest puts it.
-    proxy.map_memory(Some(Box::new(machine.slots())));
+    proxy.map_memory(MappedBy::Mapper(Box::new(machine.slots())));
 
     // 6. The vCPU's loop. Firmware would place the BARs; here it is done for the guest.
     let [mut port] = <[VcpuPort; 1]>::try_from(ports).map_err(|_| "one vCPU, one port")?;

@@ -3,9 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use outrigger_fuzz::Input;
-use outrigger_proxy::access_map::AccessMap;
-use outrigger_proxy::bars::{SLOTS, Space};
-use outrigger_proxy::config_space::{ConfigSpace, HEADER};
+use outrigger_proxy::internals::{AccessMap, ConfigSpace, HEADER, SLOTS, Space};
 use outrigger_proxy::{REGIONS, Region, Width};
 use outrigger_vfio_user::{AccessEntry, Treatment};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -85,10 +83,10 @@ fn header(input: &mut Input<'_>) -> [u8; HEADER] {
 }
 
 fn access_map(input: &mut Input<'_>, sizes: &[u64; REGIONS], config: &ConfigSpace) {
-    let regions = sizes.map(|size| Region {
-        size,
-        readable: true,
-        writable: true,
+    let regions = sizes.map(|size| {
+        let mut region = Region::default();
+        (region.size, region.readable, region.writable) = (size, true, true);
+        region
     });
     let mut entries = Vec::new();
     let mut descriptors = Vec::new();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use outrigger_proxy::MappedBy;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::board::{Board, HostBridge};
@@ -133,7 +134,7 @@ pub(super) fn run(
     device.ports.extend(rest);
     if let Some(port) = device.ports.first() {
         // The virtual machine has gone with its vCPUs.
-        port.map_memory(None);
+        port.map_memory(MappedBy::Nobody);
     }
     report(
         ram,
@@ -167,7 +168,7 @@ fn bodies(
             kvm::install_kick()?;
             let vm = Arc::new(Vm::new(ram, INTERRUPT_LINE, &device.interrupt)?);
             if let Some(port) = device.ports.first() {
-                port.map_memory(Some(Box::new(vm.slots())));
+                port.map_memory(MappedBy::Mapper(Box::new(vm.slots())));
             }
             (0..workload.vcpus())
                 .zip((STACK_TOP..).step_by(usize::try_from(STACK_BYTES).unwrap_or(1)))
