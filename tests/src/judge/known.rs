@@ -3,6 +3,7 @@
 //! What no rule explains is a new difference, and fails.
 
 mod commands;
+mod conditions;
 mod registers;
 mod scripts;
 

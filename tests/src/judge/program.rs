@@ -221,7 +221,10 @@ impl Program {
     #[must_use]
     pub fn uses_sfbr(&self) -> bool {
         self.items.iter().any(|item| {
-            super::known::uses_sfbr(Instruction::decode([item.words[0], item.words[1]]))
+            let instruction = Instruction::decode([item.words[0], item.words[1]]);
+            let stores = matches!(instruction, Instruction::LoadStore(l)
+                if !l.load && (l.register..l.register.saturating_add(l.count)).contains(&at::SFBR));
+            stores || super::known::uses_sfbr(instruction)
         })
     }
 

@@ -215,7 +215,7 @@ impl Script<'_> {
                 // The upper half itself, or the number of the register that has it.
                 let top = match self.addressing & (EN64TIBMV | TIMOD64) {
                     0 => 0,
-                    EN64TIBMV if one_in(self.random, 40) => self.random.below(0x20),
+                    EN64TIBMV if above && one_in(self.random, 20) => self.random.below(0x20),
                     EN64TIBMV => 2 * self.random.below(8) + u32::from(above),
                     _ => u32::from(above),
                 };

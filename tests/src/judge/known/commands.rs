@@ -208,6 +208,20 @@ pub const COMMANDS: &[CommandRule] = &[
         },
     },
     CommandRule {
+        name: "READ TOC with the format in its last byte, as the first ATAPI drives had it",
+        right: Right::Open,
+        section: "SFF-8020",
+        ends: true,
+        when: |x| x.code() == 0x43 && x.command.cdb[9] & 0xc0 != 0,
+    },
+    CommandRule {
+        name: "allocation lengths above 2 GiB, which QEMU refuses",
+        right: Right::Ours,
+        section: "SPC-4, 4.2.5.6",
+        ends: false,
+        when: |x| x.code() == 0xa0 && x.command.cdb[6] & 0x80 != 0 && x.only_theirs_fails(),
+    },
+    CommandRule {
         name: "READ DISC INFORMATION: a complete disc has no next session",
         right: Right::Ours,
         section: "MMC-5, 6.22.3",

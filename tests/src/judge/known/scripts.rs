@@ -3,6 +3,9 @@
 use outrigger_emulator::lsi::scripts::{Instruction, IoOperation, Operator, RegisterOperation};
 use outrigger_emulator::lsi::{Model, Phase};
 
+use super::conditions::{
+    DBMS, illegal_for_ours, mismatches_elsewhere, only_ours_waits, upper_differs,
+};
 use super::{Right, Step, StepRule};
 use crate::judge::chip::{Action, REGISTERS, Snapshot, at, istat0};
 use crate::judge::program::{WINDOW, WINDOW_BYTES};
@@ -95,6 +98,12 @@ const WAIT: &str = "WAIT RESELECT while connected ends, in QEMU it waits";
 /// Phase mismatch jumps.
 const MISMATCH: &str = "a mismatch before the first byte jumps, in QEMU it interrupts";
 
+/// The general purpose timer.
+const GEN: &str = "QEMU's GEN comes at once, however long STIME1 says";
+
+/// Messages that end before the block move does.
+const LONG: &str = "MESSAGE IN of more bytes than the message waits for them, not in QEMU";
+
 /// Addresses of more than 32 bits.
 const UPPER: &str = "upper halves of addresses: QEMU forgets some, and keeps others";
 
@@ -116,8 +125,14 @@ pub fn explains_end(ours: &Snapshot, theirs: &Snapshot) -> Option<&'static str> 
     if only_ours(at::DSTAT, 0x20) {
         return Some(FAULT);
     }
-    if only_theirs_mismatches(ours, theirs) {
+    if mismatches_elsewhere(ours, theirs) {
         return Some(MISMATCH);
+    }
+    if only_ours_waits(ours, theirs) {
+        return Some(LONG);
+    }
+    if theirs.byte(at::SIST1) & !ours.byte(at::SIST1) & 2 != 0 {
+        return Some(GEN);
     }
     // Direct moves of 64 bits, where tables have such addresses too; moves of 32 bits after one of 64.
     let modes = ours.byte(at::CCNTL1) & 3;
@@ -136,32 +151,6 @@ pub fn explains_end(ours: &Snapshot, theirs: &Snapshot) -> Option<&'static str> 
     // A jump needs no target, but stops QEMU after a selection that nobody answers.
     let [ours_timed_out, timed_out] = [ours, theirs].map(|chip| chip.byte(at::SIST1) & 4 != 0);
     (timed_out && (!ours_timed_out || elsewhere)).then_some(SELECTION)
-}
-
-/// The registers of upper halves that a move uses.
-const SBMS: u8 = 0xb0;
-const DBMS: u8 = 0xb4;
-const DNAD64: u8 = 0xb8;
-
-/// The upper half of a move's address is not the one that QEMU takes.
-fn upper_differs(step: &Step<'_>) -> bool {
-    let theirs = step.theirs;
-    let taken = match (step.ours.byte(at::CCNTL1) & 2, theirs.dword(DBMS)) {
-        (0, 0) => theirs.dword(SBMS),
-        (0, upper) => upper,
-        _ => theirs.dword(DNAD64),
-    };
-    step.ours.dword(DNAD64) != taken
-}
-
-/// With CCNTL0.ENPMJ.
-fn only_theirs_mismatches(ours: &Snapshot, theirs: &Snapshot) -> bool {
-    let [ours_does, theirs_does] = [ours, theirs].map(|chip| chip.byte(at::SIST0) & 0x80 != 0);
-    ours.byte(at::CCNTL0) & 0x80 != 0 && theirs_does && !ours_does
-}
-
-fn illegal_for_ours(step: &Step<'_>) -> bool {
-    step.ours.byte(at::DSTAT) & 1 != 0
 }
 
 /// All of them.
@@ -209,7 +198,7 @@ pub const STEPS: &[StepRule] = &[
         },
     },
     StepRule {
-        name: "QEMU's GEN comes at once, however long STIME1 says",
+        name: GEN,
         right: Right::Ours,
         section: "4.2, STIME1",
         free: false,
@@ -272,11 +261,18 @@ pub const STEPS: &[StepRule] = &[
         },
     },
     StepRule {
+        name: LONG,
+        right: Right::Open,
+        section: "5.3.1",
+        free: false,
+        when: |step| only_ours_waits(step.ours, step.theirs),
+    },
+    StepRule {
         name: MISMATCH,
         right: Right::Ours,
         section: "4.4",
         free: false,
-        when: |step| only_theirs_mismatches(step.ours, step.theirs),
+        when: |step| mismatches_elsewhere(step.ours, step.theirs),
     },
     StepRule {
         name: EMPTY,
