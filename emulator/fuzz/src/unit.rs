@@ -41,9 +41,13 @@ pub(crate) fn disk(choices: u8) -> LogicalUnit {
     Disk::new(backend, options).expect("a disk").into()
 }
 
-/// A drive, with a disc of 16 blocks or without.
+/// A drive: with a disc of 16 blocks, with one that is too long for a CD, or without.
 pub(crate) fn drive(choices: u8) -> LogicalUnit {
-    let disc = (choices & 3 != 3).then(|| Backend::memory(vec![0x5a; 16 * 2048], true));
+    let disc = match choices & 3 {
+        3 => None,
+        2 => Some(Backend::null(1 << 30, true, true)),
+        _ => Some(Backend::memory(vec![0x5a; 16 * 2048], true)),
+    };
     Cdrom::new(disc, CdromOptions::default())
         .expect("a drive")
         .into()

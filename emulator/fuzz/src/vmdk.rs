@@ -8,7 +8,7 @@ use outrigger_fuzz::Input;
 use crate::image::{OPTIONS, allow_caught_panics, folder, use_it};
 
 /// Opens an image and uses the disk. The first bytes of the input are what is done with it, then comes the image. Beside it
-/// there is an extent, `disk-flat.vmdk`, of 64 KiB.
+/// there is an extent, `disk-flat.vmdk`, of 64 KiB. A sparse extent of ESX has its descriptor in a file of its own.
 ///
 /// # Panics
 /// As `image::use_it`.
@@ -25,10 +25,17 @@ pub fn run(input: &[u8]) {
         read_only: true,
         ..OPTIONS
     };
-    if text.starts_with(b"COWD") {
+    if let Some(header) = text.strip_prefix(b"COWD") {
+        let extent = folder().join("disk-esx.vmdk");
+        std::fs::write(&extent, text).expect("room");
         // Its tables have 16 KiB each.
-        let file = std::fs::File::options().write(true).open(&path);
+        let file = std::fs::File::options().write(true).open(&extent);
         file.expect("a file").set_len(64 << 10).expect("room");
+        let sectors = header.get(8..).and_then(|rest| rest.first_chunk());
+        let sectors = u32::from_le_bytes(sectors.copied().unwrap_or_default());
+        let descriptor =
+            format!("# Disk DescriptorFile\nRW {sectors} VMFSSPARSE \"disk-esx.vmdk\"\n");
+        std::fs::write(&path, descriptor).expect("room");
     }
     let Ok(file) = ImageFile::open(&path, options) else {
         return;

@@ -19,7 +19,7 @@ use crate::layout::{
 use crate::memory::{Memory, map_mailboxes};
 
 /// How long a client waits for a worker that does not answer.
-const DEADLINE: Duration = Duration::from_millis(1);
+const DEADLINE: Duration = Duration::from_micros(100);
 
 /// The worker: what it writes when its doorbell rings, and whom it wakes then.
 #[derive(Default)]
