@@ -141,14 +141,14 @@ fmt:
 	$(CARGO) fmt --all --check
 
 # Nothing that a guest, a peer or an image says may end a process: in what is shipped there is nothing that panics.
-SHIPPED := outrigger-ring outrigger-vfio-user outrigger-proxy outrigger-emulator
+SHIPPED := outrigger-ring outrigger-vfio-user outrigger-proxy outrigger-device outrigger-emulator
 # println! and its kin panic too, where nobody takes what they print.
 PANICS := expect_used indexing_slicing panic print_stderr print_stdout string_slice todo unimplemented unreachable unwrap_used
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p outrigger-benches --lib --bins --locked -- -D warnings -D clippy::print_stderr -D clippy::print_stdout
-	$(CARGO) clippy $(SHIPPED:%=-p %) -p outrigger-vmm --all-features --lib --bins --locked -- -D warnings $(PANICS:%=-D clippy::%)
+	$(CARGO) clippy $(SHIPPED:%=-p %) -p outrigger-vmm --lib --bins --locked -- -D warnings $(PANICS:%=-D clippy::%)
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked

@@ -5,11 +5,11 @@ mod queue;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use outrigger_device::device::Progress;
+use outrigger_device::dma::Mapping;
+use outrigger_device::pci::Function;
 use outrigger_emulator::block::Backend;
-use outrigger_emulator::device::Progress;
-use outrigger_emulator::dma::Mapping;
 use outrigger_emulator::lsi::{Lsi, Model};
-use outrigger_emulator::pci::Function;
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_ring::{Access, Width};
 use outrigger_vmm::Ram;

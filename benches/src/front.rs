@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use outrigger_device::statistics::Page;
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
-use outrigger_emulator::statistics::Page;
 use outrigger_proxy::port::Port;
 use outrigger_proxy::{
     Emulator, EmulatorCommand, Endpoint, Intx, Proxy, ProxyOptions, Transport, VcpuPort, in_process,

@@ -12,12 +12,12 @@ mod unit;
 use std::collections::BTreeMap;
 
 use crate::config::{Config, Controller, Export, OptionError, Problem, Unit};
-use crate::event_loop::Worker;
-use crate::front::{self, Endpoint, Listener};
-use crate::pci::Function;
 use crate::scsi::Bus;
 use image::Image;
 pub use inherited::Inherited;
+use outrigger_device::event_loop::Worker;
+use outrigger_device::front::{self, Endpoint, Listener};
+use outrigger_device::pci::Function;
 
 /// A configuration with its images and sockets open.
 #[derive(Debug)]

@@ -31,7 +31,6 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use crate::dma::Segment;
 pub use delay::{Delay, DelayHandle, Hold};
 pub use descriptor::{
     DescriptorError, DescriptorUse, named_by as descriptor_named_by, open_behind,
@@ -47,6 +46,7 @@ pub use memory::Memory;
 pub use nbd::{Nbd, NbdError, NbdOptions, OpenedNbd, connect};
 pub use null::Null;
 pub use open::{FileOptions, OpenError, Opened, open};
+use outrigger_device::dma::Segment;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

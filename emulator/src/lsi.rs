@@ -26,14 +26,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use crate::device::{
-    Bar, BarKind, BarMemory, ClearGroup, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
-    MirroredRegister, Offers, Progress, Width, Work,
-};
 use crate::scsi::{Bus, Management, Nexus};
 use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
 use low_level::LowLevel;
+use outrigger_device::device::{
+    Bar, BarKind, BarMemory, ClearGroup, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
+    MirroredRegister, Offers, Progress, Width, Work,
+};
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
 use scripts::{Processor, State};

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use outrigger_device::event_loop::{Ended, serve};
+use outrigger_device::signals::{self, Signals};
+use outrigger_device::{crash, log, sandbox};
 use outrigger_emulator::assembly::{Inherited, Opened};
 use outrigger_emulator::config::export::Export;
 use outrigger_emulator::config::{Answer, CommandLine, Config, OptionError, Switch};
-use outrigger_emulator::event_loop::{Ended, serve};
-use outrigger_emulator::signals::{self, Signals};
-use outrigger_emulator::{crash, log, sandbox};
 
 fn main() -> ExitCode {
     log::report_panics();

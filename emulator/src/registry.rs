@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::device::Device;
 use crate::lsi::{Lsi, Model};
 use crate::scsi::Bus;
+use outrigger_device::device::Device;
 
 /// A controller as `--device` names it.
 pub struct ControllerDriver {

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use outrigger_emulator::device::Progress;
-use outrigger_emulator::pci::Function;
+use outrigger_device::device::Progress;
+use outrigger_device::pci::Function;
 use outrigger_proxy::Intx;
 use outrigger_proxy::port::{Port, PortError};
 use outrigger_ring::Access;

@@ -1,6 +1,6 @@
 //! What an emulator counts while a guest works is what the guest did.
 
-use outrigger_emulator::statistics::Page;
+use outrigger_device::statistics::Page;
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::emulator::{Emulator, controller, export};
 use outrigger_tests::front::{Attached, Device, options};

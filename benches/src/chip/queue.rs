@@ -1,7 +1,7 @@
 //! The device under a driver's SCRIPTS: requests go from the start queue to the done queue, as those of the reference guest do.
 
 use anyhow::{Result, bail};
-use outrigger_emulator::device::Progress;
+use outrigger_device::device::Progress;
 use outrigger_ring::{Access, Width};
 use outrigger_vmm::guest::layout::{START_QUEUE, TASKS, start_slot, task};
 use outrigger_vmm::guest::queues;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use outrigger_emulator::dma::{Gate, Mapping};
+use outrigger_device::dma::{Gate, Mapping};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 /// Bytes of guest RAM, from address 0 on.

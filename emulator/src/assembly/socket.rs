@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use super::inherited::Inherited;
 use crate::config::export::{Export, Socket};
 use crate::config::{OptionError, Problem};
-use crate::front::{Endpoint, Listener};
+use outrigger_device::front::{Endpoint, Listener};
 
 /// For each export its inherited socket, if it has one.
 pub(super) fn adopt_all(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use outrigger_emulator::statistics::{FIELDS, Field, Page, PageError, Report, Style};
+use outrigger_device::statistics::{FIELDS, Field, Page, PageError, Report, Style};
 
 /// Looks after emulators that are running.
 #[derive(Debug, Parser)]

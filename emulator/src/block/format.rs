@@ -30,10 +30,10 @@ use imago::{FormatAccess, Mapping, StorageExt};
 use super::open::BLOCK;
 use super::threads::{Task, Threads};
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
-use crate::dma::Segment;
 pub use error::FormatError;
 pub use hint::{convert_command, pad_command, resize_command};
 pub use open::{Backing, FormatOptions, ImageFile, OpenedFormat, qcow2, raw, vmdk};
+use outrigger_device::dma::Segment;
 
 type Access = FormatAccess<storage::Storage>;
 

@@ -23,9 +23,9 @@ use rustix::event::EventfdFlags;
 use rustix::net::SendFlags;
 
 use super::{BlockError, Completion, Geometry, Request};
-use crate::crash::or_abort;
 use handshake::{Abilities, part};
 pub use handshake::{NbdError, NbdOptions, OpenedNbd, connect};
+use outrigger_device::crash::or_abort;
 use piece::{Command, MAX_DATA, Piece, cut};
 
 const REPLY_MAGIC: u32 = 0x6744_6698;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::{BlockError, Completion, Data, Geometry, Op, Request};
-use crate::dma::Direction;
+use outrigger_device::dma::Direction;
 
 impl Data {
     /// Bytes.

@@ -13,7 +13,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use super::*;
-use crate::dma::{Direction, Gate, fixture};
+use outrigger_device::dma::{Direction, Gate, fixture};
 
 /// Guest RAM in the tests: two regions that touch, so that ranges cross from one mapping to the next.
 const RAM: [(u64, u64); 2] = [(0x10_0000, 0x8_0000), (0x18_0000, 0x8_0000)];

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use rustix::event::EventfdFlags;
 
 use super::Completion;
-use crate::crash::or_abort;
+use outrigger_device::crash::or_abort;
 
 /// Threads per image.
 const THREADS: usize = 4;

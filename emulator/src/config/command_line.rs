@@ -39,15 +39,48 @@ impl CommandLine {
     /// # Errors
     /// The filter is not one.
     pub fn log_filter(&self) -> Result<EnvFilter, OptionError> {
-        EnvFilter::builder().parse(&self.log).map_err(|_| {
-            let place = Place {
-                option: "--log",
-                text: self.log.clone(),
-            };
-            let mend = "give off, error, warn, info, debug or trace, or module=level";
-            place.error(Problem::refused("not a filter", mend))
-        })
+        EnvFilter::builder()
+            .parse(by_crate(&self.log))
+            .map_err(|_| {
+                let place = Place {
+                    option: "--log",
+                    text: self.log.clone(),
+                };
+                let mend = "give off, error, warn, info, debug or trace, or module=level";
+                place.error(Problem::refused("not a filter", mend))
+            })
     }
+}
+
+/// Modules that are in [`outrigger_device`] now.
+const OF_DEVICE: [&str; 10] = [
+    "crash",
+    "device",
+    "dma",
+    "event_loop",
+    "front",
+    "log",
+    "pci",
+    "sandbox",
+    "signals",
+    "statistics",
+];
+
+/// A filter that names modules as they were called while the emulator was one crate, with the crates that have them now.
+fn by_crate(filter: &str) -> String {
+    let directives = filter.split(',').map(|directive| {
+        let Some(rest) = directive.strip_prefix("outrigger_emulator") else {
+            return directive.to_owned();
+        };
+        let Some(path) = rest.strip_prefix("::") else {
+            return format!("outrigger{rest}");
+        };
+        match OF_DEVICE.iter().any(|module| path.starts_with(module)) {
+            true => format!("outrigger_device{rest}"),
+            false => directive.to_owned(),
+        }
+    });
+    directives.collect::<Vec<_>>().join(",")
 }
 
 /// On or off.
@@ -193,4 +226,27 @@ pub struct Answer {
     pub text: String,
     /// The process's exit code: 0 for help that was asked for.
     pub code: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_may_name_modules_by_their_former_crate() {
+        for (filter, now) in [
+            ("info", "info"),
+            ("outrigger_emulator=debug", "outrigger=debug"),
+            (
+                "info,outrigger_emulator::front=debug,mio=off",
+                "info,outrigger_device::front=debug,mio=off",
+            ),
+            (
+                "outrigger_emulator::assembly=trace",
+                "outrigger_emulator::assembly=trace",
+            ),
+        ] {
+            assert_eq!(by_crate(filter), now);
+        }
+    }
 }

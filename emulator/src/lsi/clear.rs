@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::registers::{DSTAT_DFE, Istat0, at};
 use super::scripts::State;
 use super::{Lsi, Model, mirror};
-use crate::device::{ClearGroup, Mirror, Mirrored, Offer, Offers};
+use outrigger_device::device::{ClearGroup, Mirror, Mirrored, Offer, Offers};
 
 /// Their numbers.
 const DSTAT: u32 = 0;

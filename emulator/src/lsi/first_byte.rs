@@ -7,8 +7,8 @@
 use super::Lsi;
 use super::registers::{SXFER_OFFSET, at};
 use super::scripts::{Instruction, RegisterOperation};
-use crate::dma::Gate;
 use crate::scsi::TaskId;
+use outrigger_device::dma::Gate;
 
 /// Where the first byte of the last DATA IN move is, or will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

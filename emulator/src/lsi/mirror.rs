@@ -7,7 +7,7 @@ use super::register_access::Origin;
 use super::registers::{Istat0, at};
 use super::scripts::{Instruction, IoOperation};
 use super::{Lsi, Model};
-use crate::device::{Mirror, Mirrored, MirroredRegister};
+use outrigger_device::device::{Mirror, Mirrored, MirroredRegister};
 
 /// Its number.
 pub(super) const ISTAT0: u32 = 0;

@@ -11,7 +11,7 @@ use super::registers::{
 };
 use super::scripts::State;
 use super::{Lsi, Model};
-use crate::device::Device as _;
+use outrigger_device::device::Device as _;
 
 /// Who writes a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

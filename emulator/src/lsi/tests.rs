@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use super::{Lsi, Model, at};
 use crate::block::{Backend, DelayHandle, Hold};
-use crate::device::{Context, Device, Progress, Width};
-use crate::dma::{Gate, fixture};
 use crate::scsi::{Bus, Disk, DiskOptions, LogicalUnit};
+use outrigger_device::device::{Context, Device, Progress, Width};
+use outrigger_device::dma::{Gate, fixture};
 
 /// Guest RAM: 2 MiB at 0.
 const RAM: u64 = 0x20_0000;

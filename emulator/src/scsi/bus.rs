@@ -15,7 +15,7 @@ use super::task::{Phase, TASK_SET_FULL, Task, Tasks};
 use super::unit::LogicalUnit;
 use super::{AttachError, Attribute, Nexus, TaskId, Want};
 use crate::block::Completion;
-use crate::device::Work;
+use outrigger_device::device::Work;
 
 /// Targets on a wide bus.
 const TARGETS: usize = 16;

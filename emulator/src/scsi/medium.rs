@@ -11,8 +11,8 @@ use super::sense::Sense;
 use super::task::{InFlight, Phase};
 use super::work::sweep::Extent;
 use crate::block::{Backend, BlockError, Completion, Geometry, Op, Request};
-use crate::dma::Segment;
 use held::Held;
+use outrigger_device::dma::Segment;
 
 /// Block requests of one task that are made in one go, if each is done at once.
 const STEPS: u32 = 16;

@@ -28,7 +28,7 @@ use super::{
     TaskId, Want,
 };
 use crate::block::{Backend, FailRule, Failure, Op};
-use crate::dma::{Gate, fixture};
+use outrigger_device::dma::{Gate, fixture};
 
 /// Guest RAM in the rig.
 const RAM: u64 = 4 << 20;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use outrigger_emulator::statistics::{Page, Sample};
+use outrigger_device::statistics::{Page, Sample};
 use outrigger_ring::{Access, Width};
 use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};

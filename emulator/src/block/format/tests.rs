@@ -370,7 +370,7 @@ fn a_discard_punches_a_hole_in_the_file() {
 
 #[test]
 fn guest_ram_is_read_and_written_piece_by_piece() {
-    use crate::dma::{Direction, Gate, fixture};
+    use outrigger_device::dma::{Direction, Gate, fixture};
     let Some(folder) = Folder::new() else { return };
     folder.img("create -q -f qcow2 disk.qcow2 4M");
     let mut backend = folder.backend("disk.qcow2", READ_WRITE);

@@ -214,7 +214,7 @@ fn guest_ram_that_its_owner_cut_off_is_an_error() {
         let ram = fixture::memfd(RAM_SIZE);
         let mut gate = fixture::gate(&[]);
         let fd = ram.try_clone().unwrap();
-        gate.map(crate::dma::Mapping {
+        gate.map(outrigger_device::dma::Mapping {
             fd,
             ..fixture::mapping(RAM_START, RAM_SIZE)
         })

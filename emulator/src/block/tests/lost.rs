@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_request_whose_guest_ram_is_gone_ends_and_it_is_noted() {
-    crate::crash::install().unwrap();
+    outrigger_device::crash::install().unwrap();
     let disk = pattern(1 << 20);
     for (name, mut backend) in backends(&disk) {
         // Aligned, and not: where O_DIRECT bounces.

@@ -9,8 +9,6 @@ mod register;
 mod transfer_control;
 
 use super::instruction::{Instruction, TransferControl};
-use crate::device::{Mirror, Mirrored, Progress};
-use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::first_byte::{FirstByte, uses_sfbr};
 use crate::lsi::interrupt::{Dma, Scsi};
@@ -22,6 +20,8 @@ use crate::lsi::registers::{
 pub(in crate::lsi) use block_move::Transfer;
 pub(in crate::lsi) use half_word::Held;
 pub(in crate::lsi) use memory_move::Copy;
+use outrigger_device::device::{Mirror, Mirrored, Progress};
+use outrigger_device::dma::{Fault, Gate};
 
 /// Steps of one run: instructions, and pieces of long ones.
 const BUDGET: u32 = 2048;

@@ -8,9 +8,9 @@
 use std::ops::Range;
 
 use super::execute::REGISTER_WEIGHT;
-use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::register_access::Origin;
+use outrigger_device::dma::{Fault, Gate};
 
 /// Where an address leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::asm::{int, mov, select_atn, wait_reselect};
 use super::{Rig, SCRIPT, TABLE};
 use crate::block::Backend;
-use crate::device::{Device, Offer, Width};
 use crate::lsi::{Model, Phase, at};
+use outrigger_device::device::{Device, Offer, Width};
 
 const NONE: Option<Offer> = None;
 
@@ -101,7 +101,7 @@ fn run(rig: &mut Rig) {
             let after = (rig.lsi.interrupts, rig.lsi.istat0(), rig.lsi.offers());
             assert_eq!(before, after);
         }
-        if progress == crate::device::Progress::Idle {
+        if progress == outrigger_device::device::Progress::Idle {
             return;
         }
     }

@@ -4,10 +4,10 @@ use super::asm::{
 };
 use super::{DATA, DIP, Rig, SCRIPT, SIP, TABLE, image, length, read10};
 use crate::block::DelayHandle;
-use crate::device::Device;
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::{Operator, Signals};
+use outrigger_device::device::Device;
 
 const MESSAGES: u32 = TABLE + 0x40;
 
@@ -172,7 +172,7 @@ fn resets_end_disconnected_tasks() {
             }
             1 => rig.w8(at::ISTAT0, 0x40),
             _ => {
-                let mut context = crate::device::Context {
+                let mut context = outrigger_device::device::Context {
                     dma: &rig.gate,
                     now: rig.now,
                 };

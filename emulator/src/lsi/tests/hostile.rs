@@ -8,10 +8,10 @@ use super::asm::{
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, read10};
 use crate::block::{Backend, Hold};
-use crate::device::{Progress, Width};
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::scripts::{Operator, Signals};
 use crate::lsi::{Model, at};
+use outrigger_device::device::{Progress, Width};
 
 /// CVE-2018-18849: a message longer than any buffer.
 #[test]

@@ -4,9 +4,9 @@ use super::asm::{
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, TABLE};
 use crate::block::Backend;
-use crate::device::{Progress, Width};
 use crate::lsi::scripts::{Operator, Signals};
 use crate::lsi::{Model, Phase, at};
+use outrigger_device::device::{Progress, Width};
 
 #[test]
 fn snoop_test_of_linux() {

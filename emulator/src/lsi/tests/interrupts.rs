@@ -1,7 +1,7 @@
 use super::asm::{int, intfly, jump, mov, select_atn, wait_reselect};
 use super::{DATA, DIP, FIELD_4, INTF, Rig, SCRIPT, SIP, TABLE, TICK};
-use crate::device::{Device, Progress};
 use crate::lsi::{Phase, at};
+use outrigger_device::device::{Device, Progress};
 
 #[test]
 fn int_asserts_the_line_only_when_enabled() {
@@ -201,7 +201,7 @@ fn soft_reset_clears_registers_and_keeps_com() {
     let mut rig = Rig::new();
     rig.w32(at::DSA, 0x1234_5678);
     rig.w8(at::DCNTL, 0x01);
-    rig.write(2, 0x10, crate::device::Width::Byte, 0x77);
+    rig.write(2, 0x10, outrigger_device::device::Width::Byte, 0x77);
     rig.script(&[int(1)]);
     rig.w8(at::ISTAT0, 0x40);
     assert_eq!(rig.r8(at::ISTAT0), 0x40);

@@ -3,9 +3,9 @@
 use super::asm::{alu, int, int_unless, mov, select_atn, wait_disconnect, wait_reselect};
 use super::disconnect::start_reads;
 use super::{DATA, DIP, FIELD_4, Rig, SCRIPT, SIP, TABLE, TICK};
-use crate::device::Device;
 use crate::lsi::scripts::Operator;
 use crate::lsi::{Phase, at};
+use outrigger_device::device::Device;
 
 /// What the chip would wait is not waited for.
 fn timed() -> Rig {

@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::asm::{alu, chmov, int, int_unless, mov};
 use super::{DATA, DIP, Rig, SCRIPT, TABLE, image, read10, write10};
 use crate::block::Backend;
-use crate::device::{Device, MemoryRange};
 use crate::lsi::Phase::{DataIn, DataOut, MessageIn, Status};
 use crate::lsi::scripts::Operator;
 use crate::lsi::{Model, at};
+use outrigger_device::device::{Device, MemoryRange};
 
 const WSR: u8 = 0x01;
 const WSS: u8 = 0x08;

@@ -1,9 +1,9 @@
 //! Step 8, SCSI: the data phases: bytes between a task and guest RAM, or the initiator's own registers.
 
 use super::Bus;
-use crate::dma::{Fault, Gate};
 use crate::scsi::TaskId;
 use crate::scsi::task::Phase;
+use outrigger_device::dma::{Fault, Gate};
 
 impl Bus {
     /// Moves `count` bytes (at most what [`Bus::want`] says is left) between the task and guest RAM at `address`,

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::queue::held_back;
 use super::{DiskOptions, NEXUS, Nexus, RAM, Rig};
 use crate::block::{Backend, Hold};
-use crate::dma::fixture;
 use crate::scsi::{Attribute, Bus, Cdrom, CdromOptions, Disk, Management, TaskId, Want};
+use outrigger_device::dma::fixture;
 
 #[derive(Clone, Debug)]
 enum Act {

@@ -151,7 +151,7 @@ fn the_logical_unit_in_the_cdb_is_no_option() {
     }
     let mut rig = Rig {
         bus,
-        dma: crate::dma::fixture::gate(&[(0, super::RAM)]),
+        dma: outrigger_device::dma::fixture::gate(&[(0, super::RAM)]),
     };
     for lun in 0..8u8 {
         let nexus = Nexus { lun, ..NEXUS };

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::sense::{BLOCKS, FIRST_BAD, REQUEST_SENSE, half_bad, read};
 use super::{DiskOptions, NEXUS, Nexus, RAM};
 use crate::block::DelayHandle;
-use crate::dma::fixture;
 use crate::scsi::{Attribute, Bus, Disk, Management, TaskId, Want};
+use outrigger_device::dma::fixture;
 
 /// What an initiator does on a bus that carries one connection at a time.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ const NOTHING: Expected = (0, 0, 0);
 /// The initiator's view of its tasks.
 struct Model {
     bus: Bus,
-    dma: crate::dma::Gate,
+    dma: outrigger_device::dma::Gate,
     handle: DelayHandle,
     /// Tasks that have not ended: the tag, and the sense data if it fails.
     tasks: Vec<(TaskId, Option<u8>, Expected)>,

@@ -5,9 +5,9 @@
 use super::gathered::Gathered;
 use super::{CHUNK, Step};
 use crate::block::{Data, Op};
-use crate::dma::{Direction, Fault, Gate};
 use crate::scsi::Want;
 use crate::scsi::sense::Sense;
+use outrigger_device::dma::{Direction, Fault, Gate};
 
 /// One VERIFY with data.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::block::Data;
-use crate::dma::{Direction, Fault, Gate, Segment};
+use outrigger_device::dma::{Direction, Fault, Gate, Segment};
 
 /// Segments in one piece, and so in one block request.
 const MAX_SEGMENTS: usize = 512;

@@ -7,8 +7,8 @@
 use super::Step;
 use super::gathered::Gathered;
 use crate::block::{Data, Op};
-use crate::dma::{Direction, Fault, Gate, Segment};
 use crate::scsi::Want;
+use outrigger_device::dma::{Direction, Fault, Gate, Segment};
 
 /// How much is read ahead when the initiator wants bytes for itself.
 const READ_AHEAD: u32 = 512;

@@ -4,8 +4,8 @@ use super::Step;
 use super::media::Media;
 use super::sweep::{Extent, Sweep};
 use crate::block::{Data, Op};
-use crate::dma::Segment;
 use crate::scsi::Want;
+use outrigger_device::dma::Segment;
 
 /// One WRITE AND VERIFY.
 #[derive(Debug)]

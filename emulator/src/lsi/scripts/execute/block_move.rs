@@ -5,7 +5,6 @@
 //! the bus is told where they belong.
 
 use super::{Held, Outcome, Pending, Step, Stop, halves};
-use crate::dma::{Fault, Gate};
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::{Freed, Line, Phase};
@@ -13,6 +12,7 @@ use crate::lsi::registers::{Ccntl0, Ccntl1, Dmode, Scntl2, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::{Addressing, BlockMove};
 use crate::scsi::Want;
+use outrigger_device::dma::{Fault, Gate};
 
 /// Message bytes that a target takes in one go.
 const MESSAGE_PIECE: usize = 512;

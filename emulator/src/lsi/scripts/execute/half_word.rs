@@ -2,10 +2,10 @@
 //! SWIDE and SODL).
 
 use super::{Outcome, Transfer};
-use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::registers::{SCNTL3_EWS, Scntl2, at};
 use crate::scsi::Want;
+use outrigger_device::dma::Gate;
 
 /// Where the byte that WSR announces is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

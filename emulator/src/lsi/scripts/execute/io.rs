@@ -4,12 +4,12 @@
 //! RESELECT times out, WAIT SELECT waits until SIGP, DISCONNECT has nothing to disconnect.
 
 use super::{Outcome, Pending, Step};
-use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::interrupt::Scsi;
 use crate::lsi::phase::Line;
 use crate::lsi::registers::{Dcntl, Istat0, SCID_RRE, SSID_VALID, Scntl0, Scntl1, Scntl2, at};
 use crate::lsi::scripts::instruction::{Io, IoOperation, Signals};
+use outrigger_device::dma::Gate;
 
 impl Lsi {
     pub(super) fn io(&mut self, gate: &Gate, i: Io) -> Outcome {

@@ -1,12 +1,12 @@
 //! Step 7, LOAD and STORE: one to four bytes between registers and memory (manual, section 5.8).
 
 use super::{Outcome, Step};
-use crate::dma::{Fault, Gate};
 use crate::lsi::register_access::Origin;
 use crate::lsi::registers::{Dmode, at};
 use crate::lsi::scripts::fetch::Place;
 use crate::lsi::scripts::instruction::LoadStore;
 use crate::lsi::{Lsi, Model};
+use outrigger_device::dma::{Fault, Gate};
 
 impl Lsi {
     pub(super) fn load_store(&mut self, gate: &Gate, l: LoadStore) -> Outcome {

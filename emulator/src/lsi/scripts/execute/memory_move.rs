@@ -1,12 +1,12 @@
 //! Step 7, memory moves: bytes from memory to memory, also from and to the chip's own registers (manual, section 5.7).
 
 use super::{Outcome, Pending, Step};
-use crate::dma::Gate;
 use crate::lsi::Lsi;
 use crate::lsi::mirror::SHOWS_SIGP;
 use crate::lsi::registers::{Dmode, Shadows, at};
 use crate::lsi::scripts::fetch::Reach;
 use crate::lsi::scripts::instruction::MemoryMove;
+use outrigger_device::dma::Gate;
 
 /// Bytes of one step.
 const PIECE: usize = 4096;

@@ -2,9 +2,9 @@
 
 use super::super::asm::{chmov, int, mov, select, wait_reselect};
 use super::super::{DATA, Rig, SCRIPT, SIP, TABLE, image, read10};
-use crate::device::Width;
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::at;
+use outrigger_device::device::Width;
 
 /// The way SeaBIOS reads: no ATN, no disconnect privilege, a CDB of 16 bytes whatever its length, DSP written
 /// byte by byte through the I/O BAR, and polling.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::super::asm::{int, mov, move_memory, select_atn};
 use super::super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE};
 use super::{BOTH, rig};
-use crate::device::{Device as _, Width};
 use crate::lsi::Model::{Lsi53c810, Lsi53c895a};
 use crate::lsi::Phase::MessageOut;
 use crate::lsi::at;
+use outrigger_device::device::{Device as _, Width};
 
 /// What a loop of register reads and short delays finds: GEN's time in units of `step`, at a pre-scaler of 3.
 fn measured(rig: &mut Rig, field: u8, step: Duration) -> u32 {

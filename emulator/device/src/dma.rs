@@ -13,8 +13,8 @@
 mod mapping;
 mod segment;
 
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "test-fixtures"))]
+pub mod fixture;
 #[cfg(test)]
 mod tests;
 
@@ -284,7 +284,7 @@ impl Gate {
 
     /// A device was sent to `address` and found nothing but zeroes there. If all of its page is zero, the guest has hardly written
     /// it where the device looks: a client that maps a file for itself alone (`share=off`) writes to pages of its own. Looks once.
-    pub(crate) fn suspect(&self, address: u64) {
+    pub fn suspect(&self, address: u64) {
         const PAGE: usize = 4096;
         let mut page = [0; PAGE];
         if !self.sharing.looked.swap(true, Ordering::Relaxed)

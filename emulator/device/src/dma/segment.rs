@@ -89,19 +89,19 @@ impl Segment {
         }
     }
 
-    /// The kernel could not reach it (EFAULT).
-    pub(crate) fn set_lost(&self) {
+    /// Notes that the kernel could not reach it (EFAULT): the front ends the session.
+    pub fn set_lost(&self) {
         self.memory.set_lost();
     }
 
     /// The segment as the field's own type for memory that others change at any time. `None` if there are no bytes.
-    pub(crate) fn volatile(&self) -> Option<VolatileSlice<'_>> {
+    pub fn volatile(&self) -> Option<VolatileSlice<'_>> {
         self.memory.slice(self.at, self.length)
     }
 
     /// Where this segment's first byte is mapped; valid for `len()` bytes as long as a clone of the segment lives. For
     /// the kernel's use: guest and client change the bytes at any time. Null if there are none.
-    pub(crate) fn as_ptr(&self) -> *mut u8 {
+    pub fn as_ptr(&self) -> *mut u8 {
         self.memory
             .slice(self.at, self.length)
             .map_or(ptr::null_mut(), |slice| slice.ptr_guard_mut().as_ptr())

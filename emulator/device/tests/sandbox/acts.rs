@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use caps::CapSet;
-use outrigger_emulator::dma::{Gate, Mapping};
-use outrigger_emulator::sandbox::Surroundings;
+use outrigger_device::dma::{Gate, Mapping};
+use outrigger_device::sandbox::Surroundings;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -386,7 +386,7 @@ pub(crate) const ACTS: &[Act] = &[
             libc::SIGABRT,
             "outrigger-emulator: thread 'an act' panicked at ",
         ),
-        |_| outrigger_emulator::crash::or_abort(|| panic!("on purpose")),
+        |_| outrigger_device::crash::or_abort(|| panic!("on purpose")),
     ),
     closed("abort", Expected::Dies(libc::SIGABRT, ""), |_| {
         std::process::abort()

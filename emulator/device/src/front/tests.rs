@@ -8,6 +8,7 @@ mod gather;
 mod hostile;
 mod independent_client;
 mod interrupt;
+mod latch;
 mod rings;
 mod serving;
 mod wiring;

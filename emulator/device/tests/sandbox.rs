@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use outrigger_emulator::sandbox as subject;
+use outrigger_device::sandbox as subject;
 use sandbox::acts::{ACTS, Act, Expected, Moment, Prepared};
 
 const FLAG: &str = "--act";
@@ -88,8 +88,8 @@ fn child(name: &str) -> ExitCode {
     let Some(act) = ACTS.iter().find(|act| act.name == name) else {
         return ExitCode::FAILURE;
     };
-    outrigger_emulator::log::report_panics();
-    outrigger_emulator::crash::install().expect("handlers of faults");
+    outrigger_device::log::report_panics();
+    outrigger_device::crash::install().expect("handlers of faults");
     let prepared = Prepared::new().expect("what is opened before");
     // One that nobody joins, and that takes its time: it must be gone before anything is given up.
     let gone = Arc::new(AtomicBool::new(false));

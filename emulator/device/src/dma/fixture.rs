@@ -7,14 +7,14 @@ use rustix::fs::MemfdFlags;
 use super::{Gate, Mapping};
 
 /// A memfd of `size` bytes, all zero.
-pub(crate) fn memfd(size: u64) -> OwnedFd {
+pub fn memfd(size: u64) -> OwnedFd {
     let fd = rustix::fs::memfd_create("guest-ram", MemfdFlags::CLOEXEC).expect("memfd_create");
     rustix::fs::ftruncate(&fd, size).expect("ftruncate");
     fd
 }
 
 /// A mapping of a memfd of its own.
-pub(crate) fn mapping(address: u64, size: u64) -> Mapping {
+pub fn mapping(address: u64, size: u64) -> Mapping {
     Mapping {
         address,
         size,
@@ -26,7 +26,7 @@ pub(crate) fn mapping(address: u64, size: u64) -> Mapping {
 }
 
 /// A gate, bus mastering on, with `(address, size)` regions of zeroed RAM.
-pub(crate) fn gate(regions: &[(u64, u64)]) -> Gate {
+pub fn gate(regions: &[(u64, u64)]) -> Gate {
     let mut gate = Gate::new();
     gate.set_bus_master(true);
     for &(address, size) in regions {
