@@ -14,11 +14,10 @@
 //! `docs/ring-protocol.md` argues why that gives what the device would have answered; loom checks it in `models/clear.rs`.
 
 use crate::error::Violation;
+use crate::layout::MAX_CLEARED;
 use crate::memory::OwnLines;
 
-/// Most clear groups that a session can have.
-pub const MAX_CLEARED: u32 = 4;
-/// The same, to index with.
+/// [`MAX_CLEARED`], to index with.
 pub(crate) const GROUPS: usize = 4;
 const _: () = assert!(GROUPS == MAX_CLEARED as usize && GROUPS.is_power_of_two());
 

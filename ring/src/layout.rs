@@ -3,7 +3,6 @@
 //! All offsets follow from the [`Geometry`] and from nothing else; `docs/ring-protocol.md` has the same as tables.
 
 use crate::error::SetupError;
-use crate::shared::Shape;
 
 /// The protocol version that the headers and the setup commands carry.
 pub const VERSION: u32 = 1;
@@ -15,6 +14,25 @@ pub(crate) const LINE: u64 = 64;
 pub(crate) const PAIR: u64 = 128;
 /// Areas start, and memories end, at a multiple of this. Fixed by the protocol, not by the machine's page size.
 const PAGE: u64 = 4096;
+
+/// The seven words of a line that follow its stamp.
+pub(crate) type Body = [u64; 7];
+
+/// Most registers that a session can mirror.
+pub const MAX_MIRRORED: u32 = 16;
+/// Most clear groups that a session can have.
+pub const MAX_CLEARED: u32 = 4;
+
+/// What a memory must look like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// The name that the memfd gets, and that errors use.
+    pub(crate) name: &'static str,
+    pub(crate) size: u64,
+    pub(crate) header: [u8; HEADER_BYTES],
+    /// The other side writes it too.
+    pub(crate) both_write: bool,
+}
 
 /// The worker's flag in the device memory.
 const WORKER_FLAG: u64 = PAIR;
@@ -131,7 +149,7 @@ impl Geometry {
 }
 
 /// Lines of the clear groups: one each, whether the device has so many or not, as the client makes them before it knows.
-pub(crate) const CLEAR_LINES: u64 = crate::clear::MAX_CLEARED as u64;
+pub(crate) const CLEAR_LINES: u64 = MAX_CLEARED as u64;
 
 /// Bytes of a mirror of so many registers: a line each.
 pub(crate) const fn mirror_bytes(registers: u32) -> u32 {
@@ -143,7 +161,7 @@ pub(crate) const fn mirror_lines(registers: u32) -> u64 {
     registers.next_power_of_two() as u64
 }
 
-const _: () = assert!(mirror_lines(crate::mirror::MAX_MIRRORED) * LINE <= PAGE);
+const _: () = assert!(mirror_lines(MAX_MIRRORED) * LINE <= PAGE);
 
 /// One of the three shared memories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

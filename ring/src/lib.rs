@@ -118,15 +118,15 @@ mod wait;
 #[cfg(all(test, loom))]
 mod models;
 
-pub use clear::{MAX_CLEARED, Offer, Offers, Summary, Taken};
+pub use clear::{Offer, Offers, Summary, Taken};
 pub use client::Client;
 #[cfg(not(loom))]
 pub use doorbell::PeerWatch;
 pub use error::{Error, SetupError, Violation};
 #[cfg(not(loom))]
-pub use layout::{Geometry, VERSION};
+pub use layout::{Geometry, MAX_CLEARED, MAX_MIRRORED, VERSION};
 pub use message::{Access, Request, Width};
-pub use mirror::{Effect, MAX_MIRRORED, Mirrored, Serve};
+pub use mirror::{Effect, Mirrored, Serve};
 #[cfg(not(loom))]
 pub use page::{CounterPage, CounterView, LINE_COUNTERS, PAGE_LINES, PageCounters};
 pub use server::Server;

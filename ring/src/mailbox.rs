@@ -4,8 +4,9 @@
 //! the line in turn, so neither overwrites what the other still reads.
 
 use crate::error::Violation;
+use crate::layout::Body;
 use crate::memory::{Line, OwnLines};
-use crate::message::{Body, Message};
+use crate::message::Message;
 
 /// The asking end.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //! 64 bits, and no other atomic access, on read-only memory.
 #![expect(unsafe_code, reason = "maps shared memory and refers into it")]
 
-use crate::message::Body;
+use crate::layout::Body;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// One cache line: a stamp (or flag, or counter) and seven words.
@@ -160,8 +160,7 @@ mod mapped {
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
     use super::{Line, OwnLines, PeerLines};
-    use crate::layout::LINE;
-    use crate::message::Body;
+    use crate::layout::{Body, LINE};
     use crate::sync::{AtomicU64, Ordering};
 
     /// The seven words behind a stamp.
@@ -326,7 +325,7 @@ mod modelled {
     use loom::cell::UnsafeCell;
 
     use super::{Line, OwnLines, PeerLines};
-    use crate::message::Body;
+    use crate::layout::Body;
     use crate::sync::AtomicU64;
 
     /// The seven words behind a stamp. Honest peers never touch them at the same time: loom fails if they do.

@@ -1,7 +1,7 @@
 //! Step 4, ring: what travels, one guest access, as a value and as the 56 bytes behind a stamp.
 
 use crate::error::Violation;
-use crate::mirror::EVENTS_MASK;
+use crate::layout::Body;
 
 /// Width of an access in bytes. A width that the wire names otherwise does not exist here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,9 +100,6 @@ impl Request {
     }
 }
 
-/// The seven words of a line that follow its stamp.
-pub(crate) type Body = [u64; 7];
-
 /// A request with its place in the order: in a slot the ticket, in a mailbox the position of the sender's own ring
 /// that must be consumed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +109,9 @@ pub(crate) struct Message {
     /// The tag of a posted write that clears a bit of a mirrored register: the count of events that its sender knew.
     pub(crate) seen: Option<u32>,
 }
+
+/// Bits of a register's count of events that travel in a tag and in the register mirror.
+pub(crate) const EVENTS_MASK: u32 = (1 << 23) - 1;
 
 /// Where a slot's body has the ticket.
 pub(crate) const TICKET: usize = 3;

@@ -13,16 +13,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::clear::{self, GROUPS, MAX_CLEARED, Offers, State, Summary, TAKEN};
+use crate::clear::{self, GROUPS, Offers, State, Summary, TAKEN};
 use crate::error::Violation;
+use crate::layout::MAX_CLEARED;
 use crate::memory::{Line, OwnLines, PeerLines};
+use crate::message::EVENTS_MASK;
 use crate::sync::{AtomicU64, Ordering};
-
-/// Most registers that a session can mirror.
-pub const MAX_MIRRORED: u32 = 16;
-
-/// Bits of [`Mirrored::events`] that travel.
-pub(crate) const EVENTS_MASK: u32 = (1 << 23) - 1;
 
 /// A posted write is on its way out of this client: its count in [`Posted`] is not known.
 const BUSY: u64 = u64::MAX;

@@ -3,9 +3,9 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::error::SetupError;
-use crate::layout::{HEADER_BYTES, LINE};
+use crate::layout::{HEADER_BYTES, LINE, Shape};
 use crate::memory::{Line, OwnLines, PeerLines};
-use crate::shared::{Made, Shape, Shared};
+use crate::shared::{Made, Shared};
 use crate::sync::{Ordering, fence};
 
 /// Counters in a line.

@@ -7,24 +7,13 @@ use memfd::{FileSeal, Memfd, MemfdOptions};
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
 
 use crate::error::SetupError;
-use crate::layout::HEADER_BYTES;
+use crate::layout::{HEADER_BYTES, Shape};
 use crate::memory::{Mapping, OwnLines, PeerLines};
 
 /// Seals that every memory has.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK
     .union(SealFlags::GROW)
     .union(SealFlags::SEAL);
-
-/// What a memory must look like.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// The name that the memfd gets, and that errors use.
-    pub(crate) name: &'static str,
-    pub(crate) size: u64,
-    pub(crate) header: [u8; HEADER_BYTES],
-    /// The other side writes it too.
-    pub(crate) both_write: bool,
-}
 
 /// A memory, on either side.
 #[derive(Debug)]
