@@ -31,8 +31,8 @@ use interrupt::{Dma, Enables, Interrupts, Scsi};
 use link::Link;
 use low_level::LowLevel;
 use outrigger_device::device::{
-    Bar, BarKind, BarMemory, ClearGroup, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
-    MirroredRegister, Offers, Progress, Width, Work,
+    Bar, BarKind, BarMemory, Context, Device, Identity, MemoryRange, Mirror, Mirrored,
+    MirroredRegister, Progress, ReadToClearGroup, Snapshots, Width, Work,
 };
 use register_access::Origin;
 use registers::{Dcntl, Registers, Scntl1, Scntl2, at};
@@ -319,16 +319,16 @@ impl Device for Lsi {
         (register == mirror::ISTAT0).then(|| self.shown())
     }
 
-    fn clear_groups(&self) -> &[ClearGroup] {
+    fn read_to_clear_groups(&self) -> &[ReadToClearGroup] {
         clear::groups(self.model)
     }
 
-    fn offers(&self) -> Offers {
-        self.clear_offers()
+    fn snapshots(&self) -> Snapshots {
+        self.read_to_clear_snapshots()
     }
 
-    fn take(&mut self, group: u32) {
-        self.take_group(group);
+    fn claim(&mut self, group: u32) {
+        self.clear_group(group);
     }
 
     fn share_memory(&mut self) -> io::Result<Vec<MemoryRange>> {
@@ -351,8 +351,8 @@ impl Device for Lsi {
         self.timers.now(context.now);
         let mut shown = self.shown();
         self.bus.poll(context.now);
-        if self.stirs(context.now) {
-            self.stand_down(&mut shown, mirror);
+        if self.will_act(context.now) {
+            self.revoke_snapshots(&mut shown, mirror);
         }
         let progress = self.run_scripts(context.dma, &mut shown, mirror);
         if matches!(self.processor.state, State::Halted) {

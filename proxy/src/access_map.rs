@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use outrigger_ring::{Access, Effect, MAX_CLEARED, MAX_MIRRORED, Summary, Width};
+use outrigger_ring::{Access, Effect, MAX_MIRRORED, MAX_READ_TO_CLEAR, Summary, Width};
 use outrigger_vfio_user::{AccessEntry, Treatment};
 
 use crate::bar_memory::BarMemory;
@@ -85,7 +85,7 @@ struct Mirrored {
     opaque: u8,
 }
 
-/// A place where a clear group is reached.
+/// A place where a read-to-clear group is reached.
 #[derive(Clone, Copy, Debug)]
 struct Cleared {
     region: u8,
@@ -95,7 +95,7 @@ struct Cleared {
     summary: Summary,
 }
 
-/// What a read takes of a clear group.
+/// What a read takes of a read-to-clear group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     /// The group's number.
@@ -220,7 +220,7 @@ impl AccessMap {
         }
     }
 
-    /// Checks the clear groups, which mirrored registers anywhere in the map sum up.
+    /// Checks the read-to-clear groups, which mirrored registers anywhere in the map sum up.
     fn sum_up(&mut self) -> Result<(), MapError> {
         for cleared in &self.cleared {
             let Cleared {
@@ -238,7 +238,7 @@ impl AccessMap {
                 .iter()
                 .filter(same)
                 .all(|other| (other.size, other.summary) == (size, summary));
-            if !sized || summary.group >= MAX_CLEARED || !alike {
+            if !sized || summary.group >= MAX_READ_TO_CLEAR || !alike {
                 return refused;
             }
             let mut places = self
@@ -284,7 +284,7 @@ impl AccessMap {
         self.find(access).map(|entry| entry.effect.register)
     }
 
-    /// What an access reads of a clear group, and nothing else.
+    /// What an access reads of a read-to-clear group, and nothing else.
     pub(crate) fn clears(&self, access: Access) -> Option<Part> {
         let width = access.width.bytes();
         self.cleared.iter().find_map(|entry| {
@@ -305,7 +305,7 @@ impl AccessMap {
         })
     }
 
-    /// The bits of mirrored registers that say what is in the clear groups.
+    /// The bits of mirrored registers that say what is in the read-to-clear groups.
     pub(crate) fn summaries(&self) -> &[Summary] {
         &self.summaries
     }

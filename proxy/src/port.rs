@@ -52,9 +52,9 @@ pub trait Port: Send + std::fmt::Debug {
         Ok(None)
     }
 
-    /// A read of the bytes in `mask` of a clear group, which clears it. Does not wait. `None`: nothing was done, and only a read
+    /// A read of the bytes in `mask` of a read-to-clear group, which clears it. Does not wait. `None`: nothing was done, and only a read
     /// can tell.
-    fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
+    fn claim(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
         let _ = (group, mask);
         Ok(None)
     }

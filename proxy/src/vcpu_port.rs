@@ -314,7 +314,7 @@ impl VcpuPort {
         let Some(Part { group, mask }) = self.map.clears(access) else {
             return Ok(None);
         };
-        let value = self.port.take(group, mask)?;
+        let value = self.port.claim(group, mask)?;
         Ok(value.map(|value| u64::from((value & mask) >> mask.trailing_zeros())))
     }
 

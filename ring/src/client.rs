@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::clear::Summary;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Violation};
 use crate::mailbox::MailboxClient;
@@ -10,6 +9,7 @@ use crate::memory::PeerLines;
 use crate::message::{Access, Message, Request, Width};
 use crate::mirror::{Effect, MirrorClient};
 use crate::producer::Producer;
+use crate::read_to_clear::Summary;
 use crate::statistics::{Count, Counters, Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wait::{Sleeper, Waited};
@@ -116,7 +116,7 @@ impl Client {
     }
 
     /// What a read of mirrored register `register` gives now, after all writes that happened before through any client.
-    /// `summaries` are those of the device's clear groups. Does not wait and is no crossing. `None`: only the device can tell, so read.
+    /// `summaries` are those of the device's read-to-clear groups. Does not wait and is no crossing. `None`: only the device can tell, so read.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or what this client failed with earlier.
@@ -133,17 +133,19 @@ impl Client {
         })
     }
 
-    /// Reads clear group `group`, of which the access covers the bytes in `mask`, and so clears it: what it had, after all writes that
+    /// Claims the snapshot of read-to-clear group `group`, of which the access covers the bytes in `mask`: what the group had, after all writes that
     /// happened before through any client. Does not wait and is no crossing. `None`: only the device can tell, so read.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or what this client failed with earlier.
-    pub fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, Error> {
+    pub fn claim(&mut self, group: u32, mask: u16) -> Result<Option<u16>, Error> {
         self.unless_failed(|client| {
             let position = client.producer.position();
             let consumed = position - client.producer.outstanding()?;
             let tickets = client.tickets.as_deref();
-            let value = client.mirror.take(group, mask, position, consumed, tickets);
+            let value = client
+                .mirror
+                .claim(group, mask, position, consumed, tickets);
             client.tally.add(Count::Mirrored, value.is_some().into());
             Ok(value)
         })

@@ -54,9 +54,9 @@ pub enum Violation {
     /// A mirrored register contains more, or far fewer, posted writes than were published.
     #[error("mirror with {0:#x} posted writes is impossible")]
     Mirror(u32),
-    /// A clear group's word is neither the offer that the worker made nor that offer taken.
-    #[error("clear word {0:#x} is no offer of the worker's")]
-    Clear(u64),
+    /// A read-to-clear group's word is neither the snapshot that the worker published nor that snapshot claimed.
+    #[error("clear word {0:#x} is no snapshot of the worker's")]
+    ReadToClear(u64),
     /// More posted writes claim to come before a read than all rings can hold.
     #[error("posted writes without end before a read")]
     Order,

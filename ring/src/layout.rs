@@ -3,6 +3,7 @@
 //! All offsets follow from the [`Geometry`] and from nothing else; `docs/ring-protocol.md` has the same as tables.
 
 use crate::error::SetupError;
+use crate::limits::{MAX_MIRRORED, MAX_READ_TO_CLEAR};
 
 /// The protocol version that the headers and the setup commands carry.
 pub const VERSION: u32 = 1;
@@ -14,14 +15,6 @@ pub(crate) const LINE: u64 = 64;
 pub(crate) const PAIR: u64 = 128;
 /// Areas start, and memories end, at a multiple of this. Fixed by the protocol, not by the machine's page size.
 const PAGE: u64 = 4096;
-
-/// The seven words of a line that follow its stamp.
-pub(crate) type Body = [u64; 7];
-
-/// Most registers that a session can mirror.
-pub const MAX_MIRRORED: u32 = 16;
-/// Most clear groups that a session can have.
-pub const MAX_CLEARED: u32 = 4;
 
 /// What a memory must look like.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +105,7 @@ impl Geometry {
         PAIR + PAIR * channel as u64
     }
 
-    /// Offset of the first clear group's word in the mailboxes memory.
+    /// Offset of the first read-to-clear group's word in the mailboxes memory.
     pub(crate) const fn clears(self) -> u64 {
         Self::mailbox(self.channels)
     }
@@ -141,15 +134,15 @@ impl Geometry {
     pub(crate) const fn size(self, memory: Memory) -> u64 {
         let end = match memory {
             Memory::Requests => self.slots_at(self.channels),
-            Memory::Mailboxes => self.clears() + CLEAR_LINES * LINE,
+            Memory::Mailboxes => self.clears() + READ_TO_CLEAR_LINES * LINE,
             Memory::Device { mirror_bytes } => self.mirror() + mirror_bytes as u64,
         };
         end.next_multiple_of(PAGE)
     }
 }
 
-/// Lines of the clear groups: one each, whether the device has so many or not, as the client makes them before it knows.
-pub(crate) const CLEAR_LINES: u64 = MAX_CLEARED as u64;
+/// Lines of the read-to-clear groups: one each, whether the device has so many or not, as the client makes them before it knows.
+pub(crate) const READ_TO_CLEAR_LINES: u64 = MAX_READ_TO_CLEAR as u64;
 
 /// Bytes of a mirror of so many registers: a line each.
 pub(crate) const fn mirror_bytes(registers: u32) -> u32 {

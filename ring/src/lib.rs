@@ -11,7 +11,8 @@
 //! - A *doorbell* (an eventfd) is written only when the other side has said that it sleeps.
 //!
 //! Some registers can be read without a crossing ([`Client::mirrored`]): the worker shows their values in the *register
-//! mirror*. So can some that a read clears ([`Client::take`]): the worker offers what a read would take.
+//! mirror*. So can some that a read clears ([`Client::claim`]): the worker publishes
+//! a snapshot of what a read would give.
 //!
 //! # Order
 //! The accesses of one client take effect in program order. If one access happened before another, in whatever way
@@ -94,13 +95,13 @@
 #[cfg(not(loom))]
 mod session;
 
-mod clear;
 mod client;
 mod consumer;
 mod doorbell;
 mod error;
 #[cfg(not(loom))]
 mod layout;
+mod limits;
 mod mailbox;
 mod memory;
 mod message;
@@ -108,6 +109,7 @@ mod mirror;
 #[cfg(not(loom))]
 mod page;
 mod producer;
+mod read_to_clear;
 mod server;
 #[cfg(not(loom))]
 mod shared;
@@ -118,17 +120,18 @@ mod wait;
 #[cfg(all(test, loom))]
 mod models;
 
-pub use clear::{Offer, Offers, Summary, Taken};
 pub use client::Client;
 #[cfg(not(loom))]
 pub use doorbell::PeerWatch;
 pub use error::{Error, SetupError, Violation};
 #[cfg(not(loom))]
-pub use layout::{Geometry, MAX_CLEARED, MAX_MIRRORED, VERSION};
+pub use layout::{Geometry, VERSION};
+pub use limits::{MAX_MIRRORED, MAX_READ_TO_CLEAR};
 pub use message::{Access, Request, Width};
 pub use mirror::{Effect, Mirrored, Serve};
 #[cfg(not(loom))]
 pub use page::{CounterPage, CounterView, LINE_COUNTERS, PAGE_LINES, PageCounters};
+pub use read_to_clear::{Claimed, Snapshot, Snapshots, Summary};
 pub use server::Server;
 #[cfg(not(loom))]
 pub use session::{ClientSetup, ServerSetup};

@@ -4,7 +4,7 @@
 //! the line in turn, so neither overwrites what the other still reads.
 
 use crate::error::Violation;
-use crate::layout::Body;
+use crate::memory::Body;
 use crate::memory::{Line, OwnLines};
 use crate::message::Message;
 

@@ -7,8 +7,10 @@
 //! 64 bits, and no other atomic access, on read-only memory.
 #![expect(unsafe_code, reason = "maps shared memory and refers into it")]
 
-use crate::layout::Body;
 use crate::sync::{AtomicU64, Ordering, fence};
+
+/// The seven words of a line that follow its stamp.
+pub(crate) type Body = [u64; 7];
 
 /// One cache line: a stamp (or flag, or counter) and seven words.
 #[derive(Debug)]
@@ -159,8 +161,8 @@ mod mapped {
 
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-    use super::{Line, OwnLines, PeerLines};
-    use crate::layout::{Body, LINE};
+    use super::{Body, Line, OwnLines, PeerLines};
+    use crate::layout::LINE;
     use crate::sync::{AtomicU64, Ordering};
 
     /// The seven words behind a stamp.
@@ -324,8 +326,7 @@ mod modelled {
 
     use loom::cell::UnsafeCell;
 
-    use super::{Line, OwnLines, PeerLines};
-    use crate::layout::Body;
+    use super::{Body, Line, OwnLines, PeerLines};
     use crate::sync::AtomicU64;
 
     /// The seven words behind a stamp. Honest peers never touch them at the same time: loom fails if they do.

@@ -1,7 +1,7 @@
 //! Step 4, ring: what travels, one guest access, as a value and as the 56 bytes behind a stamp.
 
 use crate::error::Violation;
-use crate::layout::Body;
+use crate::memory::Body;
 
 /// Width of an access in bytes. A width that the wire names otherwise does not exist here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,11 +13,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::clear::{self, GROUPS, Offers, State, Summary, TAKEN};
 use crate::error::Violation;
-use crate::layout::MAX_CLEARED;
+use crate::limits::MAX_READ_TO_CLEAR;
 use crate::memory::{Line, OwnLines, PeerLines};
 use crate::message::EVENTS_MASK;
+use crate::read_to_clear::{self, CLAIMED, GROUPS, Snapshots, State, Summary};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A posted write is on its way out of this client: its count in [`Posted`] is not known.
@@ -57,14 +57,14 @@ pub trait Serve {
     /// The mirrored register of this number as it is now; `None` from the first number on that has none.
     fn mirrored(&self, register: u32) -> Option<Mirrored>;
 
-    /// What reads of the clear groups would take now. Until an offer is withdrawn, nothing happens to the device: neither `serve`
+    /// What reads of the read-to-clear groups would claim now. Until the worker revokes a snapshot, nothing happens to the device: neither `serve`
     /// is called, nor does it run.
-    fn offers(&self) -> Offers {
-        Offers::default()
+    fn snapshots(&self) -> Snapshots {
+        Snapshots::default()
     }
 
-    /// The clear group's offer was taken: the device does what a read of it does.
-    fn take(&mut self, group: u32) {
+    /// A client claimed the group's snapshot: the device does what a read of it does.
+    fn claim(&mut self, group: u32) {
         let _ = group;
     }
 
@@ -165,7 +165,7 @@ pub(crate) struct MirrorClient {
     /// One per register; `None`: nothing is mirrored.
     pub(crate) lines: Option<PeerLines>,
     pub(crate) registers: u32,
-    /// One per clear group.
+    /// One per read-to-clear group.
     pub(crate) clears: OwnLines,
     /// The session's clients, and which of them this one is.
     pub(crate) posted: Arc<[Posted]>,
@@ -254,19 +254,19 @@ impl MirrorClient {
         });
     }
 
-    /// The words of the clear groups that this register sums up, in the order of `summaries`, and its bits that are 0 as they
-    /// were taken.
+    /// The words of the read-to-clear groups that this register sums up, in the order of `summaries`, and its bits that are 0 as they
+    /// were claimed.
     fn clears(&self, register: u32, summaries: &[Summary]) -> ([u64; GROUPS], u8) {
         let mut words = [0; GROUPS];
         let mut cleared = 0;
         let summaries = summaries.iter().filter(|it| it.register == register);
         for (summary, word) in summaries.zip(&mut words) {
             *word = self.clears.at(summary.group.into()).glance();
-            if *word & TAKEN != 0 {
+            if *word & CLAIMED != 0 {
                 cleared |= summary.bits;
             }
         }
-        // SYNC: pairs with the exchange in `MirrorClient::take`, and with the releases of `ClearServer`.
+        // SYNC: pairs with the exchange in `MirrorClient::claim`, and with the releases of `SnapshotServer`.
         Line::acquire();
         (words, cleared)
     }
@@ -279,8 +279,8 @@ impl MirrorClient {
             .all(|(summary, word)| self.clears.at(summary.group.into()).glance() == *word)
     }
 
-    /// Takes what the worker offers of a clear group, of which the read covers the bytes in `mask`. `None`: only the device can tell.
-    pub(crate) fn take(
+    /// Claims the snapshot that the worker published of a read-to-clear group, of which the read covers the bytes in `mask`. `None`: only the device can tell.
+    pub(crate) fn claim(
         &self,
         group: u32,
         mask: u16,
@@ -288,7 +288,7 @@ impl MirrorClient {
         consumed: u64,
         tickets: Option<&AtomicU64>,
     ) -> Option<u16> {
-        if consumed < self.opaque || group >= MAX_CLEARED {
+        if consumed < self.opaque || group >= MAX_READ_TO_CLEAR {
             return None;
         }
         if let Some(tickets) = tickets {
@@ -298,15 +298,15 @@ impl MirrorClient {
         self.others()?;
         let line = self.clears.at(group.into());
         let word = line.glance();
-        // SYNC: pairs with the release in `ClearServer::offer`.
+        // SYNC: pairs with the release in `SnapshotServer::publish`.
         Line::acquire();
-        match clear::decode(word) {
-            State::Offered(offer) if (offer.value ^ offer.residual) & !mask == 0 => {
-                // SYNC: pairs with the exchange in `ClearServer::withdraw`.
-                line.exchange(word, word | TAKEN).ok()?;
-                Some(offer.value & mask)
+        match read_to_clear::decode(word) {
+            State::Published(snapshot) if (snapshot.value ^ snapshot.residual) & !mask == 0 => {
+                // SYNC: pairs with the exchange in `SnapshotServer::revoke`.
+                line.exchange(word, word | CLAIMED).ok()?;
+                Some(snapshot.value & mask)
             }
-            State::Taken(offer) if consumed == position => Some(offer.residual & mask),
+            State::Claimed(snapshot) if consumed == position => Some(snapshot.residual & mask),
             _ => None,
         }
     }
@@ -333,7 +333,7 @@ impl MirrorClient {
         let plain = all && cleared == 0;
         if !plain && let Some(tickets) = tickets {
             // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
-            // drew one before is seen by `others`. Of two that find different groups taken, the second sees both.
+            // drew one before is seen by `others`. Of two that find different groups claimed, the second sees both.
             tickets.fetch_add(0, Ordering::AcqRel);
         }
         let Some(others) = self.others() else {

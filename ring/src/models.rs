@@ -3,15 +3,14 @@
 //! A lost wake-up leaves a thread asleep for ever, which loom reports as a deadlock; a body that is read while it is written
 //! is a race, which it reports too.
 
-mod clear;
 mod mirror;
+mod read_to_clear;
 
 use std::time::Duration;
 
 use loom::sync::Arc as LoomArc;
 use loom::thread;
 
-use crate::clear::{ClearServer, GROUPS};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::doorbell::{Alarm, Doorbell};
@@ -20,6 +19,7 @@ use crate::memory::Mapping;
 use crate::message::{Access, Request, Width};
 use crate::mirror::{MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
+use crate::read_to_clear::{GROUPS, SnapshotServer};
 use crate::server::{Channel, Server, Turn};
 use crate::statistics::{Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering};
@@ -91,7 +91,7 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
         cpu: 0,
         sleeps: 0,
         mirror: MirrorServer::new(Some(mirror.own()), 1),
-        clears: ClearServer::new(clears.own()),
+        snapshots: SnapshotServer::new(clears.own()),
         statistics: Statistics::default(),
         turn: Turn::default(),
         waiting: None,

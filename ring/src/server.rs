@@ -1,9 +1,8 @@
 //! Step 4, ring: the device's end of a session, all channels together.
 
-mod offers;
+mod snapshots;
 mod turn;
 
-use crate::clear::ClearServer;
 use crate::consumer::Consumer;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Violation};
@@ -11,6 +10,7 @@ use crate::mailbox::MailboxServer;
 use crate::memory::{OwnLines, PeerLines};
 use crate::message::{Message, Request};
 use crate::mirror::{MirrorServer, Mirrored, Serve, Unmirrored};
+use crate::read_to_clear::SnapshotServer;
 use crate::statistics::Statistics;
 use crate::sync::{Ordering, fence};
 pub(crate) use turn::{Turn, Waiting};
@@ -82,7 +82,7 @@ pub struct Server {
     /// Sleeps so far.
     pub(crate) sleeps: u64,
     pub(crate) mirror: MirrorServer,
-    pub(crate) clears: ClearServer,
+    pub(crate) snapshots: SnapshotServer,
     pub(crate) statistics: Statistics,
     /// How much more the turn may do.
     pub(crate) turn: Turn,
@@ -130,7 +130,7 @@ impl Server {
     }
 
     /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
-    /// not overtake them, such as a reset. No offer stands any more, until [`Server::offer`]. Bounded by two rings' length for each
+    /// not overtake them, such as a reset. No snapshot stands any more, until [`Server::publish_snapshots`]. Bounded by two rings' length for each
     /// channel, which can be much: a worker that has other work calls [`Server::apply_some_with`]. Does not wait.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Server {
     /// anything but a request of this session, and before anything that the guest could learn of the change from: before a
     /// later DMA, an interrupt, a reply that came another way.
     pub fn show(&mut self, register: u32, now: Mirrored) {
-        self.clears.changed();
+        self.snapshots.changed();
         self.mirror.show(register, now, self.statistics.posted);
     }
 
@@ -233,7 +233,7 @@ impl Server {
             found = true;
         }
         if found {
-            self.offer(device);
+            self.publish_snapshots(device);
             self.publish();
         }
         self.turn.end();
@@ -280,9 +280,9 @@ impl Server {
             });
             return Ok(());
         }
-        self.stand_down(device)?;
+        self.revoke_snapshots(device)?;
         let value = self.execute(device, message) & message.request.reply_mask();
-        self.offer(device);
+        self.publish_snapshots(device);
         self.statistics.crossings += 1;
         if let Some(channel) = self.channels.get_mut(index) {
             channel.mailbox.answer(value);
@@ -349,7 +349,7 @@ impl Server {
         let Some((ticket, index)) = next else {
             return Ok(0);
         };
-        self.stand_down(device)?;
+        self.revoke_snapshots(device)?;
         let quarter = self.channels.get(index).map(|c| c.consumer.quarter());
         let most = most.min(turn::PORTION);
         let most = quarter.map_or(most, |quarter| most.min(quarter));

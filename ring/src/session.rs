@@ -1,19 +1,20 @@
-//! Step 4, ring: from geometry and descriptors to a session. The client offers, the worker accepts, the client finishes.
+//! Step 4, ring: from geometry and descriptors to a session. The client snapshots, the worker accepts, the client finishes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::clear::ClearServer;
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::doorbell::{Alarm, Doorbell, PeerWatch};
 use crate::error::SetupError;
-use crate::layout::{CLEAR_LINES, Geometry, MAX_MIRRORED, Memory, mirror_bytes, mirror_lines};
+use crate::layout::{Geometry, Memory, READ_TO_CLEAR_LINES, mirror_bytes, mirror_lines};
+use crate::limits::MAX_MIRRORED;
 use crate::mailbox::{MailboxClient, MailboxServer};
 use crate::mirror::{MirrorClient, MirrorServer, Posted};
 use crate::producer::Producer;
+use crate::read_to_clear::SnapshotServer;
 use crate::server::{Channel, Server, Turn};
 use crate::shared::{Made, Shared};
 use crate::statistics::{Statistics, Tally};
@@ -107,7 +108,7 @@ impl ClientSetup {
                 .collect::<Result<_, _>>()?;
             let own = usize::try_from(channel).unwrap_or(usize::MAX);
             let posted = Arc::clone(&posted);
-            let clears = mailboxes.own(geometry.clears(), CLEAR_LINES)?;
+            let clears = mailboxes.own(geometry.clears(), READ_TO_CLEAR_LINES)?;
             Ok::<_, SetupError>(MirrorClient::new(
                 lines, registers, clears, posted, own, consumed,
             ))
@@ -281,7 +282,7 @@ impl ServerSetup {
             cpu,
             sleeps: 0,
             mirror: MirrorServer::new(mirror, usize::try_from(registers).unwrap_or(0)),
-            clears: ClearServer::new(mailboxes.own(geometry.clears(), CLEAR_LINES)?),
+            snapshots: SnapshotServer::new(mailboxes.own(geometry.clears(), READ_TO_CLEAR_LINES)?),
             statistics: Statistics::default(),
             turn: Turn::default(),
             waiting: None,

@@ -12,7 +12,7 @@ pub struct Statistics {
     pub posted: u64,
     /// Requests sent and answered (client), or answered (worker), through a mailbox.
     pub crossings: u64,
-    /// Reads answered from the register mirror, or by an offer (client).
+    /// Reads answered from the register mirror, or by a snapshot (client).
     pub mirrored: u64,
     /// Doorbells written: each is a system call, and wakes the peer.
     pub doorbells_sent: u64,

@@ -287,7 +287,7 @@ fn errors_look_the_same_everywhere() {
     }
 }
 
-/// What Linux does at an error's interrupt, on the ring: the register mirror and the clear groups answer all of it, while the
+/// What Linux does at an error's interrupt, on the ring: the register mirror and the read-to-clear groups answer all of it, while the
 /// worker sleeps on. One that polls may collect what was taken just as the read behind it looks: that read makes a crossing.
 #[test]
 fn linuxs_error_loop_makes_no_crossing() {

@@ -1,4 +1,4 @@
-//! ISTAT0 over a ring is answered from the register mirror, and DSTAT and SIST by what the worker offers. A guest must not be able to tell: not by what it reads, not
+//! ISTAT0 over a ring is answered from the register mirror, and DSTAT and SIST by snapshots that the worker publishes. A guest must not be able to tell: not by what it reads, not
 //! by an interrupt that gets lost.
 
 use std::sync::Barrier;

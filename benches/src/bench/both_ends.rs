@@ -11,7 +11,7 @@ const ACCESS: Access = Access {
     width: Width::Byte,
 };
 
-/// As many clear groups as the chip has, which the register sums up.
+/// As many read-to-clear groups as the chip has, which the register sums up.
 const SUMMARIES: [Summary; 2] = [summary(0, 0x01), summary(1, 0x02)];
 
 const fn summary(group: u32, bits: u8) -> Summary {

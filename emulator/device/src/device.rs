@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use crate::dma::Gate;
 pub use access_map::{
-    ClearGroup, MAX_CLEARED, MemoryRange, Mirror, Mirrored, MirroredRegister, Offer, Offers, Taken,
+    Claimed, MAX_READ_TO_CLEAR, MemoryRange, Mirror, Mirrored, MirroredRegister, ReadToClearGroup,
+    Snapshot, Snapshots,
 };
 pub use bar_memory::BarMemory;
 pub use outrigger_ring::Width;
@@ -132,19 +133,19 @@ pub trait Device: Send + std::fmt::Debug {
         None
     }
 
-    /// The places of its clear groups; constant.
-    fn clear_groups(&self) -> &[ClearGroup] {
+    /// The places of its read-to-clear groups; constant.
+    fn read_to_clear_groups(&self) -> &[ReadToClearGroup] {
         &[]
     }
 
-    /// What reads of the clear groups would take now, by group: only what they do plainly, as [`Offer`] says, and only while the device
-    /// stands still until it is told of something. It may offer less.
-    fn offers(&self) -> Offers {
-        Offers::default()
+    /// What reads of the read-to-clear groups would give now, by group: only what they do plainly, as [`Snapshot`] says, and only while the device
+    /// stands still until it is told of something. It may publish fewer.
+    fn snapshots(&self) -> Snapshots {
+        Snapshots::default()
     }
 
-    /// What was offered of this group has been read: it is cleared, as by [`Device::read`].
-    fn take(&mut self, group: u32) {
+    /// A client has claimed the snapshot of this group: the device clears the group, as by [`Device::read`].
+    fn claim(&mut self, group: u32) {
         let _ = group;
     }
 
@@ -167,7 +168,7 @@ pub trait Device: Send + std::fmt::Debug {
     /// Does a bounded slice of work: completions, timers, instructions.
     ///
     /// A mirrored register that changes is shown to `mirror` before any DMA that follows, and before the return. Before the device
-    /// does anything that a mirrored register, an offer or guest RAM shows, it calls [`Mirror::withdraw`]; a slice that finds nothing to do
+    /// does anything that a mirrored register, a snapshot or guest RAM shows, it calls [`Mirror::revoke`]; a slice that finds nothing to do
     /// does not. What the slice
     /// begins with sees the effect of all writes that the guest made before the slice; the rest may not. So a
     /// step that looks at bits that plain writes change comes first in a slice: the device returns

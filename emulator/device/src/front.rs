@@ -168,7 +168,7 @@ impl Export {
 
     /// Runs the function for a bounded slice; a client with rings sees its mirrored registers change.
     pub fn run(&mut self, function: &mut Function, now: Instant) -> Ran {
-        self.collect(function);
+        self.settle_claims(function);
         if let Some(session) = &mut self.session {
             session.intx().follow(function.interrupt());
         }
@@ -182,21 +182,21 @@ impl Export {
             Some(mirror) => function.run_mirrored(now, mirror),
             None => function.run(now),
         };
-        ring.offer(function);
+        ring.publish_snapshots(function);
         ran
     }
 
     /// What the client has read without the device is read: the line may have fallen.
-    fn collect(&mut self, function: &mut Function) {
+    fn settle_claims(&mut self, function: &mut Function) {
         if let Some(ring) = self.ring() {
-            ring.collect(function);
+            ring.settle_claims(function);
         }
     }
 
     /// After accesses and runs: brings the client's interrupt in line with [`Function::interrupt`]. While the worker is `busy`,
     /// and comes back at once, that may wait for a short while: what is completed meanwhile shares the interrupt.
     pub fn settle(&mut self, function: &mut Function, now: Instant, busy: bool) {
-        self.collect(function);
+        self.settle_claims(function);
         if let Some(session) = &mut self.session {
             session.intx().settle(function.interrupt(), now, busy);
             if let Some(address) = function.unshared_memory()

@@ -34,7 +34,7 @@ struct Guest<'a> {
 /// Has a guest do what the input says. The first byte chooses the chip and its disks.
 ///
 /// # Panics
-/// If the chip writes where it may not, or if what it mirrors and offers is not what a read gives.
+/// If the chip writes where it may not, or if what it mirrors and snapshots is not what a read gives.
 pub fn run(input: &[u8]) {
     WORLD.with_borrow(|(ram, start)| {
         ram.clear();
@@ -237,19 +237,23 @@ impl<'a> Guest<'a> {
             let read = self.read(place.bar, place.offset, 1);
             assert_eq!(read, u64::from(mirrored.value), "{place:?}");
         }
-        let offers = self.lsi.offers();
-        let groups = self.lsi.clear_groups().to_vec();
-        for (number, offer) in (0..).zip(offers) {
-            let Some(offer) = offer else { continue };
+        let snapshots = self.lsi.snapshots();
+        let groups = self.lsi.read_to_clear_groups().to_vec();
+        for (number, snapshot) in (0..).zip(snapshots) {
+            let Some(snapshot) = snapshot else { continue };
             let place = groups.iter().find(|it| it.group == number);
             let place = *place.expect("a place for each group that is offered");
             let read = self.read(place.bar, place.offset, place.size);
-            assert_eq!(read, u64::from(offer.value), "{place:?} {offer:?}");
+            assert_eq!(read, u64::from(snapshot.value), "{place:?} {snapshot:?}");
             let again = self.read(place.bar, place.offset, place.size);
-            assert_eq!(again, u64::from(offer.residual), "{place:?} {offer:?}");
+            assert_eq!(
+                again,
+                u64::from(snapshot.residual),
+                "{place:?} {snapshot:?}"
+            );
             let summary = self.lsi.mirrored(place.register.into()).expect("a value");
             assert_eq!(summary.value & place.summary, 0, "{place:?}");
-            // The other group's offer was made for the chip as it was.
+            // The other group's snapshot was made for the chip as it was.
             break;
         }
     }

@@ -118,9 +118,9 @@ impl Port for RingPort {
             .or_else(|error| port_error(error).map(|_| None))
     }
 
-    fn take(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
+    fn claim(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
         self.client
-            .take(group, mask)
+            .claim(group, mask)
             .or_else(|error| port_error(error).map(|_| None))
     }
 

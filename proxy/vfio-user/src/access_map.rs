@@ -27,7 +27,7 @@ pub enum Treatment {
     },
     /// One or two bytes that a read clears, aligned to their size.
     ReadToClear {
-        /// The clear group's number.
+        /// The read-to-clear group's number.
         group: u32,
         /// The number of the mirrored register that says whether there is something.
         register: u8,

@@ -205,12 +205,12 @@ fn session(
                 .map(drop),
             11 => {
                 let mask = input.u16();
-                let taken = client.take(u32::from(input.u8() % 6), mask);
+                let claimed = client.claim(u32::from(input.u8() % 6), mask);
                 assert!(
-                    taken.is_ok_and(|it| it.is_none_or(|value| value & !mask == 0))
-                        || taken.is_err()
+                    claimed.is_ok_and(|it| it.is_none_or(|value| value & !mask == 0))
+                        || claimed.is_err()
                 );
-                taken.map(drop)
+                claimed.map(drop)
             }
             12 => {
                 prepare(peer, input, index, stamps[index], &mut sleeps);

@@ -38,7 +38,7 @@ pub(crate) const fn mailbox(channel: usize) -> usize {
     128 + 128 * channel
 }
 
-/// A clear group's word, in the mailboxes memory.
+/// A read-to-clear group's word, in the mailboxes memory.
 pub(crate) const fn clear_group(group: usize) -> usize {
     128 + 128 * CHANNELS as usize + 64 * group
 }

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 
 use outrigger_fuzz::{Input, meanwhile};
 use outrigger_ring::{
-    Access, Error, Geometry, MAX_CLEARED, Mirrored, Offer, Offers, Request, Serve, Server,
-    ServerSetup, Width,
+    Access, Error, Geometry, MAX_READ_TO_CLEAR, Mirrored, Request, Serve, Server, ServerSetup,
+    Snapshot, Snapshots, Width,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -91,21 +91,21 @@ impl Serve for Device<'_, '_> {
         })
     }
 
-    fn offers(&self) -> Offers {
-        let offer = Offer {
+    fn snapshots(&self) -> Snapshots {
+        let snapshot = Snapshot {
             value: 0x1234,
             residual: 0x80,
         };
         [
-            Some(offer),
+            Some(snapshot),
             None,
-            (self.events & 1 != 0).then_some(offer),
+            (self.events & 1 != 0).then_some(snapshot),
             None,
         ]
     }
 
-    fn take(&mut self, group: u32) {
-        assert!(group < MAX_CLEARED);
+    fn claim(&mut self, group: u32) {
+        assert!(group < MAX_READ_TO_CLEAR);
         self.events = self.events.wrapping_add(1);
     }
 }
@@ -169,7 +169,7 @@ fn session(peer: &Peer, input: &mut Input<'_>, expected: Option<VecDeque<Request
                 continue;
             }
             8 => {
-                // An honest take, if there is an offer.
+                // An honest claim, if a snapshot stands.
                 let at = clear_group(device.input.below(4));
                 let word = peer.mailboxes.load(at);
                 if word & 1 << 32 != 0 {
@@ -186,16 +186,16 @@ fn session(peer: &Peer, input: &mut Input<'_>, expected: Option<VecDeque<Request
                 continue;
             }
             10 => {
-                server.collect(&mut device);
+                server.settle_claims(&mut device);
                 continue;
             }
             11 => {
-                for group in server.withdraw().groups() {
-                    device.take(group);
+                for group in server.revoke().groups() {
+                    device.claim(group);
                 }
                 server.show_all(&device);
-                server.collected();
-                server.offer(&device);
+                server.claims_done();
+                server.publish_snapshots(&device);
                 continue;
             }
             12 => server.apply_posted_with(&mut device),

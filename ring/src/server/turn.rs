@@ -138,7 +138,7 @@ impl Server {
         };
         let done = self.catch_up(&mut left, device)?;
         if done {
-            self.stand_down(device)?;
+            self.revoke_snapshots(device)?;
         } else {
             self.waiting = Some(Waiting::Command { left });
         }

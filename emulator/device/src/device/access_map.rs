@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-pub use outrigger_ring::{MAX_CLEARED, Mirrored, Offer, Offers, Taken};
+pub use outrigger_ring::{Claimed, MAX_READ_TO_CLEAR, Mirrored, Snapshot, Snapshots};
 
 /// A range of a BAR that is memory.
 #[derive(Debug)]
@@ -39,20 +39,20 @@ pub struct MirroredRegister {
     pub clears: u8,
 }
 
-/// A register that a read clears, of one byte or of two that one read takes together: a *clear group*.
+/// A register that a read clears, of one byte or of two that one read takes together: a *read-to-clear group*.
 ///
-/// What a read would take, [`Device::offers`](super::Device::offers) tells; who reads may take it without the device, which is told by
-/// [`Device::take`](super::Device::take) later, before it does anything else. A plain write to a mirrored register changes nothing of
-/// what is offered, and it makes no difference to the device which of the two it is told first.
+/// [`Device::snapshots`](super::Device::snapshots) tells what a read would give; who reads may take it without the device, which is told by
+/// [`Device::claim`](super::Device::claim) later, before it does anything else. A plain write to a mirrored register changes nothing of
+/// what is published, and it makes no difference to the device which of the two it is told first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClearGroup {
+pub struct ReadToClearGroup {
     /// The BAR that it is reached through. A group that is reached in several places has an entry for each.
     pub bar: u8,
     /// Its offset there: a multiple of its size.
     pub offset: u64,
     /// Bytes: 1 or 2.
     pub size: u8,
-    /// Its number, below [`MAX_CLEARED`].
+    /// Its number, below [`MAX_READ_TO_CLEAR`].
     pub group: u32,
     /// The mirrored register that says whether there is something in it.
     pub register: u8,
@@ -65,14 +65,14 @@ pub trait Mirror {
     /// Register `register` is this now. No cost if it is no news.
     fn show(&mut self, register: u32, now: Mirrored);
 
-    /// The device is about to change what it offers, or a mirrored register: before that it takes what is returned, shows its mirrored
-    /// registers, and calls [`Mirror::collected`]. No cost while nothing is offered.
-    fn withdraw(&mut self) -> Taken {
-        Taken::default()
+    /// The device is about to change a snapshot or a mirrored register: before that it clears what is returned, shows its mirrored
+    /// registers, and calls [`Mirror::claims_done`]. No cost while no snapshot stands.
+    fn revoke(&mut self) -> Claimed {
+        Claimed::default()
     }
 
-    /// See [`Mirror::withdraw`].
-    fn collected(&mut self) {}
+    /// See [`Mirror::revoke`].
+    fn claims_done(&mut self) {}
 }
 
 /// Nobody looks.
@@ -85,11 +85,11 @@ impl Mirror for outrigger_ring::Server {
         Self::show(self, register, now);
     }
 
-    fn withdraw(&mut self) -> Taken {
-        Self::withdraw(self)
+    fn revoke(&mut self) -> Claimed {
+        Self::revoke(self)
     }
 
-    fn collected(&mut self) {
-        Self::collected(self);
+    fn claims_done(&mut self) {
+        Self::claims_done(self);
     }
 }

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use outrigger_ring::{
-    Error, Geometry, Mirrored, Offers, Request, Serve, Server, ServerSetup, SetupError, Statistics,
+    Error, Geometry, Mirrored, Request, Serve, Server, ServerSetup, SetupError, Snapshots,
+    Statistics,
 };
 
 use crate::device::Mirror;
@@ -67,21 +68,21 @@ impl RingFront {
         if let State::Live(server) = &mut self.state {
             let served = Served::new(function);
             server.show_all(&served);
-            server.offer(&served);
+            server.publish_snapshots(&served);
         }
     }
 
-    /// After the device has run: offers what reads of its clear groups would take now.
-    pub(in crate::front) fn offer(&mut self, function: &mut Function) {
+    /// After the device has run: publishes what reads of its read-to-clear groups would give now.
+    pub(in crate::front) fn publish_snapshots(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            server.offer(&Served::new(function));
+            server.publish_snapshots(&Served::new(function));
         }
     }
 
-    /// Has the device take what clients have taken of its offers: before anybody looks at its interrupt line.
-    pub(in crate::front) fn collect(&mut self, function: &mut Function) {
+    /// Has the device clear what clients have claimed, before anybody looks at its interrupt line.
+    pub(in crate::front) fn settle_claims(&mut self, function: &mut Function) {
         if let State::Live(server) = &mut self.state {
-            server.collect(&mut Served::new(function));
+            server.settle_claims(&mut Served::new(function));
         }
     }
 
@@ -243,12 +244,12 @@ impl Serve for Served<'_> {
         self.function.mirrored(register)
     }
 
-    fn offers(&self) -> Offers {
-        self.function.offers()
+    fn snapshots(&self) -> Snapshots {
+        self.function.snapshots()
     }
 
-    fn take(&mut self, group: u32) {
-        self.function.take(group);
+    fn claim(&mut self, group: u32) {
+        self.function.claim(group);
     }
 
     fn is_time_up(&mut self) -> bool {

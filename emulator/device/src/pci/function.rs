@@ -15,8 +15,8 @@ use outrigger_ring::{Access, Width};
 
 use super::config_space::{self, Command, ConfigSpace};
 use crate::device::{
-    BarKind, ClearGroup, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Offers,
-    Progress, Work,
+    BarKind, Context, Device, MemoryRange, Mirror, Mirrored, MirroredRegister, Progress,
+    ReadToClearGroup, Snapshots, Work,
 };
 use crate::dma::{Gate, MapError, Mapping};
 
@@ -166,21 +166,21 @@ impl Function {
         self.device.mirrored(register)
     }
 
-    /// The registers that a read clears and that may be offered.
+    /// The registers that a read clears and that may have snapshots.
     #[must_use]
-    pub fn clear_groups(&self) -> &[ClearGroup] {
-        self.device.clear_groups()
+    pub fn read_to_clear_groups(&self) -> &[ReadToClearGroup] {
+        self.device.read_to_clear_groups()
     }
 
-    /// What reads of the clear groups would take now.
+    /// What reads of the read-to-clear groups would give now.
     #[must_use]
-    pub fn offers(&self) -> Offers {
-        self.device.offers()
+    pub fn snapshots(&self) -> Snapshots {
+        self.device.snapshots()
     }
 
-    /// What was offered of this group has been read.
-    pub fn take(&mut self, group: u32) {
-        self.device.take(group);
+    /// A client has claimed the snapshot of this group.
+    pub fn claim(&mut self, group: u32) {
+        self.device.claim(group);
     }
 
     /// The device's memory, for the client to map.

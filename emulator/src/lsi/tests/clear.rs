@@ -1,4 +1,4 @@
-//! Clear groups: what is offered of DSTAT and SIST, and that taking it is reading it.
+//! Clear groups: what is published of DSTAT and SIST, and that taking it is reading it.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use super::asm::{int, mov, select_atn, wait_reselect};
 use super::{Rig, SCRIPT, TABLE};
 use crate::block::Backend;
 use crate::lsi::{Model, Phase, at};
-use outrigger_device::device::{Device, Offer, Width};
+use outrigger_device::device::{Device, Snapshot, Width};
 
-const NONE: Option<Offer> = None;
+const NONE: Option<Snapshot> = None;
 
-fn offer(value: u16, residual: u16) -> Option<Offer> {
-    Some(Offer { value, residual })
+fn snapshot(value: u16, residual: u16) -> Option<Snapshot> {
+    Some(Snapshot { value, residual })
 }
 
 #[test]
 fn both_registers_are_offered_while_something_is_pending() {
     let mut rig = Rig::new();
-    assert_eq!(rig.lsi.offers(), [NONE; 4]);
+    assert_eq!(rig.lsi.snapshots(), [NONE; 4]);
     rig.script(&[int(1)]);
-    let both = [offer(0x84, 0x80), offer(0, 0), NONE, NONE];
-    assert_eq!(rig.lsi.offers(), both);
-    rig.lsi.take(0);
-    assert_eq!(rig.lsi.offers(), [NONE; 4]);
+    let both = [snapshot(0x84, 0x80), snapshot(0, 0), NONE, NONE];
+    assert_eq!(rig.lsi.snapshots(), both);
+    rig.lsi.claim(0);
+    assert_eq!(rig.lsi.snapshots(), [NONE; 4]);
     assert_eq!(rig.interrupts(), (0, 0, 0));
     rig.script(&[select_atn(3, 0), mov(Phase::MessageOut, 1, TABLE)]);
-    let both = [offer(0x80, 0x80), offer(0x0400, 0), NONE, NONE];
-    assert_eq!(rig.lsi.offers(), both);
+    let both = [snapshot(0x80, 0x80), snapshot(0x0400, 0), NONE, NONE];
+    assert_eq!(rig.lsi.snapshots(), both);
     // Behind it something waits: a read would bring it forward.
     rig.script(&[int(5)]);
-    assert_eq!(rig.lsi.offers(), [NONE; 4]);
+    assert_eq!(rig.lsi.snapshots(), [NONE; 4]);
     assert_eq!(rig.read(at::SIST0, Width::Word), 0x0400);
-    assert_eq!(rig.lsi.offers()[0], offer(0x84, 0x80));
+    assert_eq!(rig.lsi.snapshots()[0], snapshot(0x84, 0x80));
     rig.assert_int(5);
 }
 
@@ -44,11 +44,11 @@ fn nothing_is_offered_while_scripts_run() {
     rig.w8(at::STIME1, 1);
     rig.script(&[wait_reselect(SCRIPT + 8), int(2)]);
     rig.pass(Duration::from_millis(1));
-    assert_eq!(rig.lsi.offers(), [NONE; 4]);
+    assert_eq!(rig.lsi.snapshots(), [NONE; 4]);
     rig.w8(at::ISTAT0, 0x20);
     rig.run();
-    assert_eq!(rig.lsi.offers()[1], offer(0x0200, 0));
-    rig.lsi.take(1);
+    assert_eq!(rig.lsi.snapshots()[1], snapshot(0x0200, 0));
+    rig.lsi.claim(1);
     assert_eq!(rig.interrupts(), (1, 4, 0));
 }
 
@@ -91,14 +91,14 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Runs until nothing is left to do. A slice that does not stir changes nothing that is offered or shown.
+/// Runs until nothing is left to do. A slice that does not stir changes nothing that is published or shown.
 fn run(rig: &mut Rig) {
     for _ in 0..100 {
-        let quiet = !rig.lsi.stirs(rig.now);
-        let before = (rig.lsi.interrupts, rig.lsi.istat0(), rig.lsi.offers());
+        let quiet = !rig.lsi.will_act(rig.now);
+        let before = (rig.lsi.interrupts, rig.lsi.istat0(), rig.lsi.snapshots());
         let progress = rig.run_once();
         if quiet {
-            let after = (rig.lsi.interrupts, rig.lsi.istat0(), rig.lsi.offers());
+            let after = (rig.lsi.interrupts, rig.lsi.istat0(), rig.lsi.snapshots());
             assert_eq!(before, after);
         }
         if progress == outrigger_device::device::Progress::Idle {
@@ -166,16 +166,16 @@ proptest! {
             if let Act::Read(group) = act {
                 let (register, width) = [(at::DSTAT, Width::Byte), (at::SIST0, Width::Word)][group as usize];
                 let before = one.lsi.istat0().bits();
-                let offered = one.lsi.offers()[group as usize];
+                let published = one.lsi.snapshots()[group as usize];
                 let read = other.read(register, width);
-                match offered {
-                    Some(offer) => {
-                        prop_assert_eq!(u32::from(offer.value), read);
-                        one.lsi.take(group);
+                match published {
+                    Some(snapshot) => {
+                        prop_assert_eq!(u32::from(snapshot.value), read);
+                        one.lsi.claim(group);
                         // All that it has done.
                         let summary = [1, 2][group as usize];
                         prop_assert_eq!(one.lsi.istat0().bits(), before & !summary);
-                        prop_assert_eq!(other.read(register, width), u32::from(offer.residual));
+                        prop_assert_eq!(other.read(register, width), u32::from(snapshot.residual));
                     }
                     None => prop_assert_eq!(one.read(register, width), read),
                 }

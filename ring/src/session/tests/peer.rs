@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::{Error, Violation};
-use crate::layout::Body;
 use crate::layout::LINE;
+use crate::memory::Body;
 
 fn put(mapping: &Arc<Mapping>, offset: u64, stamp: u64, body: Body) {
     let lines = mapping.own(offset, 1).unwrap();

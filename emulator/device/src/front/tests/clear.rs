@@ -46,7 +46,7 @@ fn an_end_of_interrupt_after_a_take_finds_the_line_down() {
         server.turn();
         assert_eq!(count(&trigger), 1, "still up: again");
         // The worker sleeps on, and nobody rings.
-        assert_eq!(rings[1].take(GROUP, 0xffff), Ok(Some(CAUSE)));
+        assert_eq!(rings[1].claim(GROUP, 0xffff), Ok(Some(CAUSE)));
         assert!(server.worker.export.prepare_sleep());
         assert!(server.worker.function.interrupt());
         rustix::io::write(&unmask, &1_u64.to_ne_bytes()).unwrap();
@@ -64,7 +64,7 @@ fn an_unmask_by_message_after_a_take_finds_the_line_down() {
     latch(&mut rings[0]);
     server.turn();
     assert_eq!(count(&trigger), 1);
-    assert_eq!(rings[0].take(GROUP, 0xffff), Ok(Some(CAUSE)));
+    assert_eq!(rings[0].claim(GROUP, 0xffff), Ok(Some(CAUSE)));
     client.ask(&mut server, &unmask, &[]);
     assert_eq!(server.worker.export.deadline(), None);
     // And while the handler has its grace.
@@ -72,7 +72,7 @@ fn an_unmask_by_message_after_a_take_finds_the_line_down() {
     server.turn();
     assert_eq!(count(&trigger), 1);
     client.ask(&mut server, &unmask, &[]);
-    assert_eq!(rings[0].take(GROUP, 0xffff), Ok(Some(CAUSE)));
+    assert_eq!(rings[0].claim(GROUP, 0xffff), Ok(Some(CAUSE)));
     server.pass(GRACE);
     assert_eq!(count(&trigger), 0);
 }
@@ -88,7 +88,7 @@ fn a_condition_that_is_taken_before_the_interrupt_gives_none() {
     } = &mut server.worker;
     assert!(export.intake(function, false));
     assert!(function.interrupt());
-    assert_eq!(rings[1].take(GROUP, 0xffff), Ok(Some(CAUSE)));
+    assert_eq!(rings[1].claim(GROUP, 0xffff), Ok(Some(CAUSE)));
     export.settle(function, Instant::now(), false);
     assert_eq!(count(&trigger), 0);
 }
@@ -100,17 +100,17 @@ fn the_socket_finds_it_taken_and_a_reset_leaves_nothing_to_take() {
     latch(&mut rings[0]);
     server.turn();
     assert_eq!(client.read(&mut server, 1, STATUS, 1), [LATCHED]);
-    assert_eq!(rings[0].take(GROUP, 0xffff), Ok(Some(CAUSE)));
+    assert_eq!(rings[0].claim(GROUP, 0xffff), Ok(Some(CAUSE)));
     assert_eq!(client.read(&mut server, 1, STATUS, 1), [0]);
     assert_eq!(client.read(&mut server, 1, CAUSES, 2), [0, 0]);
     latch(&mut rings[0]);
     server.turn();
     // Read over the socket, it cannot be taken any more.
     assert_eq!(client.read(&mut server, 1, CAUSES, 2), CAUSE.to_le_bytes());
-    assert_eq!(rings[0].take(GROUP, 0xffff), Ok(None));
+    assert_eq!(rings[0].claim(GROUP, 0xffff), Ok(None));
     latch(&mut rings[0]);
     server.turn();
     client.ask(&mut server, &Request::DeviceReset, &[]);
-    assert_eq!(rings[0].take(GROUP, 0xffff), Ok(None));
+    assert_eq!(rings[0].claim(GROUP, 0xffff), Ok(None));
     assert_eq!(rings[0].mirrored(0, &[]), Ok(Some(0)));
 }

@@ -4,8 +4,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use crate::device::{
-    Bar, BarKind, ClearGroup, Context, Device, Identity, Mirror, Mirrored, MirroredRegister, Offer,
-    Offers, Progress, Width,
+    Bar, BarKind, Context, Device, Identity, Mirror, Mirrored, MirroredRegister, Progress,
+    ReadToClearGroup, Snapshot, Snapshots, Width,
 };
 
 /// A register that is mirrored; [`LATCHED`] is its only bit.
@@ -16,7 +16,7 @@ pub(super) const ASK: u64 = 0x20;
 /// Two bytes, which a read clears.
 pub(super) const CAUSES: u64 = 0x42;
 pub(super) const CAUSE: u16 = 0x0400;
-/// The clear group of [`CAUSES`].
+/// The read-to-clear group of [`CAUSES`].
 pub(super) const GROUP: u32 = 1;
 
 const BARS: [Bar; 1] = [Bar {
@@ -34,7 +34,7 @@ const REGISTERS: [MirroredRegister; 1] = [MirroredRegister {
     clears: 0,
 }];
 
-const GROUPS: [ClearGroup; 1] = [ClearGroup {
+const GROUPS: [ReadToClearGroup; 1] = [ReadToClearGroup {
     bar: 1,
     offset: CAUSES,
     size: 2,
@@ -99,22 +99,22 @@ impl Device for Latch {
         (register == 0).then(|| self.status())
     }
 
-    fn clear_groups(&self) -> &[ClearGroup] {
+    fn read_to_clear_groups(&self) -> &[ReadToClearGroup] {
         &GROUPS
     }
 
-    fn offers(&self) -> Offers {
-        let mut offers = Offers::default();
+    fn snapshots(&self) -> Snapshots {
+        let mut snapshots = Snapshots::default();
         if self.interrupt() {
-            offers[GROUP as usize] = Some(Offer {
+            snapshots[GROUP as usize] = Some(Snapshot {
                 value: self.causes,
                 residual: 0,
             });
         }
-        offers
+        snapshots
     }
 
-    fn take(&mut self, group: u32) {
+    fn claim(&mut self, group: u32) {
         assert_eq!(group, GROUP);
         self.causes = 0;
     }

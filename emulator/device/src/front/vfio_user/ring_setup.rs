@@ -122,16 +122,21 @@ pub(super) fn access_map(function: &mut Function) -> Result<(Vec<u8>, Vec<OwnedF
             },
         })
         .collect();
-    entries.extend(function.clear_groups().iter().map(|entry| AccessEntry {
-        region: entry.bar.into(),
-        offset: entry.offset,
-        size: entry.size.into(),
-        treatment: Treatment::ReadToClear {
-            group: entry.group,
-            register: entry.register,
-            summary: entry.summary,
-        },
-    }));
+    entries.extend(
+        function
+            .read_to_clear_groups()
+            .iter()
+            .map(|entry| AccessEntry {
+                region: entry.bar.into(),
+                offset: entry.offset,
+                size: entry.size.into(),
+                treatment: Treatment::ReadToClear {
+                    group: entry.group,
+                    register: entry.register,
+                    summary: entry.summary,
+                },
+            }),
+    );
     let mut fds = Vec::new();
     for (descriptor, range) in (0..).zip(memories) {
         entries.push(AccessEntry {

@@ -10,7 +10,7 @@ use crate::message::{Access, Request, Width};
 use crate::mirror::{Mirrored, Serve};
 use crate::{Client, ClientSetup, Error, Geometry, PeerWatch, Server, ServerSetup};
 
-const OFFER: Offer = Offer {
+const OFFER: Snapshot = Snapshot {
     value: 0x0480,
     residual: 0x0001,
 };
@@ -48,7 +48,7 @@ fn session(clients: u32) -> (Vec<Client>, Server, UnixStream) {
 #[derive(Clone, Debug, Default)]
 struct Chip {
     causes: [u16; 2],
-    takes: usize,
+    claims: usize,
 }
 
 const RESIDUALS: [u16; 2] = [0x8000, 0];
@@ -87,19 +87,19 @@ impl Serve for Chip {
         })
     }
 
-    fn offers(&self) -> Offers {
-        let offer = |group: usize| {
-            Some(Offer {
+    fn snapshots(&self) -> Snapshots {
+        let snapshot = |group: usize| {
+            Some(Snapshot {
                 value: self.causes[group] | RESIDUALS[group],
                 residual: RESIDUALS[group],
             })
         };
-        [offer(0), None, None, offer(1)]
+        [snapshot(0), None, None, snapshot(1)]
     }
 
-    fn take(&mut self, group: u32) {
+    fn claim(&mut self, group: u32) {
         self.read(group.into());
-        self.takes += 1;
+        self.claims += 1;
     }
 }
 
@@ -114,13 +114,13 @@ fn raise(group: u64, causes: u16) -> (Access, u64) {
 
 #[test]
 fn golden_word() {
-    let word = offered(OFFER, 5);
+    let word = published(OFFER, 5);
     assert_eq!(word, 0x0000_0015_0001_0480);
-    assert_eq!(decode(word), State::Offered(OFFER));
-    assert_eq!(decode(word | TAKEN), State::Taken(OFFER));
-    assert_eq!(word | TAKEN, 0x0000_0017_0001_0480);
+    assert_eq!(decode(word), State::Published(OFFER));
+    assert_eq!(decode(word | CLAIMED), State::Claimed(OFFER));
+    assert_eq!(word | CLAIMED, 0x0000_0017_0001_0480);
     assert_eq!(idle(5), 0x0000_0014_0000_0000);
-    for other in [0, idle(5), idle(5) | TAKEN, !OFFERED] {
+    for other in [0, idle(5), idle(5) | CLAIMED, !PUBLISHED] {
         assert_eq!(decode(other), State::Idle);
     }
 }
@@ -130,25 +130,29 @@ fn a_word_is_taken_once_and_then_reads_as_what_is_left() {
     let (mut clients, mut server, _peer) = session(2);
     let mut chip = Chip {
         causes: [4, 0],
-        takes: 0,
+        claims: 0,
     };
-    assert_eq!(clients[0].take(0, 0xffff), Ok(None));
+    assert_eq!(clients[0].claim(0, 0xffff), Ok(None));
     server.show_all(&chip);
-    server.offer(&chip);
+    server.publish_snapshots(&chip);
     assert_eq!(clients[1].mirrored(0, &SUMMARIES), Ok(Some(1)));
-    assert_eq!(clients[0].take(0, 0xffff), Ok(Some(0x8004)));
+    assert_eq!(clients[0].claim(0, 0xffff), Ok(Some(0x8004)));
     for client in &mut clients {
         assert_eq!(client.mirrored(0, &SUMMARIES), Ok(Some(0)));
-        assert_eq!(client.take(0, 0xffff), Ok(Some(0x8000)));
+        assert_eq!(client.claim(0, 0xffff), Ok(Some(0x8000)));
     }
-    assert_eq!(clients[1].take(3, 0xffff), Ok(Some(0)));
-    assert_eq!(chip.takes, 0);
-    server.collect(&mut chip);
-    assert_eq!((chip.takes, chip.causes), (2, [0, 0]));
-    assert_eq!(clients[1].take(0, 0xffff), Ok(None), "until it is offered");
+    assert_eq!(clients[1].claim(3, 0xffff), Ok(Some(0)));
+    assert_eq!(chip.claims, 0);
+    server.settle_claims(&mut chip);
+    assert_eq!((chip.claims, chip.causes), (2, [0, 0]));
+    assert_eq!(
+        clients[1].claim(0, 0xffff),
+        Ok(None),
+        "until it is published"
+    );
     assert_eq!(clients[1].mirrored(0, &SUMMARIES), Ok(Some(0)));
-    server.collect(&mut chip);
-    assert_eq!(chip.takes, 2);
+    server.settle_claims(&mut chip);
+    assert_eq!(chip.claims, 2);
     let counted = clients.iter().map(|it| it.counters().snapshot().mirrored);
     assert_eq!(counted.sum::<u64>(), 8);
 }
@@ -159,18 +163,18 @@ fn a_byte_takes_no_more_than_itself() {
     let client = &mut clients[0];
     let chip = Chip {
         causes: [0x0104, 0x0100],
-        takes: 0,
+        claims: 0,
     };
     server.show_all(&chip);
-    server.offer(&chip);
-    assert_eq!(client.take(0, 0x00ff), Ok(None));
-    assert_eq!(client.take(0, 0xff00), Ok(None));
-    assert_eq!(client.take(3, 0x00ff), Ok(None));
-    assert_eq!(client.take(3, 0xff00), Ok(Some(0x0100)));
-    assert_eq!(client.take(3, 0x00ff), Ok(Some(0)));
-    assert_eq!(client.take(0, 0xffff), Ok(Some(0x8104)));
+    server.publish_snapshots(&chip);
+    assert_eq!(client.claim(0, 0x00ff), Ok(None));
+    assert_eq!(client.claim(0, 0xff00), Ok(None));
+    assert_eq!(client.claim(3, 0x00ff), Ok(None));
+    assert_eq!(client.claim(3, 0xff00), Ok(Some(0x0100)));
+    assert_eq!(client.claim(3, 0x00ff), Ok(Some(0)));
+    assert_eq!(client.claim(0, 0xffff), Ok(Some(0x8104)));
     for none in [1, 2, 4, 7, u32::MAX] {
-        assert_eq!(client.take(none, 0xffff), Ok(None), "{none}");
+        assert_eq!(client.claim(none, 0xffff), Ok(None), "{none}");
     }
 }
 
@@ -180,19 +184,19 @@ fn what_another_one_posted_comes_first() {
     let (mut other, mut client) = (clients.pop().unwrap(), clients.pop().unwrap());
     let mut chip = Chip {
         causes: [4, 0],
-        takes: 0,
+        claims: 0,
     };
     server.show_all(&chip);
-    server.offer(&chip);
+    server.publish_snapshots(&chip);
     let (access, value) = raise(0, 2);
     other.post(access, value).unwrap();
-    assert_eq!(client.take(0, 0xffff), Ok(None));
+    assert_eq!(client.claim(0, 0xffff), Ok(None));
     assert_eq!(server.turn_with(&mut chip), Ok(true));
-    assert_eq!(client.take(0, 0xffff), Ok(Some(0x8006)));
+    assert_eq!(client.claim(0, 0xffff), Ok(Some(0x8006)));
     client.post(access, value).unwrap();
-    assert_eq!(client.take(0, 0xffff), Ok(None), "its own");
+    assert_eq!(client.claim(0, 0xffff), Ok(None), "its own");
     assert_eq!(server.turn_with(&mut chip), Ok(true));
-    assert_eq!(chip.causes[0], 2, "taken before the write");
+    assert_eq!(chip.causes[0], 2, "claimed before the write");
 }
 
 #[test]
@@ -200,46 +204,46 @@ fn a_request_that_came_another_way_finds_it_taken() {
     let (mut clients, mut server, _peer) = session(1);
     let mut chip = Chip {
         causes: [4, 0],
-        takes: 0,
+        claims: 0,
     };
     server.show_all(&chip);
-    server.offer(&chip);
-    assert_eq!(clients[0].take(0, 0xffff), Ok(Some(0x8004)));
+    server.publish_snapshots(&chip);
+    assert_eq!(clients[0].claim(0, 0xffff), Ok(Some(0x8004)));
     server.apply_posted_with(&mut chip).unwrap();
-    assert_eq!((chip.takes, chip.causes[0]), (1, 0));
-    // Nothing is offered until that request is done.
+    assert_eq!((chip.claims, chip.causes[0]), (1, 0));
+    // Nothing is published until that request is done.
     chip.causes[0] = 8;
-    assert_eq!(clients[0].take(0, 0xffff), Ok(None));
+    assert_eq!(clients[0].claim(0, 0xffff), Ok(None));
     server.show_all(&chip);
-    server.offer(&chip);
-    assert_eq!(clients[0].take(0, 0xffff), Ok(Some(0x8008)));
+    server.publish_snapshots(&chip);
+    assert_eq!(clients[0].claim(0, 0xffff), Ok(Some(0x8008)));
 }
 
 #[test]
 fn a_word_that_the_worker_did_not_write_is_a_violation() {
-    let word = offered(
-        Offer {
+    let word = published(
+        Snapshot {
             value: 0x8004,
             residual: 0x8000,
         },
         1,
     );
-    for found in [0, word ^ 1, word ^ OFFERED, word ^ 1 << 34, u64::MAX] {
+    for found in [0, word ^ 1, word ^ PUBLISHED, word ^ 1 << 34, u64::MAX] {
         let (clients, mut server, _peer) = session(1);
         let mut chip = Chip {
             causes: [4, 0],
-            takes: 0,
+            claims: 0,
         };
         server.show_all(&chip);
-        server.offer(&chip);
+        server.publish_snapshots(&chip);
         assert_eq!(clients[0].mirror.clears.at(0).glance(), word);
         clients[0].mirror.clears.at(0).release(found);
-        server.collect(&mut chip);
-        assert_eq!(chip.takes, 0);
-        let corrupt = Err(Error::Corrupt(Violation::Clear(found)));
+        server.settle_claims(&mut chip);
+        assert_eq!(chip.claims, 0);
+        let corrupt = Err(Error::Corrupt(Violation::ReadToClear(found)));
         assert!(!server.prepare_sleep(), "the next turn has to say it");
         assert_eq!(server.turn_with(&mut chip), corrupt);
-        assert!(server.withdraw().is_empty());
+        assert!(server.revoke().is_empty());
         assert_eq!(server.turn_with(&mut chip), corrupt, "for good");
     }
 }
@@ -255,7 +259,7 @@ fn a_word_that_changes_under_a_read_gives_a_value() {
             for round in 0..5000 {
                 client.mirrored(0, &SUMMARIES).unwrap();
                 let mask = [0xffff, 0x00ff, 0xff00][round % 3];
-                let value = client.take(u32::try_from(round % 5).unwrap(), mask);
+                let value = client.claim(u32::try_from(round % 5).unwrap(), mask);
                 assert!(value.unwrap().is_none_or(|value| value & !mask == 0));
             }
         });
@@ -264,7 +268,7 @@ fn a_word_that_changes_under_a_read_gives_a_value() {
             word ^= word << 13;
             word ^= word >> 7;
             word ^= word << 17;
-            server.clears.lines.at(word % 4).release(word);
+            server.snapshots.lines.at(word % 4).release(word);
         }
     });
 }
@@ -321,7 +325,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Two clients and the worker by turns: what is answered here is what a device answers that has taken in everything at once.
+    /// Two clients and the worker by turns: what is answered here is what a device answers that has claimed in everything at once.
     #[test]
     fn answers_are_the_devices(acts in prop::collection::vec(act(), 1..60)) {
         let (mut clients, mut server, _peer) = session(2);
@@ -330,11 +334,11 @@ proptest! {
         let mut model = Chip::default();
         let mut posted = 0;
         server.show_all(&chip);
-        server.offer(&chip);
+        server.publish_snapshots(&chip);
         for act in acts {
             match act {
                 Act::Take { client, group, mask } => {
-                    let found = clients[client].take(group, mask).unwrap();
+                    let found = clients[client].claim(group, mask).unwrap();
                     if let Some(found) = found {
                         prop_assert_eq!(posted, 0);
                         let index = Chip::index(group.into());
@@ -360,24 +364,24 @@ proptest! {
                     server.turn_with(&mut chip).unwrap();
                     posted = 0;
                 }
-                Act::Collect => server.collect(&mut chip),
+                Act::Collect => server.settle_claims(&mut chip),
                 Act::Raise { group, causes } => {
-                    let taken = server.withdraw();
-                    if !taken.is_empty() {
-                        taken.groups().for_each(|group| chip.take(group));
+                    let claimed = server.revoke();
+                    if !claimed.is_empty() {
+                        claimed.groups().for_each(|group| chip.claim(group));
                         server.show_all(&chip);
-                        server.collected();
+                        server.claims_done();
                     }
                     for chip in [&mut chip, &mut model] {
                         chip.causes[group] |= causes;
                     }
                     server.show_all(&chip);
-                    server.offer(&chip);
+                    server.publish_snapshots(&chip);
                 }
             }
         }
         server.turn_with(&mut chip).unwrap();
-        server.collect(&mut chip);
+        server.settle_claims(&mut chip);
         prop_assert_eq!(chip.causes, model.causes);
     }
 }

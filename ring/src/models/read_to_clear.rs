@@ -1,13 +1,13 @@
-//! Loom: what a client takes from a clear group's word is what a read of the device would have taken, once and in order.
+//! Loom: what a client claims from a read-to-clear group's word is what a read of the device would have claimed, once and in order.
 
 use loom::sync::Arc as LoomArc;
 use loom::thread;
 
 use super::{model, session};
-use crate::clear::{Offer, Offers, Summary};
 use crate::client::Client;
 use crate::message::{Access, Request, Width};
 use crate::mirror::{Effect, Mirrored, Serve};
+use crate::read_to_clear::{Snapshot, Snapshots, Summary};
 use crate::server::Server;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -46,9 +46,9 @@ struct Chip {
     causes: [u16; 2],
     through: u8,
     requests: usize,
-    /// What was taken, by reads and by way of offers.
+    /// What was claimed, by reads and by way of snapshots.
     reads: Vec<u16>,
-    takes: Vec<u16>,
+    claims: Vec<u16>,
 }
 
 impl Chip {
@@ -97,31 +97,31 @@ impl Serve for Chip {
         })
     }
 
-    fn offers(&self) -> Offers {
-        let offer = |causes| Offer {
+    fn snapshots(&self) -> Snapshots {
+        let snapshot = |causes| Snapshot {
             value: causes | RESIDUAL,
             residual: RESIDUAL,
         };
-        let mut offers = Offers::default();
+        let mut snapshots = Snapshots::default();
         if self.causes != [0, 0] {
-            offers[0] = Some(offer(self.causes[0]));
-            offers[1] = Some(offer(self.causes[1]));
+            snapshots[0] = Some(snapshot(self.causes[0]));
+            snapshots[1] = Some(snapshot(self.causes[1]));
         }
-        offers
+        snapshots
     }
 
-    fn take(&mut self, group: u32) {
+    fn claim(&mut self, group: u32) {
         let value = self.clear(group as usize);
-        self.takes.push(value);
+        self.claims.push(value);
     }
 }
 
 fn show(server: &mut Server, chip: &Chip) {
     server.show_all(chip);
-    server.offer(chip);
+    server.publish_snapshots(chip);
 }
 
-/// One client, and a device with these causes, which it offers.
+/// One client, and a device with these causes, which it snapshots.
 fn alone(causes: [u16; 2]) -> (Client, Server, Chip) {
     let (mut clients, mut server) = session(1, 2);
     let chip = Chip::raised(causes);
@@ -131,17 +131,17 @@ fn alone(causes: [u16; 2]) -> (Client, Server, Chip) {
 
 /// The device does something of its own.
 fn step(server: &mut Server, chip: &mut Chip, act: impl FnOnce(&mut Chip)) {
-    let taken = server.withdraw();
-    if !taken.is_empty() {
-        taken.groups().for_each(|group| chip.take(group));
+    let claimed = server.revoke();
+    if !claimed.is_empty() {
+        claimed.groups().for_each(|group| chip.claim(group));
         server.show_all(chip);
-        server.collected();
+        server.claims_done();
     }
     act(chip);
     show(server, chip);
 }
 
-/// Serves so many requests, and collects what was taken.
+/// Serves so many requests, and collects what was claimed.
 fn work(server: &mut Server, chip: &mut Chip, requests: usize) {
     while chip.requests < requests {
         if !server.turn_with(chip).unwrap() {
@@ -151,17 +151,17 @@ fn work(server: &mut Server, chip: &mut Chip, requests: usize) {
             server.awake();
         }
     }
-    server.collect(chip);
+    server.settle_claims(chip);
 }
 
-/// Collects what was taken, without the look that comes first elsewhere: with it loom leaves out the interleavings in between.
+/// Collects what was claimed, without the look that comes first elsewhere: with it loom leaves out the interleavings in between.
 fn collect(server: &mut Server, chip: &mut Chip) {
     server.apply_posted_with(chip).unwrap();
 }
 
-fn take(client: &mut Client, group: u32) -> Option<u16> {
+fn claim(client: &mut Client, group: u32) -> Option<u16> {
     client
-        .take(group, 0xff)
+        .claim(group, 0xff)
         .unwrap()
         .map(|value| value & !RESIDUAL)
 }
@@ -179,7 +179,7 @@ fn plain(client: &mut Client) {
     client.post_effect(0, 0, THROUGH, effect).unwrap();
 }
 
-/// Two vCPUs read: by way of the offer if they can, else by a crossing. One of them gets what was there.
+/// Two vCPUs read: by way of the snapshot if they can, else by a crossing. One of them gets what was there.
 #[test]
 fn one_of_two_readers_takes_it() {
     model(2, || {
@@ -190,29 +190,29 @@ fn one_of_two_readers_takes_it() {
             .into_iter()
             .map(|mut client| {
                 thread::spawn(move || {
-                    let offered = take(&mut client, 0);
-                    if offered.is_none() {
+                    let published = claim(&mut client, 0);
+                    if published.is_none() {
                         let value = client.read(at(1)).unwrap() as u16;
                         return value & !RESIDUAL;
                     }
                     // For the worker's count.
                     client.post(at(0), 0).unwrap();
-                    offered.unwrap()
+                    published.unwrap()
                 })
             })
             .collect();
         work(&mut server, &mut chip, 2);
         let mut got: Vec<_> = readers.into_iter().map(|it| it.join().unwrap()).collect();
-        server.collect(&mut chip);
+        server.settle_claims(&mut chip);
         got.sort_unstable();
         assert_eq!(got, [0, 4]);
         assert_eq!(chip.causes[0], 0);
-        let all: u16 = chip.reads.iter().chain(&chip.takes).sum();
+        let all: u16 = chip.reads.iter().chain(&chip.claims).sum();
         assert_eq!(all, 4);
     });
 }
 
-/// The same condition comes again while a client takes the first.
+/// The same condition comes again while a client claims the first.
 #[test]
 fn a_condition_that_comes_again_is_not_taken_with_the_first() {
     model(3, || {
@@ -228,10 +228,10 @@ fn a_condition_that_comes_again_is_not_taken_with_the_first() {
             raised.store(1, Ordering::Release);
             (server, chip, merged)
         });
-        let value = take(&mut client, 0);
-        let again = take(&mut client, 0);
+        let value = claim(&mut client, 0);
+        let again = claim(&mut client, 0);
         let (mut server, mut chip, merged) = worker.join().unwrap();
-        server.collect(&mut chip);
+        server.settle_claims(&mut chip);
         let got = [value, again]
             .iter()
             .filter(|&&value| value == Some(4))
@@ -243,12 +243,12 @@ fn a_condition_that_comes_again_is_not_taken_with_the_first() {
             if merged { 1 } else { 2 },
             "{value:?} {again:?}"
         );
-        assert_eq!(chip.takes.iter().filter(|&&value| value == 4).count(), got);
+        assert_eq!(chip.claims.iter().filter(|&&value| value == 4).count(), got);
         drop(first);
     });
 }
 
-/// A client takes, then posts a write that changes the same register: the device takes first.
+/// A client claims, then posts a write that changes the same register: the device claims first.
 #[test]
 fn a_take_comes_before_the_write_after_it() {
     model(3, || {
@@ -257,18 +257,21 @@ fn a_take_comes_before_the_write_after_it() {
             work(&mut server, &mut chip, 1);
             chip
         });
-        assert_eq!(take(&mut client, 0), Some(4));
+        assert_eq!(claim(&mut client, 0), Some(4));
         client.post(at(3), 8).unwrap();
         // Not what was written before, but for by way of the worker.
-        let then = take(&mut client, 0);
+        let then = claim(&mut client, 0);
         assert!(then.is_none() || then == Some(8), "{then:?}");
         let chip = worker.join().unwrap();
-        assert_eq!(chip.takes[0], 4);
-        assert_eq!(chip.causes[0] == 0, then.is_some() && chip.takes.len() == 2);
+        assert_eq!(chip.claims[0], 4);
+        assert_eq!(
+            chip.causes[0] == 0,
+            then.is_some() && chip.claims.len() == 2
+        );
     });
 }
 
-/// One vCPU takes and reads the register; then it tells another one, which reads it too. The device goes on meanwhile, and raises another
+/// One vCPU claims and reads the register; then it tells another one, which reads it too. The device goes on meanwhile, and raises another
 /// condition.
 #[test]
 fn the_summary_is_clear_for_who_took_and_for_who_was_told() {
@@ -280,7 +283,7 @@ fn the_summary_is_clear_for_who_took_and_for_who_was_told() {
         let told = LoomArc::new(AtomicU64::new(0));
         let tell = LoomArc::clone(&told);
         let one = thread::spawn(move || {
-            let value = take(&mut one, 0);
+            let value = claim(&mut one, 0);
             let seen = mirrored(&mut one);
             if value == Some(4) {
                 tell.store(1, Ordering::Release);
@@ -304,14 +307,14 @@ fn the_summary_is_clear_for_who_took_and_for_who_was_told() {
     });
 }
 
-/// A client that took finds it taken, while the device collects it and afterwards.
+/// A client that claimed finds it claimed, while the device collects it and afterwards.
 #[test]
 fn what_was_taken_stays_taken_while_it_is_collected() {
     model(3, || {
         let (mut client, mut server, mut chip) = alone([4, 0]);
         let worker = thread::spawn(move || collect(&mut server, &mut chip));
         // Else the worker was first, and left what there is.
-        let left = match take(&mut client, 0) {
+        let left = match claim(&mut client, 0) {
             Some(4) => 0,
             other => {
                 assert_eq!(other, None);
@@ -324,7 +327,7 @@ fn what_was_taken_stays_taken_while_it_is_collected() {
     });
 }
 
-/// The device that finds something taken sees what its reader did before; the reader sees what the device did before it offered.
+/// The device that finds something claimed sees what its reader did before; the reader sees what the device did before it published.
 #[test]
 fn a_take_tells_either_side() {
     model(3, || {
@@ -337,19 +340,19 @@ fn a_take_tells_either_side() {
         let worker = thread::spawn(move || {
             heard[0].store(1, Ordering::Relaxed);
             step(&mut server, &mut chip, |chip| chip.causes[0] = 4);
-            if !server.withdraw().is_empty() {
+            if !server.revoke().is_empty() {
                 assert_eq!(heard[1].load(Ordering::Relaxed), 1);
             }
         });
         said[1].store(1, Ordering::Relaxed);
-        if take(&mut client, 0) == Some(4) {
+        if claim(&mut client, 0) == Some(4) {
             assert_eq!(said[0].load(Ordering::Relaxed), 1);
         }
         worker.join().unwrap();
     });
 }
 
-/// Whoever reads that there is something, and then takes, gets it: the register is not older or newer than the word.
+/// Whoever reads that there is something, and then claims, gets it: the register is not older or newer than the word.
 #[test]
 fn a_summary_that_is_set_has_something_behind_it() {
     model(3, || {
@@ -361,13 +364,13 @@ fn a_summary_that_is_set_has_something_behind_it() {
         let mut left = 0x0c;
         for _ in 0..2 {
             let seen = mirrored(&mut client);
-            let taken = take(&mut client, 0);
+            let claimed = claim(&mut client, 0);
             if seen.is_some_and(|it| it & FIRST != 0) {
-                assert_ne!(taken, Some(0), "taken by nobody");
+                assert_ne!(claimed, Some(0), "claimed by nobody");
             }
-            if let Some(taken) = taken {
-                assert_eq!(taken & !left, 0, "taken twice");
-                left &= !taken;
+            if let Some(claimed) = claimed {
+                assert_eq!(claimed & !left, 0, "claimed twice");
+                left &= !claimed;
             }
         }
         worker.join().unwrap();
@@ -382,8 +385,8 @@ fn two_that_take_agree_on_an_order() {
         let chip = Chip::raised([4, 8]);
         show(&mut server, &chip);
         let (mut other, mut one) = (clients.pop().unwrap(), clients.pop().unwrap());
-        let other = thread::spawn(move || (take(&mut other, 1), mirrored(&mut other)));
-        let seen = (take(&mut one, 0), mirrored(&mut one));
+        let other = thread::spawn(move || (claim(&mut other, 1), mirrored(&mut other)));
+        let seen = (claim(&mut one, 0), mirrored(&mut one));
         let also = other.join().unwrap();
         assert_eq!((seen.0, also.0), (Some(4), Some(8)));
         let both_first = seen.1 == Some(SECOND) && also.1 == Some(FIRST);
@@ -404,15 +407,15 @@ fn a_plain_write_stays_before_the_take() {
         show(&mut server, &chip);
         let one = thread::spawn(move || {
             plain(&mut one);
-            take(&mut one, 0)
+            claim(&mut one, 0)
         });
         // Takes the causes away, and what was written through.
         let other = thread::spawn(move || other.post(at(3), 0).unwrap());
         work(&mut server, &mut chip, 2);
         other.join().unwrap();
-        let took = one.join().unwrap() == Some(4);
+        let claimed = one.join().unwrap() == Some(4);
         assert!(
-            !(took && chip.through != 0),
+            !(claimed && chip.through != 0),
             "the other's write came between"
         );
     });
