@@ -141,7 +141,7 @@ fmt:
 	$(CARGO) fmt --all --check
 
 # Nothing that a guest, a peer or an image says may end a process: in what is shipped there is nothing that panics.
-SHIPPED := outrigger-ring outrigger-vfio-user outrigger-proxy outrigger-device outrigger-emulator
+SHIPPED := outrigger-ring outrigger-vfio-user outrigger-proxy outrigger-device outrigger-block outrigger-emulator
 # println! and its kin panic too, where nobody takes what they print.
 PANICS := expect_used indexing_slicing panic print_stderr print_stdout string_slice todo unimplemented unreachable unwrap_used
 

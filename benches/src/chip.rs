@@ -5,10 +5,10 @@ mod queue;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use outrigger_block::Backend;
 use outrigger_device::device::Progress;
 use outrigger_device::dma::Mapping;
 use outrigger_device::pci::Function;
-use outrigger_emulator::block::Backend;
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_ring::{Access, Width};

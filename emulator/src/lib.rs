@@ -1,7 +1,6 @@
 //! The emulator as a program has it: options, the registry of drivers, and the assembly of devices from both.
 
 pub mod assembly;
-pub mod block;
 pub mod config;
 pub mod lsi;
 pub mod registry;

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use outrigger_block::{Backend, FileOptions};
 use outrigger_device::dma::Mapping;
 use outrigger_device::pci::Function;
-use outrigger_emulator::block::{Backend, FileOptions};
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_proxy::port::Port;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use outrigger_emulator::block::{Backend, FailRule, Failure, Hold, Op};
+use outrigger_block::{Backend, FailRule, Failure, Hold, Op};
 use outrigger_proxy::{Endpoint, Transport};
 use outrigger_tests::PATIENCE;
 use outrigger_tests::emulator::{Emulator, export};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger_emulator::block::{Backend, Hold};
+use outrigger_block::{Backend, Hold};
 use outrigger_tests::front::{Attached, Device, Front, vcpu_kinds};
 use outrigger_tests::place::Place;
 use outrigger_tests::random::pattern;

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use outrigger_emulator::block::{Backend, FileOptions};
+use outrigger_block::{Backend, FileOptions};
 use rustix::fs::OFlags;
 
 /// Where a disk's bytes are. Disks get the SCSI IDs from 0 on.

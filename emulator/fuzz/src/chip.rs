@@ -5,8 +5,8 @@ mod program;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_device::device::{Context, Device, Progress, Width};
-use outrigger_emulator::block::{Backend, DelayHandle, Hold};
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::scsi::{Bus, Cdrom, CdromOptions, Disk, DiskOptions};
 use outrigger_fuzz::Input;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
+use outrigger_block::Backend;
 use outrigger_device::front::{Endpoint, Export};
 use outrigger_device::pci::Function;
-use outrigger_emulator::block::Backend;
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_emulator::scsi::{Bus, Disk, DiskOptions};
 use outrigger_fuzz::Input;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
-use outrigger_emulator::block::{Backend, Data, FormatOptions, Locking, Op, Request};
+use outrigger_block::{Backend, Data, FormatOptions, Locking, Op, Request};
 use outrigger_fuzz::Input;
 
 /// As the emulator opens images; without locks, which are the file's and not the image's.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use outrigger_emulator::block::{Backend, NbdOptions, connect};
+use outrigger_block::{Backend, NbdOptions, connect};
 use outrigger_fuzz::Input;
 
 use crate::image::{folder, use_it};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Once;
 
-use outrigger_emulator::block::{Backend, Backing, ImageFile, qcow2};
+use outrigger_block::{Backend, Backing, ImageFile, qcow2};
 use outrigger_fuzz::Input;
 
 use crate::image::{OPTIONS, allow_caught_panics, folder, use_it};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use outrigger_emulator::block::Backend;
+use outrigger_block::Backend;
 use outrigger_emulator::scsi::{
     Attribute, Bus, Cdrom, CdromOptions, Disk, DiskOptions, LogicalUnit, Management, Nexus, TaskId,
     Want,

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use outrigger_emulator::block::{Backend, ImageFile, vmdk};
+use outrigger_block::{Backend, ImageFile, vmdk};
 use outrigger_fuzz::Input;
 
 use crate::image::{OPTIONS, allow_caught_panics, folder, use_it};
@@ -21,7 +21,7 @@ pub fn run(input: &[u8]) {
     let (requests, text) = input.split_at(input.len().min(REQUESTS));
     let path = folder().join("disk.vmdk");
     std::fs::write(&path, text).expect("room");
-    let options = outrigger_emulator::block::FormatOptions {
+    let options = outrigger_block::FormatOptions {
         read_only: true,
         ..OPTIONS
     };

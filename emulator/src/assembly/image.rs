@@ -7,9 +7,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::inherited::Inherited;
-use crate::block::{self, Backend, DescriptorUse, Engine, FileOptions, FormatOptions, NbdOptions};
 use crate::config::blockdev::{Aio, Backing, Blockdev, Child, Locking, Server, Source};
 use crate::config::{OptionError, Place, Problem};
+use outrigger_block::{
+    self as block, Backend, DescriptorUse, Engine, FileOptions, FormatOptions, NbdOptions,
+};
 use problem::{not_a_disk, not_a_format, not_an_export, not_opened};
 
 /// An opened image, with the option that asked for it.

@@ -12,10 +12,10 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::block::{DescriptorError, DescriptorUse, descriptor_named_by, open_behind};
 use crate::config::blockdev::Locking;
 use crate::config::export::Socket;
 use crate::config::{Config, OptionError, Problem};
+use outrigger_block::{DescriptorError, DescriptorUse, descriptor_named_by, open_behind};
 
 /// The inherited descriptors that the command line names. Those still open are closed when this is dropped.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use super::options::{OptionError, Options, Place, Problem};
-pub use crate::block::Locking;
 pub(super) use link::link;
 pub use nbd::{Nbd, Server};
+pub use outrigger_block::Locking;
 
 /// One block node.
 #[derive(Clone, Debug, PartialEq, Eq)]

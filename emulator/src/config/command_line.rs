@@ -75,6 +75,9 @@ fn by_crate(filter: &str) -> String {
         let Some(path) = rest.strip_prefix("::") else {
             return format!("outrigger{rest}");
         };
+        if path.starts_with("block") {
+            return format!("outrigger_{path}");
+        }
         match OF_DEVICE.iter().any(|module| path.starts_with(module)) {
             true => format!("outrigger_device{rest}"),
             false => directive.to_owned(),
@@ -241,6 +244,7 @@ mod tests {
                 "info,outrigger_emulator::front=debug,mio=off",
                 "info,outrigger_device::front=debug,mio=off",
             ),
+            ("outrigger_emulator::block=warn", "outrigger_block=warn"),
             (
                 "outrigger_emulator::assembly=trace",
                 "outrigger_emulator::assembly=trace",

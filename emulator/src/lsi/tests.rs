@@ -19,8 +19,8 @@ mod wide;
 use std::time::{Duration, Instant};
 
 use super::{Lsi, Model, at};
-use crate::block::{Backend, DelayHandle, Hold};
 use crate::scsi::{Bus, Disk, DiskOptions, LogicalUnit};
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_device::device::{Context, Device, Progress, Width};
 use outrigger_device::dma::{Gate, fixture};
 

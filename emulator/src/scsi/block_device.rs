@@ -20,8 +20,8 @@ use super::work::Work;
 use super::work::compare::Compare;
 use super::work::media::Media;
 use super::work::sweep::{Extent, Sweep};
-use crate::block::Op;
 use buffer::Buffer;
+use outrigger_block::Op;
 use reservations::Reservations;
 
 /// Bytes that one command can move, and so a data phase's length fits 32 bits. At least what

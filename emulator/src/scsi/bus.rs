@@ -14,7 +14,7 @@ use super::target::{LUNS, Lun, Target};
 use super::task::{Phase, TASK_SET_FULL, Task, Tasks};
 use super::unit::LogicalUnit;
 use super::{AttachError, Attribute, Nexus, TaskId, Want};
-use crate::block::Completion;
+use outrigger_block::Completion;
 use outrigger_device::device::Work;
 
 /// Targets on a wide bus.
@@ -327,7 +327,12 @@ impl Bus {
 
     /// A unit's backend becomes another one.
     #[cfg(test)]
-    pub(crate) fn replace_backend(&mut self, target: u8, lun: u8, backend: crate::block::Backend) {
+    pub(crate) fn replace_backend(
+        &mut self,
+        target: u8,
+        lun: u8,
+        backend: outrigger_block::Backend,
+    ) {
         if let Some(unit) = self.unit(target, lun) {
             unit.medium_mut().replace_backend(backend);
         }

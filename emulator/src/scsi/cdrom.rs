@@ -14,7 +14,7 @@ use super::mode::{CDROM_BLOCK_SIZES, Mode};
 use super::sense::Sense;
 use super::task::Phase;
 use super::unit::Kind;
-use crate::block::{Backend, Op};
+use outrigger_block::{Backend, Op};
 use toc::Addresses;
 use tray::Tray;
 

@@ -17,8 +17,8 @@ use super::unit::Kind;
 use super::work::Work;
 use super::work::exchange::Exchange;
 use super::work::verified::Verified;
-use crate::block::{Backend, Op};
 pub use options::DiskOptions;
+use outrigger_block::{Backend, Op};
 pub(crate) use provisioning::MAX_UNMAP_DESCRIPTORS;
 
 /// Blocks of one COMPARE AND WRITE.

@@ -10,8 +10,8 @@ use super::cdb::Range;
 use super::sense::Sense;
 use super::task::{InFlight, Phase};
 use super::work::sweep::Extent;
-use crate::block::{Backend, BlockError, Completion, Geometry, Op, Request};
 use held::Held;
+use outrigger_block::{Backend, BlockError, Completion, Geometry, Op, Request};
 use outrigger_device::dma::Segment;
 
 /// Block requests of one task that are made in one go, if each is done at once.

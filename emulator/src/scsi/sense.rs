@@ -1,6 +1,6 @@
 //! Step 8, SCSI: sense data, and the one place where a backend's error becomes sense (SPC-3 section 4.5).
 
-use crate::block::{BlockError, Op};
+use outrigger_block::{BlockError, Op};
 
 /// Where in the CDB or parameter list the offending field is (SPC-3 section 4.5.2.4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

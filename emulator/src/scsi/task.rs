@@ -7,7 +7,7 @@ use super::cdb::Command;
 use super::sense::Sense;
 use super::work::Work;
 use super::{Nexus, TaskId, Want};
-use crate::block::Op;
+use outrigger_block::Op;
 
 /// GOOD status.
 pub(crate) const GOOD: u8 = 0x00;

@@ -27,7 +27,7 @@ use super::{
     Attribute, Bus, Cdrom, CdromOptions, Disk, DiskOptions, ErrorPolicy, LogicalUnit, Nexus,
     TaskId, Want,
 };
-use crate::block::{Backend, FailRule, Failure, Op};
+use outrigger_block::{Backend, FailRule, Failure, Op};
 use outrigger_device::dma::{Gate, fixture};
 
 /// Guest RAM in the rig.

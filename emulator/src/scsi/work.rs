@@ -13,10 +13,10 @@ pub(crate) mod verified;
 
 use super::Want;
 use super::sense::Sense;
-use crate::block::{Data, Op};
 use compare::Compare;
 use exchange::Exchange;
 use media::Media;
+use outrigger_block::{Data, Op};
 use outrigger_device::dma::{Fault, Gate, Segment};
 use sweep::Sweep;
 use verified::Verified;

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::time::Instant;
 
+use outrigger_block::DelayHandle;
 use outrigger_device::device::Progress;
 use outrigger_device::dma::Mapping;
 use outrigger_device::pci::{CONFIG_REGION, Function};
-use outrigger_emulator::block::DelayHandle;
 use outrigger_emulator::lsi::{Lsi, Model};
 use outrigger_proxy::Width;
 use outrigger_ring::Access;

@@ -1,6 +1,6 @@
 //! The disks and drives that both chips have, and what both say of them.
 
-use outrigger_emulator::block::{Backend, DelayHandle, Hold};
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_emulator::scsi::{Bus, Cdrom, CdromOptions, Disk, DiskOptions, Identity};
 
 use crate::random::pattern;

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::block::{self, FormatError, NbdError, OpenError};
 use crate::config::Problem;
+use outrigger_block::{self as block, FormatError, NbdError, OpenError};
 
 pub(super) fn not_opened(filename: &Path, read_only: bool, error: &io::Error) -> Problem {
     let name = filename.display();

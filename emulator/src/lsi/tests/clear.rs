@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::asm::{int, mov, select_atn, wait_reselect};
 use super::{Rig, SCRIPT, TABLE};
-use crate::block::Backend;
 use crate::lsi::{Model, Phase, at};
+use outrigger_block::Backend;
 use outrigger_device::device::{Device, Snapshot, Width};
 
 const NONE: Option<Snapshot> = None;

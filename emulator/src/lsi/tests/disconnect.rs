@@ -3,10 +3,10 @@ use super::asm::{
     wait_disconnect, wait_reselect,
 };
 use super::{DATA, DIP, Rig, SCRIPT, SIP, TABLE, image, length, read10};
-use crate::block::DelayHandle;
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::{Operator, Signals};
+use outrigger_block::DelayHandle;
 use outrigger_device::device::Device;
 
 const MESSAGES: u32 = TABLE + 0x40;

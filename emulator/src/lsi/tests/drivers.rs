@@ -12,10 +12,10 @@ use super::asm::{
     mov_table, select_atn, select_atn_table, wait_disconnect,
 };
 use super::{DATA, DIP, INTF, Rig, SCRIPT, SIP, TABLE, image, length, read10, write10};
-use crate::block::Backend;
 use crate::lsi::Model;
 use crate::lsi::Phase::{Command, DataIn, DataOut, MessageIn, MessageOut, Status};
 use crate::lsi::at;
+use outrigger_block::Backend;
 
 const BOTH: [Model; 2] = [Model::Lsi53c895a, Model::Lsi53c810];
 

@@ -7,10 +7,10 @@ use super::asm::{
     wait_disconnect, wait_reselect,
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, read10};
-use crate::block::{Backend, Hold};
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::scripts::{Operator, Signals};
 use crate::lsi::{Model, at};
+use outrigger_block::{Backend, Hold};
 use outrigger_device::device::{Progress, Width};
 
 /// CVE-2018-18849: a message longer than any buffer.

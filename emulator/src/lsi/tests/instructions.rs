@@ -3,9 +3,9 @@ use super::asm::{
     mov, move_memory, ret, select_atn, set, store, store_dsa, to_sfbr,
 };
 use super::{DATA, DIP, REGISTERS, Rig, SCRIPT, SCRIPTS_RAM, TABLE};
-use crate::block::Backend;
 use crate::lsi::scripts::{Operator, Signals};
 use crate::lsi::{Model, Phase, at};
+use outrigger_block::Backend;
 use outrigger_device::device::{Progress, Width};
 
 #[test]

@@ -9,11 +9,11 @@ use super::asm::{
     select_atn, select_atn_table, set, store, to_sfbr, wait_reselect,
 };
 use super::{DATA, REGISTERS, Rig, SCRIPT, TABLE};
-use crate::block::Backend;
 use crate::lsi::Model::{self, Lsi53c810, Lsi53c895a};
 use crate::lsi::Phase::{Command, DataIn, MessageOut, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::{Operator, Signals};
+use outrigger_block::Backend;
 
 const BOTH: [Model; 2] = [Lsi53c895a, Lsi53c810];
 const TEMP: u32 = 0x0012_3450;

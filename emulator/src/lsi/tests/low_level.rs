@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::asm::{alu, clear_ack, int, mov, select_atn, wait_disconnect};
 use super::disconnect::start_reads;
 use super::{DATA, DIP, Rig, SCRIPT, SIP, TABLE, image, read10};
-use crate::block::Backend;
 use crate::lsi::Phase::{self, Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::scripts::Operator;
 use crate::lsi::{Model, at};
+use outrigger_block::Backend;
 
 const REQ: u8 = 0x80;
 const ACK: u8 = 0x40;

@@ -1,8 +1,8 @@
 //! Every register byte of both chips: its value after reset, and the bits that the host can change.
 
 use super::Rig;
-use crate::block::Backend;
 use crate::lsi::{Model, at};
+use outrigger_block::Backend;
 
 /// From a first to a last byte: the value after reset, the writable bits of the 53C895A and of the 53C810; `None`: the
 /// byte does not exist there.

@@ -71,7 +71,7 @@ fn the_end_of_a_selection_interrupts_only_if_enabled() {
 }
 
 /// A chip that answers reselections by itself, with a read disconnected.
-fn answering() -> (Rig, crate::block::DelayHandle) {
+fn answering() -> (Rig, outrigger_block::DelayHandle) {
     let (mut rig, handle) = Rig::delayed();
     rig.w8(at::SCID, 0x47);
     rig.w8(at::RESPID, 0x80);

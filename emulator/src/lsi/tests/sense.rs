@@ -2,10 +2,10 @@
 
 use super::asm::{clear_ack, int, mov, set, wait_disconnect, wait_reselect};
 use super::{DATA, Rig, SCRIPT, SCRIPTS_RAM, SIP, TABLE, image, read10};
-use crate::block::{Backend, DelayHandle, FailRule, Failure, Hold, Op};
 use crate::lsi::Model;
 use crate::lsi::Phase::{DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::scripts::Signals;
+use outrigger_block::{Backend, DelayHandle, FailRule, Failure, Hold, Op};
 
 const MESSAGES: u32 = TABLE + 0x40;
 const REJECT: u32 = TABLE + 0x60;

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::asm::{alu, chmov, int, int_unless, mov};
 use super::{DATA, DIP, Rig, SCRIPT, TABLE, image, read10, write10};
-use crate::block::Backend;
 use crate::lsi::Phase::{DataIn, DataOut, MessageIn, Status};
 use crate::lsi::scripts::Operator;
 use crate::lsi::{Model, at};
+use outrigger_block::Backend;
 use outrigger_device::device::{Device, MemoryRange};
 
 const WSR: u8 = 0x01;
@@ -180,7 +180,7 @@ fn a_narrow_bus_knows_no_residue() {
 }
 
 /// The same as [`wide`] with the privilege to disconnect, on a disk whose requests wait until they are released.
-fn wide_and_slow(cdb: &[u8], then: &[[u32; 2]]) -> (Rig, crate::block::DelayHandle) {
+fn wide_and_slow(cdb: &[u8], then: &[[u32; 2]]) -> (Rig, outrigger_block::DelayHandle) {
     let (mut rig, handle) = Rig::delayed();
     rig.settle();
     rig.w8(at::SCNTL3, 0x08);

@@ -1,10 +1,10 @@
 //! Step 8, SCSI: how tasks go on: enabled, fed by the backends, listed for reselection.
 
 use super::Bus;
-use crate::block::Completion;
 use crate::scsi::sense::Sense;
 use crate::scsi::task::Phase;
 use crate::scsi::{Nexus, TaskId, Want};
+use outrigger_block::Completion;
 
 impl Bus {
     /// The task has been enabled.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::block::{BlockError, Completion, Request};
+use outrigger_block::{BlockError, Completion, Request};
 
 /// How long a held request waits before it is made again.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 
 use super::queue::held_back;
 use super::{NEXUS, Nexus, Rig};
-use crate::block::{Backend, DelayHandle, Hold};
 use crate::scsi::{Attribute, Management, TaskId, Want};
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_device::dma::fixture;
 
 /// The stages at which a task can be caught.

@@ -1,7 +1,7 @@
 //! Identification, and reads and writes.
 
 use super::{NEXUS, Nexus, Rig};
-use crate::block::Backend;
+use outrigger_block::Backend;
 
 #[test]
 fn power_on_is_reported_once() {

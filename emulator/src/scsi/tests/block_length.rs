@@ -1,8 +1,8 @@
 //! The block length of a CD-ROM drive: what its owner and MODE SELECT choose (SCSI-2 section 14.3.3).
 
 use super::{NEXUS, Rig};
-use crate::block::Backend;
 use crate::scsi::{Cdrom, CdromOptions, Management, UnitError};
+use outrigger_block::Backend;
 
 const READ_CAPACITY: [u8; 10] = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// MODE SENSE (6) with room for the header and one block descriptor.

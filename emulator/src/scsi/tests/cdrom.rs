@@ -1,8 +1,8 @@
 //! The CD-ROM drive: its own commands, byte by byte, and its tray.
 
 use super::Rig;
-use crate::block::Backend;
 use crate::scsi::{Cdrom, CdromOptions, UnitError};
+use outrigger_block::Backend;
 
 const BLOCK: usize = 2048;
 

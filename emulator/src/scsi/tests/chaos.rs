@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::queue::held_back;
 use super::{DiskOptions, NEXUS, Nexus, RAM, Rig};
-use crate::block::{Backend, Hold};
 use crate::scsi::{Attribute, Bus, Cdrom, CdromOptions, Disk, Management, TaskId, Want};
+use outrigger_block::{Backend, Hold};
 use outrigger_device::dma::fixture;
 
 #[derive(Clone, Debug)]

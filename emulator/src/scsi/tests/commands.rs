@@ -1,8 +1,8 @@
 //! The rest of the commands: verify, provisioning, cache, start and stop, and their errors.
 
 use super::Rig;
-use crate::block::{Backend, FailRule, Failure, Op};
 use crate::scsi::{Attribute, Want};
+use outrigger_block::{Backend, FailRule, Failure, Op};
 
 /// A pattern that tells places apart.
 fn pattern(length: usize) -> Vec<u8> {

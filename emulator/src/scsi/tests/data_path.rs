@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::{NEXUS, RAM, Rig};
-use crate::block::{Backend, DelayHandle, Hold};
 use crate::scsi::{Attribute, TaskId, Want};
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_device::dma::Fault;
 
 const BLOCKS: usize = 256;

@@ -2,8 +2,8 @@
 
 use super::queue::tagged;
 use super::{DiskOptions, NEXUS, Rig};
-use crate::block::{Backend, DelayHandle, FailRule, Failure, Hold, Op};
 use crate::scsi::{Attribute, TaskId, Want};
+use outrigger_block::{Backend, DelayHandle, FailRule, Failure, Hold, Op};
 
 const WRITE: [u8; 10] = [0x2a, 0, 0, 0, 0, 1, 0, 0, 2, 0];
 const WRITE_FUA: [u8; 10] = [0x2a, 8, 0, 0, 0, 1, 0, 0, 2, 0];

@@ -1,8 +1,8 @@
 //! The medium's errors and changes, and the commands that read what they write.
 
 use super::{NEXUS, Nexus, Rig};
-use crate::block::{Backend, Engine, Failure, FileOptions, Op};
 use crate::scsi::{Attribute, ErrorPolicy, OnError, Want};
+use outrigger_block::{Backend, Engine, Failure, FileOptions, Op};
 
 #[test]
 fn errors_can_be_ignored_in_one_direction() {

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::{NEXUS, RAM, Rig};
-use crate::block::Backend;
 use crate::scsi::cdb::catalog;
 use crate::scsi::unit::Kind;
 use crate::scsi::{Attribute, Bus, Want};
+use outrigger_block::Backend;
 
 fn rig(kind: Kind) -> Rig {
     let backend = Backend::memory(vec![0; 64 * 2048], kind == Kind::Cdrom);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::queue::tagged;
 use super::{NEXUS, Rig};
-use crate::block::Failure;
 use crate::scsi::{Attribute, ErrorPolicy, Management, OnError, TaskId, Want};
+use outrigger_block::Failure;
 
 const WRITE: [u8; 6] = [10, 0, 0, 4, 2, 0];
 const READ: [u8; 6] = [8, 0, 0, 4, 2, 0];

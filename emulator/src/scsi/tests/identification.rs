@@ -1,8 +1,8 @@
 //! Vital product data, capacity, REPORT LUNS.
 
 use super::{DiskOptions, NEXUS, Nexus, Rig};
-use crate::block::Backend;
 use crate::scsi::{AttachError, Bus, Disk, Identity, UnitError};
+use outrigger_block::Backend;
 
 fn named() -> DiskOptions {
     DiskOptions {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
 use super::{NEXUS, Nexus, Rig};
-use crate::block::{Backend, Engine, FileOptions};
 use crate::scsi::{Attribute, Want};
+use outrigger_block::{Backend, Engine, FileOptions};
 
 const BLOCKS: u8 = 64;
 

@@ -1,7 +1,7 @@
 //! MODE SENSE and MODE SELECT.
 
 use super::{NEXUS, Rig};
-use crate::block::Backend;
+use outrigger_block::Backend;
 
 const CACHING: [u8; 20] = [
     8, 0x12, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

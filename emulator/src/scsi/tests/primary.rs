@@ -1,7 +1,7 @@
 //! What every unit does beside its blocks: logs, diagnostics, buffers, reports of what there is.
 
 use super::Rig;
-use crate::block::{Backend, FailRule, Failure, Op};
+use outrigger_block::{Backend, FailRule, Failure, Op};
 
 fn log(page: u8) -> [u8; 10] {
     [0x4d, 0, 0x40 | page, 0, 0, 0, 0, 1, 0, 0]

@@ -1,8 +1,8 @@
 //! Several tasks at once: attributes, tags, disconnect and reselection.
 
 use super::{NEXUS, Nexus, Rig};
-use crate::block::{Backend, DelayHandle, Hold};
 use crate::scsi::{Attribute, TaskId, Want};
+use outrigger_block::{Backend, DelayHandle, Hold};
 
 /// A read of one block.
 fn read(block: u8) -> [u8; 6] {

@@ -2,8 +2,8 @@
 
 use super::block_length::{MODE_SENSE_12, disc};
 use super::{NEXUS, Nexus, Rig};
-use crate::block::Backend;
 use crate::scsi::Bus;
+use outrigger_block::Backend;
 
 /// SCSI-2 section 8.3.3: page 0 is the vendor's and has no format. Boot ROMs ask for it to get at what comes before it.
 #[test]

@@ -2,8 +2,8 @@
 
 use super::queue::tagged;
 use super::{NEXUS, Rig};
-use crate::block::{Backend, DelayHandle, FailRule, Failure, Hold, Op};
 use crate::scsi::{Attribute, Management, TaskId, Want};
+use outrigger_block::{Backend, DelayHandle, FailRule, Failure, Hold, Op};
 
 pub(super) const REQUEST_SENSE: [u8; 6] = [3, 0, 0, 0, 18, 0];
 

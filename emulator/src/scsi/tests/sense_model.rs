@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::sense::{BLOCKS, FIRST_BAD, REQUEST_SENSE, half_bad, read};
 use super::{DiskOptions, NEXUS, Nexus, RAM};
-use crate::block::DelayHandle;
 use crate::scsi::{Attribute, Bus, Disk, Management, TaskId, Want};
+use outrigger_block::DelayHandle;
 use outrigger_device::dma::fixture;
 
 /// What an initiator does on a bus that carries one connection at a time.

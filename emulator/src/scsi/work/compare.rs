@@ -4,9 +4,9 @@
 
 use super::gathered::Gathered;
 use super::{CHUNK, Step};
-use crate::block::{Data, Op};
 use crate::scsi::Want;
 use crate::scsi::sense::Sense;
+use outrigger_block::{Data, Op};
 use outrigger_device::dma::{Direction, Fault, Gate};
 
 /// One VERIFY with data.

@@ -1,8 +1,8 @@
 //! Step 8, SCSI: COMPARE AND WRITE: new blocks, if the medium has the expected ones.
 
 use super::Step;
-use crate::block::{Data, Op};
 use crate::scsi::sense::Sense;
+use outrigger_block::{Data, Op};
 
 /// What the next block request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::block::Data;
+use outrigger_block::Data;
 use outrigger_device::dma::{Direction, Fault, Gate, Segment};
 
 /// Segments in one piece, and so in one block request.

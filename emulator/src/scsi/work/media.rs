@@ -6,8 +6,8 @@
 
 use super::Step;
 use super::gathered::Gathered;
-use crate::block::{Data, Op};
 use crate::scsi::Want;
+use outrigger_block::{Data, Op};
 use outrigger_device::dma::{Direction, Fault, Gate, Segment};
 
 /// How much is read ahead when the initiator wants bytes for itself.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{CHUNK, Step};
-use crate::block::{Data, Op};
+use outrigger_block::{Data, Op};
 
 /// Bytes zeroed or discarded by one block request.
 const STRIDE: u64 = 256 << 20;

@@ -3,8 +3,8 @@
 use super::Step;
 use super::media::Media;
 use super::sweep::{Extent, Sweep};
-use crate::block::{Data, Op};
 use crate::scsi::Want;
+use outrigger_block::{Data, Op};
 use outrigger_device::dma::Segment;
 
 /// One WRITE AND VERIFY.

@@ -9,11 +9,11 @@ use super::super::asm::{
 use super::super::{DATA, DIP, INTF, Rig, SCRIPT, TABLE, image, read10};
 use super::program::Program;
 use super::rig_with;
-use crate::block::{Backend, DelayHandle, Hold};
 use crate::lsi::Model::Lsi53c895a;
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::{Operator, Signals};
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_device::device::Device as _;
 
 const SEM: u8 = 0x10;

@@ -11,11 +11,11 @@ use super::super::asm::{
 use super::super::{DATA, DIP, Rig, SCRIPT, SIP, TABLE, image, read10};
 use super::program::Program;
 use super::{BOTH, rig, rig_with};
-use crate::block::{Backend, Hold};
 use crate::lsi::Model::Lsi53c895a;
 use crate::lsi::Phase::{Command, DataIn, MessageIn, MessageOut, Status};
 use crate::lsi::at;
 use crate::lsi::scripts::{Operator, Signals};
+use outrigger_block::{Backend, Hold};
 use outrigger_device::device::Device as _;
 
 const STATUS: u32 = TABLE + 0x40;

@@ -6,10 +6,10 @@ mod script;
 use super::super::{DATA, DIP, Rig, SIP, TABLE, image, length, read10, write10};
 use super::program::Program;
 use super::{BOTH, rig_with};
-use crate::block::{Backend, DelayHandle, Hold};
 use crate::lsi::Model::{self, Lsi53c895a};
 use crate::lsi::Phase::{self, DataOut, MessageIn, Status};
 use crate::lsi::at;
+use outrigger_block::{Backend, DelayHandle, Hold};
 use outrigger_device::device::Width;
 use script::{
     DISCONNECT, DONE, EXTENDED, EXTENDED_DATA, FREE, IN_DATA, MESSAGE, RESELECT, SIZE, program, t,

@@ -64,7 +64,7 @@ impl Data {
     }
 
     /// Copies `bytes.len()` bytes out, from byte `at` of the data on, as far as there are any.
-    pub(crate) fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
+    pub fn take(&self, mut at: usize, mut bytes: &mut [u8]) {
         match self {
             Self::None => {}
             Self::Owned(own) => {

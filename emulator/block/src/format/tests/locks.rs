@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use super::*;
-use crate::block::tests::tools::none_starts;
+use crate::tests::tools::none_starts;
 
 const WRITER: FormatOptions = FormatOptions {
     locking: Locking::On,

@@ -1,7 +1,7 @@
 //! The kernel's answers that no test can make a real kernel give.
 
 use super::*;
-use crate::block::Data;
+use crate::Data;
 
 fn job(op: Op, length: u64, route: Route, granule: u64) -> Job {
     let data = match op {

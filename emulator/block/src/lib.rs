@@ -95,9 +95,8 @@ pub struct Request {
     pub data: Data,
 }
 
-/// Why a request failed; the SCSI layer turns it into sense.
+/// Why a request failed. Exhaustive on purpose: whoever says it to a guest (as sense data, say) has an answer for each.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum BlockError {
     /// Beyond the end of the disk; nothing was done.
     #[error("beyond the end of the disk")]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::block::lock::LockError;
+use crate::lock::LockError;
 
 /// Images in a chain, the disk's own included.
 pub(super) const MAX_CHAIN: usize = 64;

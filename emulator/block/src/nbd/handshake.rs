@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::block::Geometry;
+use crate::Geometry;
 
 /// A server that says nothing for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);

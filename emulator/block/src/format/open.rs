@@ -15,8 +15,8 @@ use super::error::{FormatError, MAX_CHAIN};
 use super::storage::Storage;
 use super::vmdk::Disk;
 use super::{Access, header, hint};
-use crate::block::lock::{Locking, lock};
-use crate::block::{Geometry, descriptor};
+use crate::lock::{Locking, lock};
+use crate::{Geometry, descriptor};
 
 /// How to use an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

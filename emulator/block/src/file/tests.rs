@@ -1,6 +1,6 @@
 use super::*;
-use crate::block::tests::{Place, image_file};
-use crate::block::{FileOptions, open};
+use crate::tests::{Place, image_file};
+use crate::{FileOptions, open};
 
 /// An image on 4 KiB O_DIRECT blocks, whatever the file system would do with less.
 fn image(bytes: &[u8]) -> Option<Image> {

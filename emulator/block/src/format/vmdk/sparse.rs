@@ -10,7 +10,7 @@ use imago::{Storage as _, StorageExt};
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 use super::{BLOCK, MAX_DESCRIPTOR};
-use crate::block::format::FormatError;
+use crate::format::FormatError;
 
 /// A file with grains.
 type File = imago::file::File;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use super::*;
-use crate::block::tests::tools::spawn;
-use crate::block::{Backend, Data, Op};
+use crate::tests::tools::spawn;
+use crate::{Backend, Data, Op};
 
 const OPTIONS: NbdOptions = NbdOptions {
     read_only: false,

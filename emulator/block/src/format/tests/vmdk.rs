@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
 
 use super::*;
-use crate::block::vmdk;
+use crate::vmdk;
 
 fn try_open(folder: &Folder, name: &str, options: FormatOptions) -> Result<Backend, String> {
     let file = ImageFile::open(&folder.path(name), options).map_err(|it| it.to_string())?;

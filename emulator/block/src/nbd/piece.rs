@@ -1,7 +1,7 @@
 //! Step 9, block: requests as they go to an NBD server, in pieces that it takes; the header of each.
 
 use super::handshake::Abilities;
-use crate::block::{Op, Request};
+use crate::{Op, Request};
 
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 /// Command flags.

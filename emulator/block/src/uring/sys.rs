@@ -18,7 +18,7 @@ use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::io::Errno;
 
-use crate::block::job::{Call, Files, Job};
+use crate::job::{Call, Files, Job};
 
 /// All that the ring may ever be asked.
 const ALLOWED: [u8; 5] = [

@@ -6,7 +6,7 @@ mod image;
 mod in_flight;
 mod lost;
 mod property;
-pub(in crate::block) mod tools;
+pub(crate) mod tools;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -22,18 +22,18 @@ const RAM_SIZE: u64 = RAM[0].1 + RAM[1].1;
 
 /// Where a test's image lives.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::block) enum Place {
+pub(crate) enum Place {
     /// The build directory: a disk's file system.
     Disk,
     /// tmpfs.
     Memory,
 }
 
-pub(in crate::block) fn image_file(place: Place, bytes: &[u8]) -> File {
+pub(crate) fn image_file(place: Place, bytes: &[u8]) -> File {
     let folder = match place {
         Place::Disk => {
             let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-            path.push("../target/tmp");
+            path.push("../../target/tmp");
             std::fs::create_dir_all(&path).unwrap();
             path
         }

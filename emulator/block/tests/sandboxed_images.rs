@@ -7,11 +7,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use outrigger_device::sandbox;
-use outrigger_emulator::block::{
+use outrigger_block::{
     Backend, Backing, Data, FormatOptions, ImageFile, Locking, NbdOptions, Op, OpenedFormat,
     OpenedNbd, Request, connect, qcow2,
 };
+use outrigger_device::sandbox;
 
 const FLAG: &str = "--child";
 const KINDS: [&str; 3] = ["qcow2", "qcow2-direct", "nbd"];

@@ -12,8 +12,8 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use super::*;
-use crate::block::tests::tools::spawn;
-use crate::block::{Backend, Locking};
+use crate::tests::tools::spawn;
+use crate::{Backend, Locking};
 
 /// Without locks: a program that another test is starting has our descriptors for a moment, and keeps what they lock. See
 /// `locks` for those.
@@ -46,7 +46,7 @@ impl Folder {
 
     fn without_tools() -> Self {
         let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        path.push("../target/tmp");
+        path.push("../../target/tmp");
         std::fs::create_dir_all(&path).unwrap();
         Self(tempfile::tempdir_in(path.canonicalize().unwrap()).unwrap())
     }
