@@ -50,6 +50,12 @@ fn arrows_between_crates_have_one_direction() {
         ours("outrigger-vmm", &["--depth", "1"]),
         ["outrigger-proxy"]
     );
+    // The framework knows no block device, no SCSI and no chip.
+    assert_eq!(ours("outrigger-device", &[]), wire);
+    assert_eq!(
+        ours("outrigger-block", &["--depth", "1"]),
+        ["outrigger-device"]
+    );
     let emulator = ours("outrigger-emulator", &[]);
     for theirs in ["outrigger-proxy", "outrigger-vmm"] {
         assert!(!emulator.iter().any(|name| name == theirs), "{theirs}");
