@@ -38,7 +38,8 @@ pub(crate) fn fit(table: &Table, columns: usize) -> String {
         .set_width(u16::try_from(columns).unwrap_or(u16::MAX));
     let last = tight.column_count().saturating_sub(1);
     for (index, column) in tight.column_iter_mut().enumerate() {
-        column.set_padding((1, u16::from(index == last)));
+        // The preset has a space between columns; padding is for the borders.
+        column.set_padding((u16::from(index == 0), u16::from(index == last)));
     }
     tight.to_string()
 }
