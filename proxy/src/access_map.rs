@@ -1,8 +1,10 @@
-//! Step 2, decode: what the proxy does with an access itself, as the emulator declares it for its device.
+//! Step 2, decode: what the proxy does with an access itself, as the emulator declares it for its
+//! device.
 //!
-//! The emulator says it once, at attach; it is checked here, and what does not hold is refused. Nothing in it can make the
-//! proxy reach beyond the device's regions: it says which reads may be answered from the register mirror, which holds
-//! nothing but values, and which ranges are memory, in memfds that are sealed to the range's size.
+//! The emulator says it once, at attach; it is checked here, and what does not hold is refused.
+//! Nothing in it can make the proxy reach beyond the device's regions: it says which reads may be
+//! answered from the register mirror, which holds nothing but values, and which ranges are memory,
+//! in memfds that are sealed to the range's size.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +18,8 @@ use crate::description::{REGIONS, Region};
 
 /// More entries than this are not believed.
 pub(crate) const MAX_ENTRIES: usize = 64;
-/// More memories than this are not believed: each holds a descriptor here, and a memory slot of the VMM's.
+/// More memories than this are not believed: each holds a descriptor here, and a memory slot of the
+/// VMM's.
 pub(crate) const MAX_MEMORIES: usize = 16;
 
 /// Why an access map is not believed.
@@ -44,7 +47,8 @@ pub enum MapError {
         /// The offset.
         offset: u64,
     },
-    /// A mirrored register is not one byte, has a number that is too high, or bits that are two things at once.
+    /// A mirrored register is not one byte, has a number that is too high, or bits that are two
+    /// things at once.
     #[error("the mirrored register at {offset:#x} of region {region} makes no sense")]
     Register {
         /// The region.
@@ -52,8 +56,9 @@ pub enum MapError {
         /// The offset.
         offset: u64,
     },
-    /// A register that a read clears is not one or two aligned bytes, has a number that is too high or that stands for another group too, or
-    /// is summed up by bits that no mirrored register has or that the guest writes.
+    /// A register that a read clears is not one or two aligned bytes, has a number that is too high
+    /// or that stands for another group too, or is summed up by bits that no mirrored register has
+    /// or that the guest writes.
     #[error("the register at {offset:#x} of region {region} that a read clears makes no sense")]
     Clear {
         /// The region.
@@ -104,7 +109,8 @@ pub(crate) struct Part {
     pub(crate) mask: u16,
 }
 
-/// A device's access map. Entries of kinds that the proxy does not know are left out: such accesses take the plain way.
+/// A device's access map. Entries of kinds that the proxy does not know are left out: such accesses
+/// take the plain way.
 #[derive(Debug, Default)]
 pub struct AccessMap {
     mirrored: Vec<Mirrored>,
@@ -118,7 +124,8 @@ pub struct AccessMap {
 }
 
 impl AccessMap {
-    /// The map of these entries, for a device with these regions and BARs, and the memories that it names.
+    /// The map of these entries, for a device with these regions and BARs, and the memories that it
+    /// names.
     ///
     /// # Errors
     /// Any [`MapError`]: the emulator cannot be believed.
@@ -262,7 +269,8 @@ impl AccessMap {
         self.mapped.store(mapped, Ordering::Release);
     }
 
-    /// Whether a write must not be on its way when it returns: it goes to memory that the guest may read without an exit.
+    /// Whether a write must not be on its way when it returns: it goes to memory that the guest may
+    /// read without an exit.
     pub(crate) fn waits(&self, access: Access) -> bool {
         let inside = |&(region, start, end): &(u8, u64, u64)| {
             region == access.region && (start..end).contains(&access.offset)

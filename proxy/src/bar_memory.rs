@@ -1,14 +1,18 @@
-//! Step 2, decode: BARs, or parts of them, that are memory and nothing else. The guest reaches them without an exit.
+//! Step 2, decode: BARs, or parts of them, that are memory and nothing else. The guest reaches them
+//! without an exit.
 //!
-//! The emulator shares such memory as a memfd, which is checked at attach: nothing about it can change later, so no access to a
-//! mapping of it can fault. A VMM that installs itself with [`Proxy::map_memory`](crate::Proxy::map_memory) is told where each decodes
-//! whenever the guest moves it, and maps it there, as KVM does with a memory slot. What the VMM cannot map takes the plain way:
-//! an exit and an access to the emulator, which works on the same bytes.
+//! The emulator shares such memory as a memfd, which is checked at attach: nothing about it can
+//! change later, so no access to a mapping of it can fault. A VMM that installs itself with
+//! [`Proxy::map_memory`](crate::Proxy::map_memory) is told where each decodes whenever the guest
+//! moves it, and maps it there, as KVM does with a memory slot. What the VMM cannot map takes the
+//! plain way: an exit and an access to the emulator, which works on the same bytes.
 //!
 //! # Order
-//! The guest's accesses to mapped memory are its own loads and stores. A posted write that comes after such a store in the guest's program finds the
-//! store done: the ring's release and acquire order them. The other way about there is no order, as mapped memory does not wait
-//! for posted writes: a driver that has to know that the device has taken a register's write reads a register first.
+//! The guest's accesses to mapped memory are its own loads and stores. A posted write that comes
+//! after such a store in the guest's program finds the store done: the ring's release and acquire
+//! order them. The other way about there is no order, as mapped memory does not wait for posted
+//! writes: a driver that has to know that the device has taken a register's write reads a register
+//! first.
 
 use std::fmt;
 use std::fs::File;
@@ -31,12 +35,14 @@ pub struct BarMemory {
 }
 
 impl BarMemory {
-    /// The memory behind `size` bytes at `offset` of a region. The proxy makes it at attach, for ranges that it has found within a
-    /// memory BAR; a VMM's test of its [`MapMemory`] can make one, too.
+    /// The memory behind `size` bytes at `offset` of a region. The proxy makes it at attach, for
+    /// ranges that it has found within a memory BAR; a VMM's test of its [`MapMemory`] can make
+    /// one, too.
     ///
     /// # Errors
-    /// [`MapError::Memory`]: `offset` or `size` is not a multiple of 4096, or `file` is not a memfd of exactly `size` bytes that is
-    /// sealed against shrinking, growing and further seals and can be written.
+    /// [`MapError::Memory`]: `offset` or `size` is not a multiple of 4096, or `file` is not a memfd
+    /// of exactly `size` bytes that is sealed against shrinking, growing and further seals and can
+    /// be written.
     pub fn new(region: u8, offset: u64, size: u64, file: OwnedFd) -> Result<Self, MapError> {
         const TMPFS: i64 = 0x0102_1994;
         const SEALS: SealFlags = SealFlags::SHRINK
@@ -93,7 +99,8 @@ impl BarMemory {
         self.size
     }
 
-    /// The memfd that holds it from its start on. Its size is sealed. The emulator writes it at any time.
+    /// The memfd that holds it from its start on. Its size is sealed. The emulator writes it at any
+    /// time.
     #[must_use]
     pub const fn file(&self) -> &Arc<File> {
         &self.file
@@ -102,18 +109,21 @@ impl BarMemory {
 
 /// A VMM that maps a device's memory into its guest.
 pub trait MapMemory: Send + fmt::Debug {
-    /// Maps all of `memory`, which is mapped nowhere, at this guest-physical address, a multiple of 4096.
+    /// Maps all of `memory`, which is mapped nowhere, at this guest-physical address, a multiple of
+    /// 4096.
     ///
-    /// It is called on the thread of the vCPU that has written config space, before that write returns, with the device's config space
-    /// locked: do not access the device from here. The guest chooses the address: it may lie over RAM or another
-    /// device.
+    /// It is called on the thread of the vCPU that has written config space, before that write
+    /// returns, with the device's config space locked: do not access the device from here. The
+    /// guest chooses the address: it may lie over RAM or another device.
     ///
     /// # Errors
-    /// It is not mapped, and accesses to it take the plain way. The first error of a device is logged.
+    /// It is not mapped, and accesses to it take the plain way. The first error of a device is
+    /// logged.
     fn map(&mut self, memory: &BarMemory, address: u64) -> io::Result<()>;
 
-    /// Takes `memory` away from where it is mapped; no vCPU reaches it there when this returns. The same terms as
-    /// [`MapMemory::map`]; if the device has died, it is called on a thread of the proxy's, while vCPUs run.
+    /// Takes `memory` away from where it is mapped; no vCPU reaches it there when this returns. The
+    /// same terms as [`MapMemory::map`]; if the device has died, it is called on a thread of the
+    /// proxy's, while vCPUs run.
     ///
     /// # Errors
     /// It may still be mapped there.
@@ -126,8 +136,9 @@ pub trait MapMemory: Send + fmt::Debug {
 pub enum MappedBy {
     /// Nobody: accesses to them exit as others do.
     Nobody,
-    /// The VMM, which decodes the BARs itself and is not told where they are. Accesses that come to the proxy all the same are in
-    /// order with the guest's own. The VMM unmaps them itself when the device has died.
+    /// The VMM, which decodes the BARs itself and is not told where they are. Accesses that come to
+    /// the proxy all the same are in order with the guest's own. The VMM unmaps them itself when
+    /// the device has died.
     Vmm,
     /// This mapper is told where each is, now and whenever the guest moves it.
     Mapper(Box<dyn MapMemory>),

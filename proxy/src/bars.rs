@@ -1,7 +1,7 @@
 //! Step 2, decode: the base address registers (PCI 3.0, section 6.2.5).
 //!
-//! The proxy keeps them itself. Their sizes come from the emulator once, at attach, and are checked; from then on
-//! which addresses a device decodes depends on the guest's writes alone.
+//! The proxy keeps them itself. Their sizes come from the emulator once, at attach, and are
+//! checked; from then on which addresses a device decodes depends on the guest's writes alone.
 
 /// BARs 0 to 5 and the expansion ROM, at index 6.
 pub const SLOTS: usize = 7;
@@ -149,8 +149,9 @@ impl Bar {
         self.base = base & !(self.size - 1);
     }
 
-    /// Where it decodes when its address space is switched on in COMMAND. `None`: its register holds no
-    /// address that can be meant: zero, or the end of the address space (as while a guest sizes it).
+    /// Where it decodes when its address space is switched on in COMMAND. `None`: its register
+    /// holds no address that can be meant: zero, or the end of the address space (as while a guest
+    /// sizes it).
     fn decodes_at(&self) -> Option<u64> {
         let last = self.base.checked_add(self.size - 1)?;
         let end = if self.wide {
@@ -169,7 +170,8 @@ pub struct BarSet {
 }
 
 impl BarSet {
-    /// BARs as an emulator describes them: the seven registers' values and the regions' sizes (0: none).
+    /// BARs as an emulator describes them: the seven registers' values and the regions' sizes (0:
+    /// none).
     ///
     /// # Errors
     /// The description is not one of a PCI function.

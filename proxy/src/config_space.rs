@@ -1,13 +1,14 @@
 //! Step 2, decode: the proxy's shadow of type 0 config space (PCI 3.0, section 6.1).
 //!
-//! The emulator owns config space; every guest write goes to it and is waited for. But which addresses the device
-//! decodes must not hang on the emulator's word, so the proxy keeps for itself the BARs, the ROM's register and the
-//! two decode bits of COMMAND (0 I/O space, 1 memory space): it computes them from the guest's writes and the sizes
-//! that it checked at attach, and lays them over what the emulator answers to a read. A read that they cover
-//! wholly, as of a BAR, is answered here.
+//! The emulator owns config space; every guest write goes to it and is waited for. But which
+//! addresses the device decodes must not hang on the emulator's word, so the proxy keeps for itself
+//! the BARs, the ROM's register and the two decode bits of COMMAND (0 I/O space, 1 memory space):
+//! it computes them from the guest's writes and the sizes that it checked at attach, and lays them
+//! over what the emulator answers to a read. A read that they cover wholly, as of a BAR, is
+//! answered here.
 //!
-//! The rest of COMMAND is forwarded and read back from the emulator: bus mastering (bit 2) and INTx disable (bit
-//! 10) govern what the emulator does, and it keeps them.
+//! The rest of COMMAND is forwarded and read back from the emulator: bus mastering (bit 2) and INTx
+//! disable (bit 10) govern what the emulator does, and it keeps them.
 
 use std::sync::Arc;
 
@@ -54,7 +55,8 @@ pub struct ConfigSpace {
 }
 
 impl ConfigSpace {
-    /// The shadow of a config space that looks like `snapshot` at the moment, with regions 0 to 6 of these sizes.
+    /// The shadow of a config space that looks like `snapshot` at the moment, with regions 0 to 6
+    /// of these sizes.
     ///
     /// # Errors
     /// It is not a type 0 header, or its BARs are impossible.
@@ -109,8 +111,8 @@ impl ConfigSpace {
         &self.bars
     }
 
-    /// What the proxy itself knows of `width` bytes at `offset`: their value and which bits it covers.
-    /// Mask all ones (of the width): there is no need to ask the emulator.
+    /// What the proxy itself knows of `width` bytes at `offset`: their value and which bits it
+    /// covers. Mask all ones (of the width): there is no need to ask the emulator.
     #[must_use]
     pub fn known(&self, offset: u16, width: Width) -> (u64, u64) {
         let (mut value, mut mask) = (0, 0);

@@ -1,4 +1,5 @@
-//! What the proxy asks of an emulator beside accesses: versions, description, memory, interrupts, reset.
+//! What the proxy asks of an emulator beside accesses: versions, description, memory, interrupts,
+//! reset.
 //!
 //! Each function is one exchange and checks the values that come back.
 
@@ -127,7 +128,8 @@ pub(crate) fn describe(connection: &Connection) -> Result<Description, Error> {
 
 fn describe_region(connection: &Connection, index: u32) -> Result<Region, Error> {
     const STEP: &str = "asking for the device's regions";
-    /// The fixed part and the capabilities that a reply may carry; the proxy maps nothing, so it skips them.
+    /// The fixed part and the capabilities that a reply may carry; the proxy maps nothing, so it
+    /// skips them.
     const ROOM: u32 = 1024;
     let query = Request::RegionInfo(RegionQuery { room: ROOM, index });
     // A region that can be mapped comes with a descriptor, which is closed here.

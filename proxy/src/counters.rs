@@ -6,7 +6,8 @@
 pub struct Counters {
     /// Requests that the vCPU waited for: reads of BARs and of config space, non-posted writes.
     pub crossings: u64,
-    /// Reads of BARs answered from the register mirror, or by a claimed snapshot of registers that a read clears, without asking the emulator.
+    /// Reads of BARs answered from the register mirror, or by a claimed snapshot of registers that
+    /// a read clears, without asking the emulator.
     pub mirror_reads: u64,
     /// Writes sent without waiting.
     pub posted_writes: u64,

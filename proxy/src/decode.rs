@@ -1,11 +1,13 @@
 //! Step 2, decode: from a guest address to a region and an offset.
 //!
-//! All vCPUs look addresses up in one [`Windows`], on every exit, so a lookup takes no lock: each window is one
-//! atomic word that holds the base and whether it decodes (a base is aligned to at least four bytes, so bit 0 is
-//! free). Config writes, which are rare, store the words; between them the cache line is shared and read-only.
+//! All vCPUs look addresses up in one [`Windows`], on every exit, so a lookup takes no lock: each
+//! window is one atomic word that holds the base and whether it decodes (a base is aligned to at
+//! least four bytes, so bit 0 is free). Config writes, which are rare, store the words; between
+//! them the cache line is shared and read-only.
 //!
-//! Windows change one by one. A guest that moves two BARs with one COMMAND write can see, from another vCPU and
-//! without synchronising, one of them moved and the other not yet, as on a real bus.
+//! Windows change one by one. A guest that moves two BARs with one COMMAND write can see, from
+//! another vCPU and without synchronising, one of them moved and the other not yet, as on a real
+//! bus.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,7 +55,8 @@ impl Windows {
         windows
     }
 
-    /// What decodes `address`. Where two windows overlap, which is a guest's mistake, the lower region answers.
+    /// What decodes `address`. Where two windows overlap, which is a guest's mistake, the lower
+    /// region answers.
     #[must_use]
     pub fn find(&self, space: Space, address: u64) -> Option<Hit> {
         for (region, window) in (0u8..).zip(&self.slots) {

@@ -1,8 +1,9 @@
 //! Guest RAM in a memfd, so that the emulator's DMA goes straight into it.
 //!
-//! [`Proxy::add_ram`](crate::Proxy::add_ram) takes RAM as guest address, size, descriptor and offset; [`memfd()`] makes a
-//! descriptor for a VMM that has none. With the feature `vm-memory`, a VMM that keeps its RAM in rust-vmm's
-//! `GuestMemoryMmap`, each region backed by a shared file with a `FileOffset`, hands that over as it is
+//! [`Proxy::add_ram`](crate::Proxy::add_ram) takes RAM as guest address, size, descriptor and
+//! offset; [`memfd()`] makes a descriptor for a VMM that has none. With the feature `vm-memory`, a
+//! VMM that keeps its RAM in rust-vmm's `GuestMemoryMmap`, each region backed by a shared file with
+//! a `FileOffset`, hands that over as it is
 //! ([`Proxy::attach_memory`](crate::Proxy::attach_memory)), and `allocate` makes such memory.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,7 +32,8 @@ pub enum MemoryError {
         /// The region's guest-physical address.
         address: u64,
     },
-    /// Addresses, sizes and file offsets are multiples of [`PAGE`], and the region ends within 64 bits.
+    /// Addresses, sizes and file offsets are multiples of [`PAGE`], and the region ends within 64
+    /// bits.
     #[error(
         "guest RAM at {address:#x} with {size:#x} bytes at file offset {offset:#x}: not a range of whole pages"
     )]
@@ -82,8 +84,8 @@ pub enum MemoryError {
     Map(String),
 }
 
-/// A memfd of `size` bytes, all zero, whose size is sealed: guest RAM that the VMM maps shared, and that
-/// [`Proxy::add_ram`](crate::Proxy::add_ram) hands over.
+/// A memfd of `size` bytes, all zero, whose size is sealed: guest RAM that the VMM maps shared, and
+/// that [`Proxy::add_ram`](crate::Proxy::add_ram) hands over.
 ///
 /// # Errors
 /// The kernel refuses.

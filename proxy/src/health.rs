@@ -1,8 +1,8 @@
 //! Whether the device still answers, and the one event that tells the VMM that it does not.
 //!
-//! Any vCPU's port, the control connection or the watch thread may find out first. The first report wins; the
-//! others change nothing. From then on every access is answered without asking: the check is one load of a flag
-//! that never changes again.
+//! Any vCPU's port, the control connection or the watch thread may find out first. The first report
+//! wins; the others change nothing. From then on every access is answered without asking: the check
+//! is one load of a flag that never changes again.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,10 +17,11 @@ use rustix::net::{Shutdown, shutdown};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The emulator closed its connection or ended; how, if the proxy started it and it has ended already.
+    /// The emulator closed its connection or ended; how, if the proxy started it and it has ended
+    /// already.
     Exited(Option<ExitStatus>),
-    /// The emulator did not answer within the deadline. It may still run and still have guest RAM mapped: kill it
-    /// before you reuse that RAM.
+    /// The emulator did not answer within the deadline. It may still run and still have guest RAM
+    /// mapped: kill it before you reuse that RAM.
     TimedOut,
     /// The emulator broke the protocol. As for [`Event::TimedOut`], it may still run.
     Corrupt(String),
@@ -32,8 +33,8 @@ pub(crate) struct Health {
     event: Mutex<Option<Event>>,
     /// Readable while an event waits. The emulator never gets a copy of it.
     notify: OwnedFd,
-    /// The control connection: shut down on failure, so that the emulator lets go of the guest's RAM.
-    /// None for a device in this process.
+    /// The control connection: shut down on failure, so that the emulator lets go of the guest's
+    /// RAM. None for a device in this process.
     connection: Option<OwnedFd>,
 }
 

@@ -1,5 +1,5 @@
-//! A device in the VMM's own process, behind the same decode and the same ports as one in another process: what
-//! isolation is compared with.
+//! A device in the VMM's own process, behind the same decode and the same ports as one in another
+//! process: what isolation is compared with.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,10 +12,11 @@ use crate::health::Health;
 use crate::port::Port;
 use crate::vcpu_port::{CONFIG_REGION, VcpuPort};
 
-/// One [`VcpuPort`] for each of these ports to one device, whose regions 0 to 6 have these sizes (0: none). The
-/// header of config space is read through the first port.
+/// One [`VcpuPort`] for each of these ports to one device, whose regions 0 to 6 have these sizes
+/// (0: none). The header of config space is read through the first port.
 ///
-/// If a port fails later, all of them answer like those of a dead device; there is nobody to send an event.
+/// If a port fails later, all of them answer like those of a dead device; there is nobody to send
+/// an event.
 ///
 /// # Errors
 /// There is no port, a port fails, or the device is not a PCI function with a type 0 header.

@@ -1,14 +1,15 @@
 //! Step 11, interrupt: INTx as two eventfds.
 //!
-//! INTx is a level, an eventfd is an edge. The emulator signals `trigger` when the line goes up and then stays
-//! silent; whoever owns the guest's interrupt controller signals `resample` when the guest has acknowledged the
-//! interrupt, and the emulator signals `trigger` again if the line is still up. Nobody asks for the line's
-//! level, and there is no crossing.
+//! INTx is a level, an eventfd is an edge. The emulator signals `trigger` when the line goes up and
+//! then stays silent; whoever owns the guest's interrupt controller signals `resample` when the
+//! guest has acknowledged the interrupt, and the emulator signals `trigger` again if the line is
+//! still up. Nobody asks for the line's level, and there is no crossing.
 //!
 //! - With KVM, register both at once, as an irqfd with a resample descriptor: interrupts and their
-//!   acknowledgements never enter the VMM. KVM refuses that where it does not have the I/O APIC itself (a split irqchip): use the next way.
-//! - Without KVM's interrupt controller, wait for `trigger`, raise the pin, and call [`Intx::end_of_interrupt`] at
-//!   the guest's EOI.
+//!   acknowledgements never enter the VMM. KVM refuses that where it does not have the I/O APIC
+//!   itself (a split irqchip): use the next way.
+//! - Without KVM's interrupt controller, wait for `trigger`, raise the pin, and call
+//!   [`Intx::end_of_interrupt`] at the guest's EOI.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -74,8 +75,8 @@ impl Intx {
 
     /// Whether the line has gone up since the last call. Does not block.
     ///
-    /// The emulator shares the eventfd and could take its non-blocking flag away; a caller that must not be blocked
-    /// by it polls [`Intx::trigger`] first, as an event loop does anyway.
+    /// The emulator shares the eventfd and could take its non-blocking flag away; a caller that
+    /// must not be blocked by it polls [`Intx::trigger`] first, as an event loop does anyway.
     #[must_use]
     pub fn take_trigger(&self) -> bool {
         self.trigger.read().is_ok()

@@ -1,8 +1,8 @@
 //! The VMM's side of a device that runs in a process of its own.
 //!
-//! A VMM links this library and attaches to an emulator. It keeps its vCPU loop and its guest memory; the device's
-//! code, and what a hostile guest can do to it, is elsewhere. Nothing here knows one device from another: identity,
-//! BARs and interrupt come from the emulator.
+//! A VMM links this library and attaches to an emulator. It keeps its vCPU loop and its guest
+//! memory; the device's code, and what a hostile guest can do to it, is elsewhere. Nothing here
+//! knows one device from another: identity, BARs and interrupt come from the emulator.
 //!
 //! # Quick start
 //! ```no_run
@@ -62,14 +62,16 @@
 //! | a BAR's memory that it maps by itself, or wants to be told where | [`MappedBy::Vmm`], [`MappedBy::Mapper`] |
 //! | RAM in `vm-memory`'s types | `Proxy::attach_memory` (feature `vm-memory`, on by default) |
 //!
-//! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory slots and a vCPU's loop.
+//! `examples/embed` is a whole VMM around this: `kvm-ioctls`, `GuestMemoryMmap`, an irqfd, memory
+//! slots and a vCPU's loop.
 //!
 //! # What an emulator can do to the VMM
-//! It can answer wrongly, late or not at all; it can end. All it says about its device is checked at attach, and every
-//! reply when it comes. The guest's addresses are decoded here, from the guest's own writes. Each wait has a
-//! deadline. Whatever goes wrong, the device is dead from then on: reads are all ones, writes are dropped, no vCPU
-//! waits, and the VMM gets one [`Event`]. Guest RAM is shared with the emulator by design: it may write any of it at
-//! any time, as a device with DMA can.
+//! It can answer wrongly, late or not at all; it can end. All it says about its device is checked
+//! at attach, and every reply when it comes. The guest's addresses are decoded here, from the
+//! guest's own writes. Each wait has a deadline. Whatever goes wrong, the device is dead from then
+//! on: reads are all ones, writes are dropped, no vCPU waits, and the VMM gets one [`Event`]. Guest
+//! RAM is shared with the emulator by design: it may write any of it at any time, as a device with
+//! DMA can.
 
 mod access_map;
 mod bar_memory;
@@ -114,7 +116,8 @@ pub use proxy::Proxy;
 pub use shared_port::SharedPort;
 pub use vcpu_port::VcpuPort;
 
-/// What decides where an access goes, for this crate's fuzz targets. No part of the interface: it changes at any time.
+/// What decides where an access goes, for this crate's fuzz targets. No part of the interface: it
+/// changes at any time.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::access_map::AccessMap;

@@ -19,21 +19,23 @@ type Call = Box<dyn FnMut(bool) + Send>;
 /// How the VMM is told of the device's INTx line, in [`Proxy::set_line`](crate::Proxy::set_line).
 #[non_exhaustive]
 pub enum Line<'a> {
-    /// Two eventfds of the VMM's. The device signals `trigger` when the line rises. Whoever owns the guest's interrupt controller
-    /// signals `resample` when the guest has acknowledged the interrupt; the device triggers again if the line is still up. With
-    /// KVM, both belong to one irqfd.
+    /// Two eventfds of the VMM's. The device signals `trigger` when the line rises. Whoever owns
+    /// the guest's interrupt controller signals `resample` when the guest has acknowledged the
+    /// interrupt; the device triggers again if the line is still up. With KVM, both belong to one
+    /// irqfd.
     Resampled {
         /// Signalled by the device.
         trigger: BorrowedFd<'a>,
         /// Signalled by the VMM or by KVM.
         resample: BorrowedFd<'a>,
     },
-    /// One eventfd of the VMM's, for an interrupt controller that tells nobody of the guest's acknowledgement. The VMM
-    /// calls [`Proxy::end_of_interrupt`](crate::Proxy::end_of_interrupt) instead.
+    /// One eventfd of the VMM's, for an interrupt controller that tells nobody of the guest's
+    /// acknowledgement. The VMM calls [`Proxy::end_of_interrupt`](crate::Proxy::end_of_interrupt)
+    /// instead.
     Triggered(BorrowedFd<'a>),
-    /// A closure. It is called with `true` on a thread of the proxy's when the line rises, and with `false` by
-    /// [`Proxy::end_of_interrupt`](crate::Proxy::end_of_interrupt), on the caller's thread. The calls take turns; the closure must
-    /// not call the proxy's interrupt methods.
+    /// A closure. It is called with `true` on a thread of the proxy's when the line rises, and with
+    /// `false` by [`Proxy::end_of_interrupt`](crate::Proxy::end_of_interrupt), on the caller's
+    /// thread. The calls take turns; the closure must not call the proxy's interrupt methods.
     Call(Box<dyn FnMut(bool) + Send>),
 }
 
@@ -104,8 +106,8 @@ fn hand_over(
     control::set_intx(connection, IntxAction::Trigger(trigger))
 }
 
-/// Calls a closure with the level of an [`Intx`], for an interrupt controller that takes a level and no eventfd. A thread waits
-/// for the trigger. Dropping it ends the thread.
+/// Calls a closure with the level of an [`Intx`], for an interrupt controller that takes a level
+/// and no eventfd. A thread waits for the trigger. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct LineThread {
     level: Arc<Level>,
@@ -120,7 +122,8 @@ struct Level {
 }
 
 impl LineThread {
-    /// Starts the thread. `call` hears `true` on it when the line rises, and `false` in [`LineThread::end_of_interrupt`].
+    /// Starts the thread. `call` hears `true` on it when the line rises, and `false` in
+    /// [`LineThread::end_of_interrupt`].
     ///
     /// # Errors
     /// The process is out of descriptors or threads.
@@ -141,8 +144,9 @@ impl LineThread {
         })
     }
 
-    /// The guest has acknowledged the interrupt: the line goes down, and rises again if the device still holds it. A line that is
-    /// down stays as it is, so a VMM that sees no acknowledgement may call this at each access of the guest to the device.
+    /// The guest has acknowledged the interrupt: the line goes down, and rises again if the device
+    /// still holds it. A line that is down stays as it is, so a VMM that sees no acknowledgement
+    /// may call this at each access of the guest to the device.
     pub fn end_of_interrupt(&self) {
         if self.level.set(false) {
             // Full would be signalled too.

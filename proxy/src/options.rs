@@ -31,10 +31,12 @@ pub enum Transport {
     Socket,
 }
 
-/// What becomes of guest RAM in a file that others could cut short: a memfd without F_SEAL_SHRINK, or any other file.
+/// What becomes of guest RAM in a file that others could cut short: a memfd without F_SEAL_SHRINK,
+/// or any other file.
 ///
-/// The emulator gets a descriptor of that file. Outrigger's own closes it once it has mapped it, and its sandbox has no call
-/// that cuts a file short. Whoever else has the descriptor could, and the VMM, and the guest with it, would fault.
+/// The emulator gets a descriptor of that file. Outrigger's own closes it once it has mapped it,
+/// and its sandbox has no call that cuts a file short. Whoever else has the descriptor could, and
+/// the VMM, and the guest with it, would fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnsealedMemory {
@@ -52,8 +54,8 @@ pub enum UnsealedMemory {
 pub struct ProxyOptions {
     /// How many vCPUs will have a port: at least 1.
     pub vcpus: u32,
-    /// How accesses shall travel. An emulator that does not know the rings is used over the socket instead;
-    /// [`Proxy::transport`](crate::Proxy::transport) tells.
+    /// How accesses shall travel. An emulator that does not know the rings is used over the socket
+    /// instead; [`Proxy::transport`](crate::Proxy::transport) tells.
     pub transport: Transport,
     /// Posted writes that one vCPU can have on their way over a ring: a power of two, 16 to 4096.
     pub ring_slots: u32,
@@ -64,7 +66,8 @@ pub struct ProxyOptions {
 }
 
 impl Default for ProxyOptions {
-    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds; guest RAM that is not sealed is warned of.
+    /// One vCPU, over rings of 256 slots, with a deadline of 5 seconds; guest RAM that is not
+    /// sealed is warned of.
     fn default() -> Self {
         Self {
             vcpus: 1,

@@ -45,8 +45,9 @@ pub struct EmulatorCommand {
 }
 
 impl EmulatorCommand {
-    /// A command that runs `binary`, which is looked up in PATH if it has no slash, and exports the device whose `id`
-    /// is `device`. The export is added at the end; the devices are the caller's arguments.
+    /// A command that runs `binary`, which is looked up in PATH if it has no slash, and exports the
+    /// device whose `id` is `device`. The export is added at the end; the devices are the caller's
+    /// arguments.
     #[must_use]
     pub fn new(binary: impl AsRef<Path>, device: impl Into<String>) -> Self {
         let mut command = Command::new(binary.as_ref());
@@ -86,8 +87,9 @@ impl EmulatorCommand {
         self
     }
 
-    /// Starts it. The process inherits one end of a new socket pair and no other descriptor. The other end is returned: the
-    /// connection to attach over. What the process writes to standard error, a thread passes on to the VMM's.
+    /// Starts it. The process inherits one end of a new socket pair and no other descriptor. The
+    /// other end is returned: the connection to attach over. What the process writes to standard
+    /// error, a thread passes on to the VMM's.
     ///
     /// # Errors
     /// The binary is not there or cannot be run, or the system is out of something.
@@ -134,7 +136,8 @@ impl EmulatorCommand {
     }
 }
 
-/// A descriptor that becomes readable when the child ends. It is not reaped yet, so its id is still its own.
+/// A descriptor that becomes readable when the child ends. It is not reaped yet, so its id is still
+/// its own.
 fn watch(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id())
         .ok()
@@ -152,7 +155,8 @@ pub struct Emulator {
     words: LastWords,
 }
 
-/// How long the last words of a process that has ended may take: another that holds its standard error open keeps nobody waiting.
+/// How long the last words of a process that has ended may take: another that holds its standard
+/// error open keeps nobody waiting.
 const WORDS: Duration = Duration::from_secs(1);
 
 impl Emulator {
@@ -192,15 +196,16 @@ impl Emulator {
         Ok(self.status)
     }
 
-    /// The last lines that the process wrote to standard error, in one line; empty if it wrote none.
+    /// The last lines that the process wrote to standard error, in one line; empty if it wrote
+    /// none.
     #[must_use]
     pub fn last_words(&self) -> String {
         let ended = self.status.is_some();
         self.words.quote(if ended { WORDS } else { Duration::ZERO })
     }
 
-    /// If `error` says no more than that this process has gone: how it ended and what it said, for which this waits for at most
-    /// `timeout`. Any other error as it is.
+    /// If `error` says no more than that this process has gone: how it ended and what it said, for
+    /// which this waits for at most `timeout`. Any other error as it is.
     #[must_use]
     pub fn explain(&mut self, error: Error, timeout: Duration) -> Error {
         let Error::Connection {

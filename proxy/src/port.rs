@@ -1,10 +1,12 @@
-//! Step 3, port: one vCPU's way to a device, the same interface over the ring, over the socket and in the VMM's own process.
+//! Step 3, port: one vCPU's way to a device, the same interface over the ring, over the socket and
+//! in the VMM's own process.
 
 pub use outrigger_ring::{Access, Effect, Summary};
 
 use crate::health::Event;
 
-/// Why an access did not reach the device. The proxy answers the guest with all ones and drops writes.
+/// Why an access did not reach the device. The proxy answers the guest with all ones and drops
+/// writes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortError {
@@ -45,15 +47,15 @@ pub trait Port: Send + std::fmt::Debug {
         self.post(access, value.into())
     }
 
-    /// What a mirrored register reads as now, after all writes that came before. `summaries` are those of the device's clear
-    /// groups. Does not wait. `None`: only a read can tell.
+    /// What a mirrored register reads as now, after all writes that came before. `summaries` are
+    /// those of the device's clear groups. Does not wait. `None`: only a read can tell.
     fn mirrored(&mut self, register: u32, summaries: &[Summary]) -> Result<Option<u8>, PortError> {
         let _ = (register, summaries);
         Ok(None)
     }
 
-    /// A read of the bytes in `mask` of a read-to-clear group, which clears it. Does not wait. `None`: nothing was done, and only a read
-    /// can tell.
+    /// A read of the bytes in `mask` of a read-to-clear group, which clears it. Does not wait.
+    /// `None`: nothing was done, and only a read can tell.
     fn claim(&mut self, group: u32, mask: u16) -> Result<Option<u16>, PortError> {
         let _ = (group, mask);
         Ok(None)
@@ -62,7 +64,8 @@ pub trait Port: Send + std::fmt::Debug {
     /// A non-posted write (port I/O, config space): returns when it has taken effect.
     fn write(&mut self, access: Access, value: u64) -> Result<(), PortError>;
 
-    /// The guest has acknowledged the device's interrupt. `false`: the device hears of it by the interrupt's eventfd only.
+    /// The guest has acknowledged the device's interrupt. `false`: the device hears of it by the
+    /// interrupt's eventfd only.
     fn end_of_interrupt(&mut self) -> bool {
         false
     }

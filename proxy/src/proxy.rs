@@ -22,11 +22,12 @@ use crate::ram::RamMap;
 use crate::vcpu_port::{VcpuPort, set_mapper, withdraw_memories};
 use crate::watch::Watch;
 
-/// The VMM's handle of one attached device. The vCPUs' accesses go through their [`VcpuPort`]s, on any thread.
+/// The VMM's handle of one attached device. The vCPUs' accesses go through their [`VcpuPort`]s, on
+/// any thread.
 ///
-/// Its methods may be called at any time from any thread, and wait for the emulator for at most the deadline.
-/// Dropping it hangs up: the emulator lets go of the guest's memory, and the ports answer like those of a dead device.
-/// An emulator that the proxy has started is killed.
+/// Its methods may be called at any time from any thread, and wait for the emulator for at most the
+/// deadline. Dropping it hangs up: the emulator lets go of the guest's memory, and the ports answer
+/// like those of a dead device. An emulator that the proxy has started is killed.
 #[derive(Debug)]
 pub struct Proxy {
     /// Ends before the connection closes.
@@ -43,12 +44,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Attaches to a running emulator: agrees on the protocol, learns what the device is, and makes one port for
-    /// each vCPU.
+    /// Attaches to a running emulator: agrees on the protocol, learns what the device is, and makes
+    /// one port for each vCPU.
     ///
     /// # Errors
-    /// There is no emulator, it does not answer within the deadline, it breaks the protocol, or its device is not a
-    /// PCI function with a type 0 header. Nothing remains of the attempt.
+    /// There is no emulator, it does not answer within the deadline, it breaks the protocol, or its
+    /// device is not a PCI function with a type 0 header. Nothing remains of the attempt.
     pub fn connect(
         endpoint: Endpoint,
         options: ProxyOptions,
@@ -58,11 +59,12 @@ impl Proxy {
         Self::attach(socket, None, options)
     }
 
-    /// Starts an emulator and attaches to it. The proxy watches the process, and ends it when it is dropped.
+    /// Starts an emulator and attaches to it. The proxy watches the process, and ends it when it is
+    /// dropped.
     ///
     /// # Errors
-    /// The emulator cannot be started, it ends at once ([`Error::Ended`] has its last words), or as [`Proxy::connect`]; it is not
-    /// running then.
+    /// The emulator cannot be started, it ends at once ([`Error::Ended`] has its last words), or as
+    /// [`Proxy::connect`]; it is not running then.
     pub fn spawn(
         command: EmulatorCommand,
         options: ProxyOptions,
@@ -166,13 +168,16 @@ impl Proxy {
         self.transport
     }
 
-    /// Hands over `size` bytes of guest RAM at guest-physical `address` for the device's DMA: those at `offset` of `file`, which the
-    /// VMM maps shared. All three are multiples of 4096. It may be called at any time, while the guest runs and does I/O: once it
-    /// has returned, the device reaches the range. The descriptor may be closed then.
+    /// Hands over `size` bytes of guest RAM at guest-physical `address` for the device's DMA: those
+    /// at `offset` of `file`, which the VMM maps shared. All three are multiples of 4096. It may be
+    /// called at any time, while the guest runs and does I/O: once it has returned, the device
+    /// reaches the range. The descriptor may be closed then.
     ///
     /// # Errors
-    /// [`Error::Memory`]: the range is not made of whole pages, overlaps one that the device has, or is not sealed against
-    /// shrinking where that is asked for ([`UnsealedMemory`](crate::UnsealedMemory)). Or the emulator refuses it, or the connection fails.
+    /// [`Error::Memory`]: the range is not made of whole pages, overlaps one that the device has,
+    /// or is not sealed against shrinking where that is asked for
+    /// ([`UnsealedMemory`](crate::UnsealedMemory)). Or the emulator refuses it, or the connection
+    /// fails.
     pub fn add_ram(
         &self,
         address: u64,
@@ -188,20 +193,22 @@ impl Proxy {
         self.ram.add(&self.connection, &[(region, file.as_fd())])
     }
 
-    /// Takes back one range that [`Proxy::add_ram`] has handed over, whole. It may be called while the guest does I/O: when it
-    /// returns, no DMA to the range is in flight, and later DMA to it fails in the device.
+    /// Takes back one range that [`Proxy::add_ram`] has handed over, whole. It may be called while
+    /// the guest does I/O: when it returns, no DMA to the range is in flight, and later DMA to it
+    /// fails in the device.
     ///
     /// # Errors
-    /// [`Error::Memory`]: the device has no range of exactly this address and size. Or the connection fails.
+    /// [`Error::Memory`]: the device has no range of exactly this address and size. Or the
+    /// connection fails.
     pub fn remove_ram(&self, address: u64, size: u64) -> Result<(), Error> {
         self.ram.remove(&self.connection, address, size)
     }
 
-    /// Hands over the guest's RAM for the device's DMA, as `vm-memory` has it. All or nothing: if one region is refused, those
-    /// before it are taken back.
+    /// Hands over the guest's RAM for the device's DMA, as `vm-memory` has it. All or nothing: if
+    /// one region is refused, those before it are taken back.
     ///
-    /// Each region must be backed by a file that the VMM maps shared, such as a memfd; [`crate::guest_memory`]
-    /// has one to give. May be called again for memory that is added later.
+    /// Each region must be backed by a file that the VMM maps shared, such as a memfd;
+    /// [`crate::guest_memory`] has one to give. May be called again for memory that is added later.
     ///
     /// # Errors
     /// A region has no file, or as for [`Proxy::add_ram`].
@@ -223,18 +230,20 @@ impl Proxy {
         self.ram.remove_all(&self.connection)
     }
 
-    /// The device's BARs, or parts of them, that are memory and nothing else. None over a socket, and none once the device is dead.
+    /// The device's BARs, or parts of them, that are memory and nothing else. None over a socket,
+    /// and none once the device is dead.
     #[must_use]
     pub fn memories(&self) -> Vec<BarMemory> {
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         config.memories().cloned().collect()
     }
 
-    /// Says who maps the device's [memories](Proxy::memories) into the guest, from now on. Call it while no vCPU runs. The old mapper
-    /// unmaps what it has mapped, as each does when the proxy is dropped.
+    /// Says who maps the device's [memories](Proxy::memories) into the guest, from now on. Call it
+    /// while no vCPU runs. The old mapper unmaps what it has mapped, as each does when the proxy is
+    /// dropped.
     ///
-    /// If the device dies, its mapper unmaps them too, soon after and on a thread of the proxy's: accesses to them exit from then
-    /// on, and read all ones.
+    /// If the device dies, its mapper unmaps them too, soon after and on a thread of the proxy's:
+    /// accesses to them exit from then on, and read all ones.
     pub fn map_memory(&self, by: MappedBy) {
         set_mapper(&self.config, &self.map, by);
     }
@@ -250,11 +259,13 @@ impl Proxy {
         })
     }
 
-    /// Wires INTx to what the VMM has: eventfds of its own, or a closure. It replaces what was wired before. The device holds on to
-    /// the eventfds, of which the VMM may close its copies, until [`Proxy::disable_interrupt`] or detach.
+    /// Wires INTx to what the VMM has: eventfds of its own, or a closure. It replaces what was
+    /// wired before. The device holds on to the eventfds, of which the VMM may close its copies,
+    /// until [`Proxy::disable_interrupt`] or detach.
     ///
     /// # Errors
-    /// The device has no INTx; the process is out of descriptors or threads; the emulator refuses; the connection fails.
+    /// The device has no INTx; the process is out of descriptors or threads; the emulator refuses;
+    /// the connection fails.
     pub fn set_line(&self, line: Line<'_>) -> Result<(), Error> {
         if !self.description.interrupt {
             return Err(Error::NoInterrupt);
@@ -265,9 +276,10 @@ impl Proxy {
         Ok(())
     }
 
-    /// The guest has acknowledged the interrupt: the device triggers again if its line is still up. For [`Line::Triggered`] and
-    /// [`Line::Call`], whose interrupt controller does not say it by an eventfd; a VMM that cannot see the acknowledgement calls it
-    /// after the guest's next access to the device. Without effect on [`Line::Resampled`]. It sends no message to the emulator.
+    /// The guest has acknowledged the interrupt: the device triggers again if its line is still up.
+    /// For [`Line::Triggered`] and [`Line::Call`], whose interrupt controller does not say it by an
+    /// eventfd; a VMM that cannot see the acknowledgement calls it after the guest's next access to
+    /// the device. Without effect on [`Line::Resampled`]. It sends no message to the emulator.
     ///
     /// # Errors
     /// The emulator has not looked at the line for a very long time.
@@ -305,13 +317,15 @@ impl Proxy {
         control::set_intx(&self.connection, action)
     }
 
-    /// Resets the device and its config space, as a bus reset does; RAM and interrupt stay attached. The caller has
-    /// stopped the vCPUs: an access that overtakes the reset would find the device in either state.
+    /// Resets the device and its config space, as a bus reset does; RAM and interrupt stay
+    /// attached. The caller has stopped the vCPUs: an access that overtakes the reset would find
+    /// the device in either state.
     ///
     /// # Errors
     /// The emulator refuses; the connection fails.
     pub fn reset(&self) -> Result<(), Error> {
-        // Locked over the exchange, as for a config write: nobody reads one state here and the other there.
+        // Locked over the exchange, as for a config write: nobody reads one state here and the
+        // other there.
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         control::reset(&self.connection)?;
         config.reset();
@@ -324,11 +338,11 @@ impl Proxy {
         self.health.notify_fd()
     }
 
-    /// Why the device has died, once. If it has gone with a process that the proxy started, this waits, for at most
-    /// the deadline, to learn how that ended.
+    /// Why the device has died, once. If it has gone with a process that the proxy started, this
+    /// waits, for at most the deadline, to learn how that ended.
     ///
-    /// The way back is to drop this proxy and its ports, start or find an emulator, and attach anew; the guest
-    /// finds the device as after power-on.
+    /// The way back is to drop this proxy and its ports, start or find an emulator, and attach
+    /// anew; the guest finds the device as after power-on.
     pub fn take_event(&self) -> Option<Event> {
         let event = self.health.take()?;
         if event == Event::Exited(None)
@@ -352,8 +366,9 @@ impl Proxy {
         emulator.unwrap_or_else(PoisonError::into_inner).as_mut()
     }
 
-    /// Detaches in good order: interrupt off, memory back, connection closed. An emulator that the proxy has started
-    /// then ends by itself; if it has not within the deadline, it is killed. No event comes of it.
+    /// Detaches in good order: interrupt off, memory back, connection closed. An emulator that the
+    /// proxy has started then ends by itself; if it has not within the deadline, it is killed. No
+    /// event comes of it.
     ///
     /// # Errors
     /// The emulator did not agree; it is detached all the same.

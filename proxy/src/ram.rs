@@ -9,7 +9,8 @@ use crate::guest_memory::{MemoryError, Region, is_sealed};
 use crate::link::socket::Connection;
 use crate::options::UnsealedMemory;
 
-/// What has been handed over. Its lock is held over each exchange, so that it says what the emulator has.
+/// What has been handed over. Its lock is held over each exchange, so that it says what the
+/// emulator has.
 #[derive(Debug)]
 pub(crate) struct RamMap {
     /// Guest-physical addresses and sizes, in the order in which they came.

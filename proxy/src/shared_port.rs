@@ -1,8 +1,9 @@
 //! Steps 1 and 2, from a guest's exit to its device, for a VMM that passes no vCPU number.
 //!
-//! A [`SharedPort`] binds each thread to one of its ports, a *lane*, at the thread's first access. A lane has a lock. While
-//! there are as many lanes as threads, nobody else takes that lock, and taking it is two atomic operations on a cache line
-//! that stays with the thread's CPU. Threads beyond that share lanes and wait for each other.
+//! A [`SharedPort`] binds each thread to one of its ports, a *lane*, at the thread's first access.
+//! A lane has a lock. While there are as many lanes as threads, nobody else takes that lock, and
+//! taking it is two atomic operations on a cache line that stays with the thread's CPU. Threads
+//! beyond that share lanes and wait for each other.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +15,13 @@ use crate::counters::Counters;
 use crate::error::Error;
 use crate::vcpu_port::VcpuPort;
 
-/// A way to a device for any thread: `Clone`, `Send` and `Sync`. All clones reach the same device over the same lanes.
+/// A way to a device for any thread: `Clone`, `Send` and `Sync`. All clones reach the same device
+/// over the same lanes.
 ///
-/// The accesses of one thread take effect in program order, and a read sees every write that was posted before it, by
-/// whichever thread. The methods are those of [`VcpuPort`]. They wait for another thread only if there are
-/// more threads than lanes: give [`ProxyOptions::vcpus`](crate::ProxyOptions::vcpus) one for each vCPU, and one more for the
+/// The accesses of one thread take effect in program order, and a read sees every write that was
+/// posted before it, by whichever thread. The methods are those of [`VcpuPort`]. They wait for
+/// another thread only if there are more threads than lanes: give
+/// [`ProxyOptions::vcpus`](crate::ProxyOptions::vcpus) one for each vCPU, and one more for the
 /// VMM's other threads.
 ///
 /// ```no_run

@@ -18,18 +18,20 @@ pub(crate) const CONFIG_REGION: u8 = 7;
 
 /// One vCPU's way to a device. Its methods take no lock and allocate nothing.
 ///
-/// A VMM that decodes addresses itself uses [`VcpuPort::read`] and [`VcpuPort::write`], by region and offset. A VMM that
-/// has a bare guest address uses the `mmio` and `pio` methods. They say whether the device decodes the first of the
-/// addresses; if not, nothing has happened and the VMM asks its next device. An access that starts in a BAR and goes
-/// on past its end is split there, as a host bridge does it: bytes that nothing of this device decodes read all
-/// ones, and written ones are dropped. Config accesses must come here in either case: the emulator follows them.
+/// A VMM that decodes addresses itself uses [`VcpuPort::read`] and [`VcpuPort::write`], by region
+/// and offset. A VMM that has a bare guest address uses the `mmio` and `pio` methods. They say
+/// whether the device decodes the first of the addresses; if not, nothing has happened and the VMM
+/// asks its next device. An access that starts in a BAR and goes on past its end is split there, as
+/// a host bridge does it: bytes that nothing of this device decodes read all ones, and written ones
+/// are dropped. Config accesses must come here in either case: the emulator follows them.
 ///
 /// Accesses through one port take effect in program order. A VMM without vCPU numbers makes a
 /// [`SharedPort`](crate::SharedPort) of its ports.
 ///
-/// Methods return when the device has answered, or at the latest when the deadline is over. Then, or when the
-/// emulator has gone or broken the protocol, the device is dead for all vCPUs: it goes on decoding its addresses, but
-/// reads are all ones, writes are dropped, and neither waits any more.
+/// Methods return when the device has answered, or at the latest when the deadline is over. Then,
+/// or when the emulator has gone or broken the protocol, the device is dead for all vCPUs: it goes
+/// on decoding its addresses, but reads are all ones, writes are dropped, and neither waits any
+/// more.
 #[derive(Debug)]
 pub struct VcpuPort {
     port: Box<dyn Port>,
@@ -71,23 +73,26 @@ impl VcpuPort {
         Self { map, ..self }
     }
 
-    /// Does what [`Proxy::map_memory`](crate::Proxy::map_memory) does, for a VMM that holds a port and no proxy. The mapper
-    /// is the device's, not this port's.
+    /// Does what [`Proxy::map_memory`](crate::Proxy::map_memory) does, for a VMM that holds a port
+    /// and no proxy. The mapper is the device's, not this port's.
     pub fn map_memory(&self, by: MappedBy) {
         set_mapper(&self.config, &self.map, by);
     }
 
-    /// Tells the device that the guest has acknowledged its interrupt, where the port can: `true`. `false`: the VMM must signal
-    /// the resample eventfd ([`Intx::end_of_interrupt`](crate::Intx::end_of_interrupt)). Only ports of
+    /// Tells the device that the guest has acknowledged its interrupt, where the port can: `true`.
+    /// `false`: the VMM must signal the resample eventfd
+    /// ([`Intx::end_of_interrupt`](crate::Intx::end_of_interrupt)). Only ports of
     /// [`in_process`](crate::in_process) can.
     #[must_use = "if the port cannot tell the device, the VMM must"]
     pub fn end_of_interrupt(&mut self) -> bool {
         self.port.end_of_interrupt()
     }
 
-    /// Reads `data.len()` bytes at `offset` of `region`: 0 to 5 the BARs, 6 the ROM. Bytes outside of the region are all ones.
+    /// Reads `data.len()` bytes at `offset` of `region`: 0 to 5 the BARs, 6 the ROM. Bytes outside
+    /// of the region are all ones.
     ///
-    /// COMMAND and the BARs' addresses play no part: the VMM has decoded. More than eight bytes are several accesses.
+    /// COMMAND and the BARs' addresses play no part: the VMM has decoded. More than eight bytes are
+    /// several accesses.
     pub fn read(&mut self, region: u8, offset: u64, data: &mut [u8]) {
         let mut rest = data;
         if let Some((_, size)) = self.windows.region(region) {
@@ -102,8 +107,9 @@ impl VcpuPort {
         rest.fill(0xff);
     }
 
-    /// Writes `data` at `offset` of `region`, as [`VcpuPort::read`] reads. Bytes outside of the region, and those to the ROM, are
-    /// dropped. To a memory BAR it is posted: it does not wait for its effect. To an I/O BAR it returns when it has taken effect.
+    /// Writes `data` at `offset` of `region`, as [`VcpuPort::read`] reads. Bytes outside of the
+    /// region, and those to the ROM, are dropped. To a memory BAR it is posted: it does not wait
+    /// for its effect. To an I/O BAR it returns when it has taken effect.
     pub fn write(&mut self, region: u8, offset: u64, data: &[u8]) {
         if let Some((space, size)) = self.windows.region(region) {
             let mut rest = data;
@@ -147,8 +153,8 @@ impl VcpuPort {
             return width.mask();
         }
         let config = Arc::clone(&self.config);
-        // Held while the emulator answers: vCPUs' config accesses happen one after the other, here and there in the
-        // same order. The wait is bounded by the deadline.
+        // Held while the emulator answers: vCPUs' config accesses happen one after the other, here
+        // and there in the same order. The wait is bounded by the deadline.
         let config = config.lock().unwrap_or_else(PoisonError::into_inner);
         if self.health.is_dead() {
             self.counters.dead_accesses += 1;
@@ -171,7 +177,8 @@ impl VcpuPort {
         }
     }
 
-    /// A write to the function's config space: returns when it has taken effect, on what the device decodes too.
+    /// A write to the function's config space: returns when it has taken effect, on what the device
+    /// decodes too.
     pub fn config_write(&mut self, offset: u16, width: Width, value: u64) {
         if !self.in_config_space(offset, width) {
             return;
@@ -193,7 +200,8 @@ impl VcpuPort {
         self.counters
     }
 
-    /// What this vCPU's ring has cost beside that: doorbells, spinning and sleeping waits. `None` over a socket.
+    /// What this vCPU's ring has cost beside that: doorbells, spinning and sleeping waits. `None`
+    /// over a socket.
     #[must_use]
     pub fn ring_statistics(&self) -> Option<Statistics> {
         self.ring.as_ref().map(|counters| counters.snapshot())
@@ -247,7 +255,8 @@ impl VcpuPort {
         decoded
     }
 
-    /// The next piece of an access of which `len` bytes are left: what decodes it, and the greatest width that fits.
+    /// The next piece of an access of which `len` bytes are left: what decodes it, and the greatest
+    /// width that fits.
     fn piece(&self, space: Space, address: u64, len: usize) -> Option<(Hit, Width)> {
         let hit = if len == 0 {
             None

@@ -9,7 +9,8 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::health::{Event, Health};
 
-/// A thread that sleeps until the connection hangs up or the process ends. Dropping it ends the thread.
+/// A thread that sleeps until the connection hangs up or the process ends. Dropping it ends the
+/// thread.
 #[derive(Debug)]
 pub(crate) struct Watch {
     stop: OwnedFd,
@@ -17,8 +18,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches the connection and, if the VMM has started the emulator, its process. Whoever finds out first that the device is dead
-    /// hangs up, so `dead` is called here in any case, but for a stop.
+    /// Watches the connection and, if the VMM has started the emulator, its process. Whoever finds
+    /// out first that the device is dead hangs up, so `dead` is called here in any case, but for a
+    /// stop.
     pub(crate) fn start(
         connection: BorrowedFd<'_>,
         process: Option<BorrowedFd<'_>>,

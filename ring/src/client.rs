@@ -14,14 +14,17 @@ use crate::statistics::{Count, Counters, Statistics, Tally};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wait::{Sleeper, Waited};
 
-/// So many messages share a ticket at most. No more than the smallest ring has slots: `Server` relies on it.
+/// So many messages share a ticket at most. No more than the smallest ring has slots: `Server`
+/// relies on it.
 const TICKET_SPAN: usize = 16;
 
-/// One channel of a session, the asking end: a vCPU's way to the device. One thread uses it at a time.
+/// One channel of a session, the asking end: a vCPU's way to the device. One thread uses it at a
+/// time.
 ///
-/// Accesses through it take effect in program order. Those of several clients of a session take effect in an order that
-/// respects causality: if one vCPU's write was posted before it told another vCPU of it, the other one's later writes
-/// and reads come after that write. After an error other than [`Error::Access`] the client is dead and repeats that error.
+/// Accesses through it take effect in program order. Those of several clients of a session take
+/// effect in an order that respects causality: if one vCPU's write was posted before it told
+/// another vCPU of it, the other one's later writes and reads come after that write. After an error
+/// other than [`Error::Access`] the client is dead and repeats that error.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) producer: Producer,
@@ -42,7 +45,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Sends a posted write: returns when it is on its way. Bits of `value` above the access's width do not count.
+    /// Sends a posted write: returns when it is on its way. Bits of `value` above the access's
+    /// width do not count.
     ///
     /// Waits only if the ring is full.
     ///
@@ -52,11 +56,13 @@ impl Client {
         self.post_all([(access, value)])
     }
 
-    /// Sends several posted writes, in order: cheaper than one by one, as the worker is looked after only once. They count as
-    /// one act: what happens elsewhere while `writes` is asked for the next one is not known to come before that one.
+    /// Sends several posted writes, in order: cheaper than one by one, as the worker is looked
+    /// after only once. They count as one act: what happens elsewhere while `writes` is asked for
+    /// the next one is not known to come before that one.
     ///
     /// # Errors
-    /// Any [`Error`]. After [`Error::Access`] the writes in front of the one at fault are on their way.
+    /// Any [`Error`]. After [`Error::Access`] the writes in front of the one at fault are on their
+    /// way.
     pub fn post_all(
         &mut self,
         writes: impl IntoIterator<Item = (Access, u64)>,
@@ -84,7 +90,8 @@ impl Client {
         })
     }
 
-    /// Sends a posted write of one byte that has this effect and no other, so that [`Client::mirrored`] need not wait for it.
+    /// Sends a posted write of one byte that has this effect and no other, so that
+    /// [`Client::mirrored`] need not wait for it.
     ///
     /// # Errors
     /// Any [`Error`].
@@ -115,8 +122,9 @@ impl Client {
         })
     }
 
-    /// What a read of mirrored register `register` gives now, after all writes that happened before through any client.
-    /// `summaries` are those of the device's read-to-clear groups. Does not wait and is no crossing. `None`: only the device can tell, so read.
+    /// What a read of mirrored register `register` gives now, after all writes that happened before
+    /// through any client. `summaries` are those of the device's read-to-clear groups. Does not
+    /// wait and is no crossing. `None`: only the device can tell, so read.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or what this client failed with earlier.
@@ -133,8 +141,9 @@ impl Client {
         })
     }
 
-    /// Claims the snapshot of read-to-clear group `group`, of which the access covers the bytes in `mask`: what the group had, after all writes that
-    /// happened before through any client. Does not wait and is no crossing. `None`: only the device can tell, so read.
+    /// Claims the snapshot of read-to-clear group `group`, of which the access covers the bytes in
+    /// `mask`: what the group had, after all writes that happened before through any client. Does
+    /// not wait and is no crossing. `None`: only the device can tell, so read.
     ///
     /// # Errors
     /// [`Error::Corrupt`], or what this client failed with earlier.
@@ -159,7 +168,8 @@ impl Client {
         self.unless_failed(|client| client.cross(Request::Read(access)))
     }
 
-    /// A non-posted write: returns when it has taken effect. Bits of `value` above the access's width do not count.
+    /// A non-posted write: returns when it has taken effect. Bits of `value` above the access's
+    /// width do not count.
     ///
     /// # Errors
     /// Any [`Error`].
@@ -222,9 +232,9 @@ impl Client {
 
     #[inline]
     fn ticket(&self) -> u64 {
-        // The order of tickets needs no more than relaxed: those drawn one after the other, in whatever way that is known, are in the order of the
-        // counter's own modifications.
-        // SYNC: the release and acquire pair with those in `MirrorClient::read`.
+        // The order of tickets needs no more than relaxed: those drawn one after the other, in
+        // whatever way that is known, are in the order of the counter's own modifications. SYNC:
+        // the release and acquire pair with those in `MirrorClient::read`.
         self.tickets
             .as_ref()
             .map_or(0, |tickets| tickets.fetch_add(1, Ordering::AcqRel))
@@ -271,7 +281,8 @@ impl Client {
             seen: None,
         });
         let peer_cpu = self.worker_cpu();
-        // A worker that is awake answers before the fence in `kick` would be over: look for its reply first.
+        // A worker that is awake answers before the fence in `kick` would be over: look for its
+        // reply first.
         let mailbox = &mut self.mailbox;
         let glimpsed = self.sleeper.glimpse(peer_cpu, || Ok(mailbox.reply()?))?;
         let value = match glimpsed {

@@ -43,7 +43,8 @@ impl Consumer {
     /// The stamp that the slot for `position` had before the message of that position came.
     #[inline]
     fn old_stamp(&self, position: u64) -> u64 {
-        // Position p last held the message of p - slots, whose stamp was one more. In the first lap there was none.
+        // Position p last held the message of p - slots, whose stamp was one more. In the first lap
+        // there was none.
         (position + 1).saturating_sub(self.slots.count())
     }
 
@@ -92,8 +93,8 @@ impl Consumer {
         self.next
     }
 
-    /// Takes the message at the head if it has this ticket, as a copy. Of its words only the ticket was loaded before, and
-    /// that one is not looked at again.
+    /// Takes the message at the head if it has this ticket, as a copy. Of its words only the ticket
+    /// was loaded before, and that one is not looked at again.
     #[inline]
     pub(crate) fn take(&mut self, ticket: u64) -> Result<Option<Message>, Violation> {
         let next = match self.next.take() {
@@ -109,7 +110,8 @@ impl Consumer {
         Message::decode_posted(slot.body()).map(Some)
     }
 
-    /// The position behind the last message that is visible now: at most a ring's length ahead of the head.
+    /// The position behind the last message that is visible now: at most a ring's length ahead of
+    /// the head.
     #[inline]
     pub(crate) fn visible_end(&self) -> u64 {
         let limit = self.head + self.slots.count();
@@ -120,7 +122,8 @@ impl Consumer {
         end
     }
 
-    /// A part of the ring: when so much was consumed the producer should hear of it, even in the middle of a turn.
+    /// A part of the ring: when so much was consumed the producer should hear of it, even in the
+    /// middle of a turn.
     #[inline]
     pub(crate) fn quarter(&self) -> u64 {
         (self.slots.count() / 4).max(1)
@@ -132,7 +135,8 @@ impl Consumer {
         self.head - self.published >= self.quarter()
     }
 
-    /// Tells the producer how much was consumed. `true` if that is news: then a fence and a look at its flag follow.
+    /// Tells the producer how much was consumed. `true` if that is news: then a fence and a look at
+    /// its flag follow.
     #[inline]
     pub(crate) fn publish(&mut self) -> bool {
         if self.published == self.head {

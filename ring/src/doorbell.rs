@@ -57,11 +57,12 @@ mod kernel {
 
     /// An eventfd. Clones share it.
     ///
-    /// The peer holds the same open file. It can saturate the counter and, where its seccomp filter does not forbid
-    /// `fcntl(F_SETFL)`, clear `O_NONBLOCK`: a write would then block for ever. (`RWF_NOWAIT` would be the kernel's own
-    /// answer, but an eventfd takes it for reads only.) So each write and read looks at the flag first, and polls if it
-    /// was cleared. What remains is a peer that clears the flag *and* saturates (or drains) the counter between
-    /// the look and the write: this is why the emulator's filter forbids `F_SETFL`.
+    /// The peer holds the same open file. It can saturate the counter and, where its seccomp filter
+    /// does not forbid `fcntl(F_SETFL)`, clear `O_NONBLOCK`: a write would then block for ever.
+    /// (`RWF_NOWAIT` would be the kernel's own answer, but an eventfd takes it for reads only.) So
+    /// each write and read looks at the flag first, and polls if it was cleared. What remains is a
+    /// peer that clears the flag *and* saturates (or drains) the counter between the look and the
+    /// write: this is why the emulator's filter forbids `F_SETFL`.
     #[derive(Clone, Debug)]
     pub(crate) struct Doorbell {
         eventfd: Arc<OwnedFd>,
@@ -78,8 +79,9 @@ mod kernel {
 
         /// Takes an eventfd that the peer made, if it is a non-blocking one.
         pub(crate) fn adopt(eventfd: OwnedFd) -> Result<Self, SetupError> {
-            // An eventfd is an anonymous inode, which has no file type, and it alone of those refuses a short write and yet
-            // polls writable. A file, pipe or socket would not be asked to write anything: its type gives it away.
+            // An eventfd is an anonymous inode, which has no file type, and it alone of those
+            // refuses a short write and yet polls writable. A file, pipe or socket would not be
+            // asked to write anything: its type gives it away.
             let anonymous = fstat(&eventfd)?.st_mode & 0o170_000 == 0;
             let non_blocking = fcntl_getfl(&eventfd)?.contains(OFlags::NONBLOCK | OFlags::RDWR);
             let doorbell = Self {
@@ -95,7 +97,8 @@ mod kernel {
             Ok(doorbell)
         }
 
-        /// Rings. Never blocks; a failure is the doing of the peer that gave the descriptor, and costs its own wake-up.
+        /// Rings. Never blocks; a failure is the doing of the peer that gave the descriptor, and
+        /// costs its own wake-up.
         pub(crate) fn ring(&self) {
             if self.cannot_block(PollFlags::OUT) {
                 #[cfg(test)]
@@ -155,9 +158,9 @@ mod kernel {
 
     /// What wakes a side that sleeps: its doorbell, and its peer's end.
     ///
-    /// The doorbell is watched edge-triggered. Each write to an eventfd is an edge, whatever its counter says, so a sleep
-    /// is one system call: nothing has to be read for the next edge to be heard. The counter only grows; to fill it
-    /// by ringing takes longer than machines last.
+    /// The doorbell is watched edge-triggered. Each write to an eventfd is an edge, whatever its
+    /// counter says, so a sleep is one system call: nothing has to be read for the next edge to be
+    /// heard. The counter only grows; to fill it by ringing takes longer than machines last.
     #[derive(Debug)]
     pub(crate) struct Alarm {
         epoll: OwnedFd,
@@ -184,8 +187,8 @@ mod kernel {
             })
         }
 
-        /// Sleeps until the bell has been rung since the last sleep, the peer has died, or `timeout` (rounded up to
-        /// milliseconds) is over.
+        /// Sleeps until the bell has been rung since the last sleep, the peer has died, or
+        /// `timeout` (rounded up to milliseconds) is over.
         pub(crate) fn sleep(&self, timeout: Duration) -> Result<Wake, Errno> {
             let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
             // No longer than a plain epoll_wait can: epoll_pwait2 is not in every filter of a VMM.
@@ -240,7 +243,8 @@ mod modelled {
             *self.state.0.lock().unwrap() = false;
         }
 
-        /// As an edge-triggered watcher sleeps: one ring, or several since the last sleep, end one sleep.
+        /// As an edge-triggered watcher sleeps: one ring, or several since the last sleep, end one
+        /// sleep.
         pub(crate) fn sleep(&self) {
             let (rung, condition) = &*self.state;
             let mut rung = rung.lock().unwrap();

@@ -1,6 +1,7 @@
 //! What can go wrong: while a session is set up, and while it runs.
 
-/// Why a session failed. A session that failed once stays failed: every later call gives the same error.
+/// Why a session failed. A session that failed once stays failed: every later call gives the same
+/// error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,8 +17,8 @@ pub enum Error {
     /// The kernel refused to wait; the number is an errno.
     #[error("cannot wait for the doorbell: {}", std::io::Error::from_raw_os_error(*.0))]
     Wait(i32),
-    /// The caller's access cannot travel: its region is above 8, or it runs over the end of the 64-bit range.
-    /// The only error that leaves the session as it was.
+    /// The caller's access cannot travel: its region is above 8, or it runs over the end of the
+    /// 64-bit range. The only error that leaves the session as it was.
     #[error("the access cannot be encoded")]
     Access,
 }
@@ -45,7 +46,8 @@ pub enum Violation {
     /// A consumed counter went back, or beyond what was published.
     #[error("consumed counter {0:#x} is impossible")]
     Consumed(u64),
-    /// A message has an unknown kind, region or width, an offset that overflows, too wide a value or a reserved bit.
+    /// A message has an unknown kind, region or width, an offset that overflows, too wide a value
+    /// or a reserved bit.
     #[error("message field out of range")]
     Message,
     /// A reply has bits above the access's width.
@@ -54,7 +56,8 @@ pub enum Violation {
     /// A mirrored register contains more, or far fewer, posted writes than were published.
     #[error("mirror with {0:#x} posted writes is impossible")]
     Mirror(u32),
-    /// A read-to-clear group's word is neither the snapshot that the worker published nor that snapshot claimed.
+    /// A read-to-clear group's word is neither the snapshot that the worker published nor that
+    /// snapshot claimed.
     #[error("clear word {0:#x} is no snapshot of the worker's")]
     ReadToClear(u64),
     /// More posted writes claim to come before a read than all rings can hold.

@@ -1,6 +1,7 @@
 //! Step 4, ring: where every byte of the three shared memories lies.
 //!
-//! All offsets follow from the [`Geometry`] and from nothing else; `docs/ring-protocol.md` has the same as tables.
+//! All offsets follow from the [`Geometry`] and from nothing else; `docs/ring-protocol.md` has the
+//! same as tables.
 
 use crate::error::SetupError;
 use crate::limits::{MAX_MIRRORED, MAX_READ_TO_CLEAR};
@@ -10,10 +11,11 @@ pub const VERSION: u32 = 1;
 
 /// Bytes of a line: a slot, a mailbox, a flag.
 pub(crate) const LINE: u64 = 64;
-/// Lines that one side writes while the other side polls its neighbour stand this far apart: processors fetch
-/// lines in pairs.
+/// Lines that one side writes while the other side polls its neighbour stand this far apart:
+/// processors fetch lines in pairs.
 pub(crate) const PAIR: u64 = 128;
-/// Areas start, and memories end, at a multiple of this. Fixed by the protocol, not by the machine's page size.
+/// Areas start, and memories end, at a multiple of this. Fixed by the protocol, not by the
+/// machine's page size.
 const PAGE: u64 = 4096;
 
 /// What a memory must look like.
@@ -56,7 +58,8 @@ impl Geometry {
     /// At most this many slots.
     pub const MAX_SLOTS: u32 = 4096;
 
-    /// A session of `channels` channels (1 to 64) with `slots` slots each (a power of two, 16 to 4096).
+    /// A session of `channels` channels (1 to 64) with `slots` slots each (a power of two, 16 to
+    /// 4096).
     ///
     /// # Errors
     /// [`SetupError::Geometry`] outside these limits.
@@ -89,7 +92,8 @@ impl Geometry {
         PAIR + PAIR * channel as u64
     }
 
-    /// Offset of a channel's statistics in the requests memory: beside the flag, where nobody polls.
+    /// Offset of a channel's statistics in the requests memory: beside the flag, where nobody
+    /// polls.
     pub(crate) const fn client_statistics(channel: u32) -> u64 {
         Self::client_flag(channel) + LINE
     }
@@ -141,7 +145,8 @@ impl Geometry {
     }
 }
 
-/// Lines of the read-to-clear groups: one each, whether the device has so many or not, as the client makes them before it knows.
+/// Lines of the read-to-clear groups: one each, whether the device has so many or not, as the
+/// client makes them before it knows.
 pub(crate) const READ_TO_CLEAR_LINES: u64 = MAX_READ_TO_CLEAR as u64;
 
 /// Bytes of a mirror of so many registers: a line each.
@@ -149,7 +154,8 @@ pub(crate) const fn mirror_bytes(registers: u32) -> u32 {
     registers.saturating_mul(64)
 }
 
-/// Lines to map for so many registers: a power of two of them, which [`Geometry::size`] has room for.
+/// Lines to map for so many registers: a power of two of them, which [`Geometry::size`] has room
+/// for.
 pub(crate) const fn mirror_lines(registers: u32) -> u64 {
     registers.next_power_of_two() as u64
 }
@@ -209,9 +215,11 @@ impl Memory {
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: usize = 64;
 
-/// The header of a memory: magic @0, version @8, channels @12, slots @16, mirror bytes @20, size @24, zero from @32.
+/// The header of a memory: magic @0, version @8, channels @12, slots @16, mirror bytes @20, size
+/// @24, zero from @32.
 ///
-/// A receiver knows every field beforehand (the setup command names the geometry), so that it compares and never parses.
+/// A receiver knows every field beforehand (the setup command names the geometry), so that it
+/// compares and never parses.
 pub(crate) fn header(memory: Memory, geometry: Geometry) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     let fields = memory

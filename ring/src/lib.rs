@@ -1,24 +1,25 @@
 //! Lock-free request rings and mailboxes in sealed shared memory.
 //!
-//! A *session* connects the vCPUs of one virtual machine with the worker that serves one device in another
-//! process. It has one *channel* for each vCPU: a [`Client`] on the vCPU's side; the worker has all of them in one
-//! [`Server`]. The crate knows memory, order and wake-ups. It knows nothing of PCI or SCSI, and nothing of how
-//! descriptors get from one process to the other.
+//! A *session* connects the vCPUs of one virtual machine with the worker that serves one device in
+//! another process. It has one *channel* for each vCPU: a [`Client`] on the vCPU's side; the worker
+//! has all of them in one [`Server`]. The crate knows memory, order and wake-ups. It knows nothing
+//! of PCI or SCSI, and nothing of how descriptors get from one process to the other.
 //!
 //! - A *posted* write ([`Client::post`]) goes into the channel's request ring and does not wait.
-//! - A read, or a write that waits ([`Client::read`], [`Client::write`]), is a *crossing*: one cache line, the mailbox,
-//!   travels there and back.
+//! - A read, or a write that waits ([`Client::read`], [`Client::write`]), is a *crossing*: one
+//!   cache line, the mailbox, travels there and back.
 //! - A *doorbell* (an eventfd) is written only when the other side has said that it sleeps.
 //!
-//! Some registers can be read without a crossing ([`Client::mirrored`]): the worker shows their values in the *register
-//! mirror*. So can some that a read clears ([`Client::claim`]): the worker publishes
-//! a snapshot of what a read would give.
+//! Some registers can be read without a crossing ([`Client::mirrored`]): the worker shows their
+//! values in the *register mirror*. So can some that a read clears ([`Client::claim`]): the worker
+//! publishes a snapshot of what a read would give.
 //!
 //! # Order
-//! The accesses of one client take effect in program order. If one access happened before another, in whatever way
-//! the guest's vCPUs arranged that, it takes effect before it, whichever channels they went through: a read
-//! never overtakes a posted write, nor does one posted write overtake another. How that is reached
-//! stands at `Server::turn`'s parts, is argued in `docs/ring-protocol.md`, and is checked by loom in `models.rs`.
+//! The accesses of one client take effect in program order. If one access happened before another,
+//! in whatever way the guest's vCPUs arranged that, it takes effect before it, whichever channels
+//! they went through: a read never overtakes a posted write, nor does one posted write overtake
+//! another. How that is reached stands at `Server::turn`'s parts, is argued in
+//! `docs/ring-protocol.md`, and is checked by loom in `models.rs`.
 //!
 //! # A session's life
 //! ```text
@@ -34,16 +35,18 @@
 //! ```
 //!
 //! # The peer is not trusted
-//! Each side checks a memory's seals, size and header before it maps it, so that it can neither shrink nor change its
-//! shape. What only one side writes, the other cannot map to write. Every value in shared memory is an atomic that is
-//! loaded once, validated, and used from the copy: what is out of place is [`Error::Corrupt`], never a panic, a
-//! hang, or an access outside the mapping. "Corrupt" is not "empty". All waits end: by what they wait for, by the
-//! deadline, or by the peer's end ([`PeerWatch`]). What remains is said at the doorbell: a peer that clears
+//! Each side checks a memory's seals, size and header before it maps it, so that it can neither
+//! shrink nor change its shape. What only one side writes, the other cannot map to write. Every
+//! value in shared memory is an atomic that is loaded once, validated, and used from the copy: what
+//! is out of place is [`Error::Corrupt`], never a panic, a hang, or an access outside the mapping.
+//! "Corrupt" is not "empty". All waits end: by what they wait for, by the deadline, or by the
+//! peer's end ([`PeerWatch`]). What remains is said at the doorbell: a peer that clears
 //! `O_NONBLOCK` on a shared eventfd and saturates it at the right instant blocks the writer, so the
 //! emulator's system call filter must forbid `fcntl(F_SETFL)`.
 //!
 //! # Example
-//! Both sides in one process, without the socket in between (`examples/ping_pong.rs` has two processes):
+//! Both sides in one process, without the socket in between (`examples/ping_pong.rs` has two
+//! processes):
 //! ```
 //! use std::os::unix::net::UnixStream;
 //! use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Step 4, ring: the line that a synchronous access takes there and back.
 //!
-//! Request `n` (from 1 on) has the stamp `2n - 1`, its reply `2n`. Zeroed memory is the reply to request 0. The two ends write
-//! the line in turn, so neither overwrites what the other still reads.
+//! Request `n` (from 1 on) has the stamp `2n - 1`, its reply `2n`. Zeroed memory is the reply to
+//! request 0. The two ends write the line in turn, so neither overwrites what the other still
+//! reads.
 
 use crate::error::Violation;
 use crate::memory::Body;

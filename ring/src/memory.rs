@@ -1,9 +1,10 @@
 //! Step 4, ring: shared memory as lines of atomics. The only unsafe code of this crate.
 //!
-//! Soundness, once for all blocks below: a [`Mapping`] is a whole memfd whose size is sealed, mapped until the last
-//! `Lines` over it is dropped, so that every line stays readable and no access faults. The peer writes it at any time;
-//! therefore nothing but atomics ever refers to it, and every bit pattern is a valid `u64`. A read-only mapping is reached
-//! through [`PeerLines`] alone, which load relaxed and fence after that: the standard library guarantees relaxed loads of
+//! Soundness, once for all blocks below: a [`Mapping`] is a whole memfd whose size is sealed,
+//! mapped until the last `Lines` over it is dropped, so that every line stays readable and no
+//! access faults. The peer writes it at any time; therefore nothing but atomics ever refers to it,
+//! and every bit pattern is a valid `u64`. A read-only mapping is reached through [`PeerLines`]
+//! alone, which load relaxed and fence after that: the standard library guarantees relaxed loads of
 //! 64 bits, and no other atomic access, on read-only memory.
 #![expect(unsafe_code, reason = "maps shared memory and refers into it")]
 
@@ -33,7 +34,8 @@ impl Line {
         self.stamp.load(Ordering::Relaxed)
     }
 
-    /// Orders everything after it behind what the peer did before it released the stamps that were glanced at.
+    /// Orders everything after it behind what the peer did before it released the stamps that were
+    /// glanced at.
     #[inline]
     pub(crate) fn acquire() {
         fence(Ordering::Acquire);
@@ -81,8 +83,9 @@ impl OwnLine<'_> {
         self.0.stamp.store(stamp, Ordering::Release);
     }
 
-    /// Writes the stamp if it is `from`: everything before it is visible to whoever acquires it, and everything that the peer did
-    /// before it wrote `from` is visible here. Else what the stamp is; that is acquired too.
+    /// Writes the stamp if it is `from`: everything before it is visible to whoever acquires it,
+    /// and everything that the peer did before it wrote `from` is visible here. Else what the stamp
+    /// is; that is acquired too.
     pub(crate) fn exchange(self, from: u64, to: u64) -> Result<(), u64> {
         self.0
             .stamp
@@ -243,8 +246,8 @@ mod mapped {
             }))
         }
 
-        /// `count` lines (a power of two) from byte `offset` on, to write; `None` if they do not lie in the mapping, or
-        /// it is read-only.
+        /// `count` lines (a power of two) from byte `offset` on, to write; `None` if they do not
+        /// lie in the mapping, or it is read-only.
         pub(crate) fn own(self: &Arc<Self>, offset: u64, count: u64) -> Option<OwnLines> {
             if !self.writable {
                 return None;
@@ -252,7 +255,8 @@ mod mapped {
             Some(OwnLines(self.lines(offset, count)?))
         }
 
-        /// `count` lines (a power of two) from byte `offset` on, to read; `None` if they do not lie in the mapping.
+        /// `count` lines (a power of two) from byte `offset` on, to read; `None` if they do not lie
+        /// in the mapping.
         pub(crate) fn peer(self: &Arc<Self>, offset: u64, count: u64) -> Option<PeerLines> {
             Some(PeerLines(self.lines(offset, count)?))
         }
@@ -282,7 +286,8 @@ mod mapped {
         }
     }
 
-    /// A power of two of lines in a mapping. Send, as it owns a reference to the mapping; not Sync, as a role is one thread's.
+    /// A power of two of lines in a mapping. Send, as it owns a reference to the mapping; not Sync,
+    /// as a role is one thread's.
     pub(super) struct Lines {
         first: NonNull<Line>,
         mask: u64,
@@ -301,7 +306,8 @@ mod mapped {
             )]
             let index = (position & self.mask) as usize;
             // SAFETY: `Mapping::lines` checked that `mask + 1` lines from `first` on lie in the mapping and are aligned, and
-            // `_mapping` keeps it mapped for at least as long as `self` is borrowed. `Line` is atomics only: see the top.
+            // `_mapping` keeps it mapped for at least as long as `self` is borrowed. `Line` is
+            // atomics only: see the top.
             unsafe { self.first.add(index).as_ref() }
         }
 
@@ -329,7 +335,8 @@ mod modelled {
     use super::{Body, Line, OwnLines, PeerLines};
     use crate::sync::AtomicU64;
 
-    /// The seven words behind a stamp. Honest peers never touch them at the same time: loom fails if they do.
+    /// The seven words behind a stamp. Honest peers never touch them at the same time: loom fails
+    /// if they do.
     #[derive(Debug)]
     pub(super) struct Words(UnsafeCell<Body>);
 

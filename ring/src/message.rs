@@ -100,13 +100,14 @@ impl Request {
     }
 }
 
-/// A request with its place in the order: in a slot the ticket, in a mailbox the position of the sender's own ring
-/// that must be consumed first.
+/// A request with its place in the order: in a slot the ticket, in a mailbox the position of the
+/// sender's own ring that must be consumed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) request: Request,
     pub(crate) order: u64,
-    /// The tag of a posted write that clears a bit of a mirrored register: the count of events that its sender knew.
+    /// The tag of a posted write that clears a bit of a mirrored register: the count of events that
+    /// its sender knew.
     pub(crate) seen: Option<u32>,
 }
 
@@ -120,8 +121,9 @@ const WRITE: u64 = 1;
 const READ: u64 = 2;
 
 impl Message {
-    /// Word 0: kind in bits 0-7, width in bytes in bits 8-15, region in bits 16-23, zero above. Word 1: offset. Word 2: value,
-    /// zero for a read. Word 3: ticket or position. Word 4: the tag plus 1, else zero. Words 5 and 6: zero.
+    /// Word 0: kind in bits 0-7, width in bytes in bits 8-15, region in bits 16-23, zero above.
+    /// Word 1: offset. Word 2: value, zero for a read. Word 3: ticket or position. Word 4: the tag
+    /// plus 1, else zero. Words 5 and 6: zero.
     #[inline]
     pub(crate) fn encode(self) -> Body {
         let (kind, value) = match self.request {

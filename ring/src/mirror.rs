@@ -1,14 +1,17 @@
 //! Step 4, ring: the register mirror. Reads that need no crossing.
 //!
-//! The worker shows the value of some registers of one byte in a word each, in memory that only it can write. A client
-//! answers a read from there if it can tell what the device would answer, and says that it cannot otherwise. It can:
+//! The worker shows the value of some registers of one byte in a word each, in memory that only it
+//! can write. A client answers a read from there if it can tell what the device would answer, and
+//! says that it cannot otherwise. It can:
 //!
-//! - when every posted write that comes before the read was consumed: the worker shows a value before it publishes
-//!   that it has consumed the write that changed it;
-//! - when what is missing are writes of this client alone whose [`Effect`] on the register is known. Their effect is
-//!   laid over the value that is shown. The word says how many writes the value contains, so the client knows which.
+//! - when every posted write that comes before the read was consumed: the worker shows a value
+//!   before it publishes that it has consumed the write that changed it;
+//! - when what is missing are writes of this client alone whose [`Effect`] on the register is
+//!   known. Their effect is laid over the value that is shown. The word says how many writes the
+//!   value contains, so the client knows which.
 //!
-//! `docs/ring-protocol.md` argues why that is what the device would have answered; loom checks it in `models/mirror.rs`.
+//! `docs/ring-protocol.md` argues why that is what the device would have answered; loom checks it
+//! in `models/mirror.rs`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +25,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A posted write is on its way out of this client: its count in [`Posted`] is not known.
 const BUSY: u64 = u64::MAX;
-/// Writes that are laid over a register's value at most; with more, the oldest must be consumed first.
+/// Writes that are laid over a register's value at most; with more, the oldest must be consumed
+/// first.
 pub(crate) const MAX_PENDING: usize = 16;
 
 /// A mirrored register as the device has it now.
@@ -30,35 +34,37 @@ pub(crate) const MAX_PENDING: usize = 16;
 pub struct Mirrored {
     /// The byte that a read gives.
     pub value: u8,
-    /// How often the register's write-1-to-clear bit was set by the device so far; the low 23 bits count.
+    /// How often the register's write-1-to-clear bit was set by the device so far; the low 23 bits
+    /// count.
     pub events: u32,
 }
 
-/// All that a write of one byte does, if it is a plain one: it changes these bits of one mirrored register, and nothing
-/// else that a read of any mirrored register could tell.
+/// All that a write of one byte does, if it is a plain one: it changes these bits of one mirrored
+/// register, and nothing else that a read of any mirrored register could tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effect {
     /// The mirrored register's number.
     pub register: u32,
     /// Bits that read back as written, until the device changes them.
     pub through: u8,
-    /// At most one bit, which a 1 clears and a 0 leaves alone. Such a write is tagged with the register's count of
-    /// events, and clears only if there was no later one.
+    /// At most one bit, which a 1 clears and a 0 leaves alone. Such a write is tagged with the
+    /// register's count of events, and clears only if there was no later one.
     pub clears: u8,
 }
 
 /// What the worker does with requests.
 pub trait Serve {
-    /// Does what the request asks for. For a read, returns the reply; bits above the access's width are cut off.
-    /// `seen` is the tag of a write that clears: if the register's count of events is another by now, the
-    /// write-1-to-clear bit stays.
+    /// Does what the request asks for. For a read, returns the reply; bits above the access's width
+    /// are cut off. `seen` is the tag of a write that clears: if the register's count of events is
+    /// another by now, the write-1-to-clear bit stays.
     fn serve(&mut self, request: crate::Request, seen: Option<u32>) -> u64;
 
-    /// The mirrored register of this number as it is now; `None` from the first number on that has none.
+    /// The mirrored register of this number as it is now; `None` from the first number on that has
+    /// none.
     fn mirrored(&self, register: u32) -> Option<Mirrored>;
 
-    /// What reads of the read-to-clear groups would claim now. Until the worker revokes a snapshot, nothing happens to the device: neither `serve`
-    /// is called, nor does it run.
+    /// What reads of the read-to-clear groups would claim now. Until the worker revokes a snapshot,
+    /// nothing happens to the device: neither `serve` is called, nor does it run.
     fn snapshots(&self) -> Snapshots {
         Snapshots::default()
     }
@@ -68,8 +74,9 @@ pub trait Serve {
         let _ = group;
     }
 
-    /// Whether the worker has spent long enough on requests, and should look after its other work. Asked now and then, after
-    /// so many requests that reading a clock for the answer costs little. `true` ends the call that serves them early:
+    /// Whether the worker has spent long enough on requests, and should look after its other work.
+    /// Asked now and then, after so many requests that reading a clock for the answer costs little.
+    /// `true` ends the call that serves them early:
     /// [`Server::is_in_turn`](crate::Server::is_in_turn) says what follows.
     fn is_time_up(&mut self) -> bool {
         false
@@ -89,8 +96,8 @@ impl<F: FnMut(crate::Request) -> u64> Serve for Unmirrored<F> {
     }
 }
 
-/// The word: value in bits 0-7, bit 8 set, events in bits 9-31, and above them how many posted writes the session's
-/// device had taken, modulo 2^32. Zero: the register is not shown.
+/// The word: value in bits 0-7, bit 8 set, events in bits 9-31, and above them how many posted
+/// writes the session's device had taken, modulo 2^32. Zero: the register is not shown.
 fn encode(now: Mirrored, applied: u64) -> u64 {
     let events = u64::from(now.events & EVENTS_MASK);
     u64::from(now.value) | 1 << 8 | events << 9 | applied << 32
@@ -127,8 +134,9 @@ impl MirrorServer {
         self.shown.len()
     }
 
-    /// Shows a register's value, if it or the count is news. `applied` posted writes went into it. The count alone is news
-    /// too: a client takes it for exact, and would lay a write over a value that has it already.
+    /// Shows a register's value, if it or the count is news. `applied` posted writes went into it.
+    /// The count alone is news too: a client takes it for exact, and would lay a write over a value
+    /// that has it already.
     pub(crate) fn show(&mut self, register: u32, now: Mirrored, applied: u64) {
         let index = usize::try_from(register).unwrap_or(usize::MAX);
         let (Some(shown), Some(lines)) = (self.shown.get_mut(index), &self.lines) else {
@@ -143,7 +151,8 @@ impl MirrorServer {
     }
 }
 
-/// How many posted writes each client of a session has published, for the other clients. In the clients' process.
+/// How many posted writes each client of a session has published, for the other clients. In the
+/// clients' process.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Posted(AtomicU64);
@@ -208,7 +217,8 @@ impl MirrorClient {
         decode(word)
     }
 
-    /// Before tickets are drawn for posted writes: other clients cannot tell for a while what this one has posted.
+    /// Before tickets are drawn for posted writes: other clients cannot tell for a while what this
+    /// one has posted.
     #[inline]
     pub(crate) fn begin(&self) {
         if let Some(own) = self.posted.get(self.own) {
@@ -234,7 +244,8 @@ impl MirrorClient {
         (seen, seen.is_some())
     }
 
-    /// A write was published whose end is at `end`. `effect` is `None` for one that can do anything.
+    /// A write was published whose end is at `end`. `effect` is `None` for one that can do
+    /// anything.
     #[inline]
     pub(crate) fn published(&mut self, effect: Option<(Effect, u8, Option<u32>)>, end: u64) {
         let Some((effect, value, seen)) = effect else {
@@ -254,8 +265,8 @@ impl MirrorClient {
         });
     }
 
-    /// The words of the read-to-clear groups that this register sums up, in the order of `summaries`, and its bits that are 0 as they
-    /// were claimed.
+    /// The words of the read-to-clear groups that this register sums up, in the order of
+    /// `summaries`, and its bits that are 0 as they were claimed.
     fn clears(&self, register: u32, summaries: &[Summary]) -> ([u64; GROUPS], u8) {
         let mut words = [0; GROUPS];
         let mut cleared = 0;
@@ -279,7 +290,8 @@ impl MirrorClient {
             .all(|(summary, word)| self.clears.at(summary.group.into()).glance() == *word)
     }
 
-    /// Claims the snapshot that the worker published of a read-to-clear group, of which the read covers the bytes in `mask`. `None`: only the device can tell.
+    /// Claims the snapshot that the worker published of a read-to-clear group, of which the read
+    /// covers the bytes in `mask`. `None`: only the device can tell.
     pub(crate) fn claim(
         &self,
         group: u32,
@@ -292,7 +304,8 @@ impl MirrorClient {
             return None;
         }
         if let Some(tickets) = tickets {
-            // As in `read`: this client's plain writes, which may be missing, come before whatever others post from now on.
+            // As in `read`: this client's plain writes, which may be missing, come before whatever
+            // others post from now on.
             tickets.fetch_add(0, Ordering::AcqRel);
         }
         self.others()?;
@@ -311,8 +324,9 @@ impl MirrorClient {
         }
     }
 
-    /// What the register reads as, after `position` posted writes of this client of which `consumed` are known to be
-    /// consumed, and after all that happened before. `None`: only the device can tell.
+    /// What the register reads as, after `position` posted writes of this client of which
+    /// `consumed` are known to be consumed, and after all that happened before. `None`: only the
+    /// device can tell.
     pub(crate) fn read(
         &mut self,
         register: u32,
@@ -332,8 +346,9 @@ impl MirrorClient {
         // Nothing is laid over the word: it is the device's state at one instant.
         let plain = all && cleared == 0;
         if !plain && let Some(tickets) = tickets {
-            // Whoever draws a ticket after this has our writes visible when its own become so, and is behind them. Whoever
-            // drew one before is seen by `others`. Of two that find different groups claimed, the second sees both.
+            // Whoever draws a ticket after this has our writes visible when its own become so, and
+            // is behind them. Whoever drew one before is seen by `others`. Of two that find
+            // different groups claimed, the second sees both.
             tickets.fetch_add(0, Ordering::AcqRel);
         }
         let Some(others) = self.others() else {

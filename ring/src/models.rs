@@ -1,7 +1,8 @@
-//! Loom: every wait and wake, and the order of accesses, over all interleavings that a bounded number of preemptions gives.
+//! Loom: every wait and wake, and the order of accesses, over all interleavings that a bounded
+//! number of preemptions gives.
 //!
-//! A lost wake-up leaves a thread asleep for ever, which loom reports as a deadlock; a body that is read while it is written
-//! is a race, which it reports too.
+//! A lost wake-up leaves a thread asleep for ever, which loom reports as a deadlock; a body that is
+//! read while it is written is a race, which it reports too.
 
 mod mirror;
 mod read_to_clear;
@@ -101,8 +102,8 @@ fn session(channels: usize, slots: usize) -> (Vec<Client>, Server) {
     (clients, server)
 }
 
-/// The worker: serves a register until `count` requests came, and sleeps whenever there is nothing. The requests, in order.
-/// It watches its doorbell edge-triggered, so it never drains it.
+/// The worker: serves a register until `count` requests came, and sleeps whenever there is nothing.
+/// The requests, in order. It watches its doorbell edge-triggered, so it never drains it.
 fn work(mut server: Server, count: usize) -> Vec<Request> {
     let mut register = 0;
     let mut requests = Vec::new();
@@ -260,7 +261,8 @@ fn a_read_sees_what_another_vcpu_posted_before() {
     });
 }
 
-/// One vCPU posts a write and then tells another one, which posts a write of its own. Both channel orders.
+/// One vCPU posts a write and then tells another one, which posts a write of its own. Both channel
+/// orders.
 #[test]
 fn posted_writes_of_two_vcpus_keep_their_order() {
     for first in [0, 1] {
@@ -288,7 +290,8 @@ fn posted_writes_of_two_vcpus_keep_their_order() {
     }
 }
 
-/// A vCPU hands over two writes together, tells another one, and that posts a write of its own; or the other way round.
+/// A vCPU hands over two writes together, tells another one, and that posts a write of its own; or
+/// the other way round.
 #[test]
 fn batches_keep_their_order() {
     for batch_first in [true, false] {
@@ -322,7 +325,8 @@ fn batches_keep_their_order() {
     }
 }
 
-/// A vCPU posts a write, another one that was told of it posts one, and the first one that was told of that posts again.
+/// A vCPU posts a write, another one that was told of it posts one, and the first one that was told
+/// of that posts again.
 #[test]
 fn a_ring_does_not_run_ahead_of_what_came_between() {
     model(2, || {

@@ -1,4 +1,5 @@
-//! A page of counters that one thread writes and any process reads, without a lock, a system call or a trace of the reader.
+//! A page of counters that one thread writes and any process reads, without a lock, a system call
+//! or a trace of the reader.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -63,8 +64,8 @@ impl CounterPage {
         self.shared.descriptor()
     }
 
-    /// Writes all counters as `collect` finds them: 65 stores and a fence, nothing else. Who comes while it collects waits for the
-    /// next writing.
+    /// Writes all counters as `collect` finds them: 65 stores and a fence, nothing else. Who comes
+    /// while it collects waits for the next writing.
     pub fn publish(&mut self, collect: impl FnOnce() -> PageCounters) {
         self.updates += 1;
         self.lines.at(0).release(self.updates);
@@ -87,7 +88,8 @@ pub struct CounterView {
 }
 
 impl CounterView {
-    /// Checks and maps a page. Seals, size and header cannot change afterwards, so no read can fault; the counters may say anything.
+    /// Checks and maps a page. Seals, size and header cannot change afterwards, so no read can
+    /// fault; the counters may say anything.
     ///
     /// # Errors
     /// Any [`SetupError`]: it is no such page.
@@ -97,8 +99,8 @@ impl CounterView {
         Ok(Self { lines })
     }
 
-    /// How many writings have begun. What happened before this call is in the counters of the first writing with a higher number
-    /// ([`CounterView::read`]).
+    /// How many writings have begun. What happened before this call is in the counters of the first
+    /// writing with a higher number ([`CounterView::read`]).
     #[must_use]
     pub fn begun(&self) -> u64 {
         // SYNC: pairs with the fence in `CounterPage::publish`.
@@ -106,8 +108,9 @@ impl CounterView {
         self.lines.at(0).glance()
     }
 
-    /// How often the page has been written, and the counters of that writing, or of a later one. Counters of one line and of
-    /// different lines need not be of the same writing while the writer is at it.
+    /// How often the page has been written, and the counters of that writing, or of a later one.
+    /// Counters of one line and of different lines need not be of the same writing while the writer
+    /// is at it.
     #[must_use]
     pub fn read(&self) -> (u64, PageCounters) {
         // The writer ends with the last line.

@@ -47,7 +47,8 @@ impl Producer {
         Ok(self.position - consumed)
     }
 
-    /// Whether there is room for a message; looks at the consumed counter only when it seems that there is none.
+    /// Whether there is room for a message; looks at the consumed counter only when it seems that
+    /// there is none.
     #[inline]
     pub(crate) fn has_room(&mut self) -> Result<bool, Violation> {
         if self.position - self.seen < self.slots.count() {

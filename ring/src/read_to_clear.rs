@@ -1,9 +1,11 @@
 //! Step 4, ring: registers that a read clears, read without a crossing.
 //!
-//! A *read-to-clear group* is one byte, or two adjacent bytes that one read clears together. Each group has a word that both
-//! sides write. While the device stands still, the worker *publishes* a *snapshot* there: what a read would give. A client
-//! *claims* the snapshot by one compare-exchange, and has its answer. Before the device does anything else, the worker *revokes*
-//! the snapshot by another compare-exchange. So the word decides: a claim comes before the device's next step, or fails.
+//! A *read-to-clear group* is one byte, or two adjacent bytes that one read clears
+//! together. Each group has a word that both sides write. While the device stands still,
+//! the worker *publishes* a *snapshot* there: what a read would give. A client *claims* the
+//! snapshot by one compare-exchange, and has its answer. Before the device does anything
+//! else, the worker *revokes* the snapshot by another compare-exchange. So the word
+//! decides: a claim comes before the device's next step, or fails.
 //!
 //! ```text
 //!            publish                      claim (a client)
@@ -11,8 +13,8 @@
 //!      ▲                │ revoke                            │ the device clears, its registers are shown
 //!      └──── idle n ◀───┴───────────────────────────────────┘
 //! ```
-//! `docs/ring-protocol.md` argues why a claim gives what the device would have answered; loom checks it in
-//! `models/read_to_clear.rs`.
+//! `docs/ring-protocol.md` argues why a claim gives what the device would have answered; loom
+//! checks it in `models/read_to_clear.rs`.
 
 use crate::error::Violation;
 use crate::limits::MAX_READ_TO_CLEAR;
@@ -22,8 +24,9 @@ use crate::memory::OwnLines;
 pub(crate) const GROUPS: usize = 4;
 const _: () = assert!(GROUPS == MAX_READ_TO_CLEAR as usize && GROUPS.is_power_of_two());
 
-/// What a read of a read-to-clear group gives now. A device publishes it only if the read does no more than this: the group reads
-/// as `residual` from then on, its [`Summary`] bits become 0, and the interrupt line may fall.
+/// What a read of a read-to-clear group gives now. A device publishes it only if the read does no
+/// more than this: the group reads as `residual` from then on, its [`Summary`] bits become 0, and
+/// the interrupt line may fall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// What the read gives: the byte, or two of them, the first in bits 0-7.
@@ -78,7 +81,8 @@ pub(crate) enum State {
     Claimed(Snapshot),
 }
 
-/// The word: value in bits 0-15, residual in bits 16-31, bit 32 published, bit 33 claimed, above them the snapshot's number modulo 2^30.
+/// The word: value in bits 0-15, residual in bits 16-31, bit 32 published, bit 33 claimed, above
+/// them the snapshot's number modulo 2^30.
 const fn published(snapshot: Snapshot, number: u64) -> u64 {
     snapshot.value as u64 | (snapshot.residual as u64) << 16 | PUBLISHED | number << NUMBER_SHIFT
 }
@@ -198,7 +202,8 @@ impl SnapshotServer {
         Ok(self.owed)
     }
 
-    /// The device has cleared the claimed groups, and the mirror shows its registers as they are now.
+    /// The device has cleared the claimed groups, and the mirror shows its registers as they are
+    /// now.
     pub(crate) fn claims_done(&mut self) {
         for group in std::mem::take(&mut self.owed).groups() {
             let number = usize::try_from(group)

@@ -15,7 +15,8 @@ use crate::statistics::Statistics;
 use crate::sync::{Ordering, fence};
 pub(crate) use turn::{Turn, Waiting};
 
-/// Rounds over all channels before a turn comes back with nothing: a caller that polls reads the clock in between.
+/// Rounds over all channels before a turn comes back with nothing: a caller that polls reads the
+/// clock in between.
 #[cfg(not(loom))]
 const LOOKS: u32 = crate::wait::LOOKS;
 #[cfg(loom)]
@@ -38,7 +39,8 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// After something was published to the client: rings its doorbell if it sleeps and that sleep was not rung for.
+    /// After something was published to the client: rings its doorbell if it sleeps and that sleep
+    /// was not rung for.
     #[inline]
     fn wake(&mut self, statistics: &mut Statistics) {
         // SYNC: pairs with the fence in `Sleeper::wait`.
@@ -67,10 +69,10 @@ impl Channel {
 
 /// A session, the answering end: the device worker's. One thread uses it at a time.
 ///
-/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the doorbell
-/// (the server as a descriptor, or an event loop that watches it) it calls [`Server::prepare_sleep`]. Best is an epoll
-/// instance that watches it edge-triggered, as then a sleep is one system call.
-/// After an error the session is over: drop it.
+/// The worker calls [`Server::turn`] for as long as there is something, and before it sleeps on the
+/// doorbell (the server as a descriptor, or an event loop that watches it) it calls
+/// [`Server::prepare_sleep`]. Best is an epoll instance that watches it edge-triggered, as then a
+/// sleep is one system call. After an error the session is over: drop it.
 #[derive(Debug)]
 pub struct Server {
     pub(crate) channels: Vec<Channel>,
@@ -94,11 +96,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes what is there, a bounded portion, and calls `serve` for each request in order; what it returns for a read is the
-    /// reply (bits above the access's width are cut off). Returns whether there was anything.
+    /// Takes what is there, a bounded portion, and calls `serve` for each request in order; what it
+    /// returns for a read is the reply (bits above the access's width are cut off). Returns whether
+    /// there was anything.
     ///
-    /// Bounded by 1024 requests and one more, and by [`Serve::is_time_up`]. A read behind more posted writes than that is answered in a later turn.
-    /// Does not wait.
+    /// Bounded by 1024 requests and one more, and by [`Serve::is_time_up`]. A read behind more
+    /// posted writes than that is answered in a later turn. Does not wait.
     ///
     /// # Errors
     /// [`Error::Corrupt`]: a client broke the protocol. The session is over and repeats the error.
@@ -106,7 +109,8 @@ impl Server {
         self.turn_with(&mut Unmirrored(serve))
     }
 
-    /// As [`Server::turn`], for a device with mirrored registers: they are shown as they are after each request.
+    /// As [`Server::turn`], for a device with mirrored registers: they are shown as they are after
+    /// each request.
     ///
     /// # Errors
     /// As [`Server::turn`].
@@ -121,7 +125,8 @@ impl Server {
         Ok(false)
     }
 
-    /// As [`Server::turn_with`], for a worker that has other work at hand: looks only once at what is there, and does not poll.
+    /// As [`Server::turn_with`], for a worker that has other work at hand: looks only once at what
+    /// is there, and does not poll.
     ///
     /// # Errors
     /// As [`Server::turn`].
@@ -129,9 +134,10 @@ impl Server {
         self.unless_failed(|server| server.look(device))
     }
 
-    /// Applies every posted write that is visible now, as before a read: for a request that came another way and must
-    /// not overtake them, such as a reset. No snapshot stands any more, until [`Server::publish_snapshots`]. Bounded by two rings' length for each
-    /// channel, which can be much: a worker that has other work calls [`Server::apply_some_with`]. Does not wait.
+    /// Applies every posted write that is visible now, as before a read: for a request that came
+    /// another way and must not overtake them, such as a reset. No snapshot stands any more, until
+    /// [`Server::publish_snapshots`]. Bounded by two rings' length for each channel, which can be
+    /// much: a worker that has other work calls [`Server::apply_some_with`]. Does not wait.
     ///
     /// # Errors
     /// As [`Server::turn`].
@@ -148,15 +154,17 @@ impl Server {
         Ok(())
     }
 
-    /// Shows a mirrored register's value to the clients. The worker calls it whenever a register has changed by
-    /// anything but a request of this session, and before anything that the guest could learn of the change from: before a
-    /// later DMA, an interrupt, a reply that came another way.
+    /// Shows a mirrored register's value to the clients. The worker calls it whenever a register
+    /// has changed by anything but a request of this session, and before anything that the guest
+    /// could learn of the change from: before a later DMA, an interrupt, a reply that came another
+    /// way.
     pub fn show(&mut self, register: u32, now: Mirrored) {
         self.snapshots.changed();
         self.mirror.show(register, now, self.statistics.posted);
     }
 
-    /// Shows all mirrored registers: before the first use of a session, and after the device has changed in another way.
+    /// Shows all mirrored registers: before the first use of a session, and after the device has
+    /// changed in another way.
     pub fn show_all(&mut self, device: &impl Serve) {
         for register in (0..).take(self.mirror.registers()) {
             let Some(now) = device.mirrored(register) else {
@@ -240,8 +248,8 @@ impl Server {
         Ok(found)
     }
 
-    /// Serves the request in channel `index`'s mailbox, if there is one, after all that must come before it; in a later turn, if that
-    /// is too much for this one.
+    /// Serves the request in channel `index`'s mailbox, if there is one, after all that must come
+    /// before it; in a later turn, if that is too much for this one.
     fn synchronous(&mut self, index: usize, device: &mut impl Serve) -> Result<bool, Violation> {
         let Some(channel) = self.channels.get(index) else {
             return Ok(false);
@@ -252,7 +260,8 @@ impl Server {
         let message = Message::decode_waiting(body)?;
         let position = message.order;
         let limit = self.aim();
-        // The sender waits for the reply, so the end of its ring stands still, and is what it names.
+        // The sender waits for the reply, so the end of its ring stands still, and is what it
+        // names.
         let published = self.channels.get(index).map_or(0, |channel| channel.target);
         if position != published {
             return Err(Violation::Position {
@@ -264,7 +273,8 @@ impl Server {
         Ok(true)
     }
 
-    /// Serves a mailbox's request if what [`Server::aim`] saw before it is applied, or can be in this turn.
+    /// Serves a mailbox's request if what [`Server::aim`] saw before it is applied, or can be in
+    /// this turn.
     fn when_caught_up(
         &mut self,
         index: usize,
@@ -292,12 +302,13 @@ impl Server {
         Ok(())
     }
 
-    /// Every posted write that is visible now, in any ring, is to be applied by the [`Server::catch_up`] that follows. Returns
-    /// how many that can be.
+    /// Every posted write that is visible now, in any ring, is to be applied by the
+    /// [`Server::catch_up`] that follows. Returns how many that can be.
     ///
-    /// What is visible is at most a ring's length for each channel. Besides, a write with a lower ticket than one of those can
-    /// come in meanwhile, and some with the same ticket: of each honest client at most those that share one ticket, which are
-    /// no more than a ring's length. So an honest session stays below the limit.
+    /// What is visible is at most a ring's length for each channel. Besides, a write with a lower
+    /// ticket than one of those can come in meanwhile, and some with the same ticket: of each
+    /// honest client at most those that share one ticket, which are no more than a ring's length.
+    /// So an honest session stays below the limit.
     fn aim(&mut self) -> u64 {
         let mut limit = 0;
         for channel in &mut self.channels {
@@ -307,7 +318,8 @@ impl Server {
         limit
     }
 
-    /// Applies what [`Server::aim`] saw; `left` is how many writes that can still be. `false`: the turn is over before.
+    /// Applies what [`Server::aim`] saw; `left` is how many writes that can still be. `false`: the
+    /// turn is over before.
     fn catch_up(&mut self, left: &mut u64, device: &mut impl Serve) -> Result<bool, Violation> {
         while !self.channels.iter().all(Channel::is_at_target) {
             if self.turn.is_over() {
@@ -324,14 +336,16 @@ impl Server {
         Ok(true)
     }
 
-    /// Applies the posted writes that come next of all rings: a run of one ring's, with the same ticket, and at most so many.
-    /// Returns how many; 0 if all rings are empty.
+    /// Applies the posted writes that come next of all rings: a run of one ring's, with the same
+    /// ticket, and at most so many. Returns how many; 0 if all rings are empty.
     ///
-    /// Next is the lowest ticket, once each ring has either shown its next message or was seen empty *after* all those were
-    /// seen: a write that happened before one of them is then either among them, or behind one in its own ring
-    /// whose ticket is lower still. What shares the ticket was handed over together, so nothing comes between.
+    /// Next is the lowest ticket, once each ring has either shown its next message or was seen
+    /// empty *after* all those were seen: a write that happened before one of them is then either
+    /// among them, or behind one in its own ring whose ticket is lower still. What shares the
+    /// ticket was handed over together, so nothing comes between.
     fn apply_run(&mut self, most: u64, device: &mut impl Serve) -> Result<u64, Violation> {
-        // Each further round found a message in a ring that had none: no more rounds than rings, plus one.
+        // Each further round found a message in a ring that had none: no more rounds than rings,
+        // plus one.
         let mut look_again = true;
         while look_again {
             look_again = false;
@@ -371,8 +385,8 @@ impl Server {
         Ok(applied)
     }
 
-    /// Tells the clients that the worker is about to sleep: from now on they ring. `false`: something has come meanwhile, do
-    /// not sleep. Either way call [`Server::awake`] afterwards.
+    /// Tells the clients that the worker is about to sleep: from now on they ring. `false`:
+    /// something has come meanwhile, do not sleep. Either way call [`Server::awake`] afterwards.
     #[must_use]
     pub fn prepare_sleep(&mut self) -> bool {
         let Statistics {
@@ -410,14 +424,16 @@ impl Server {
         self.flag.at(0).set(0);
     }
 
-    /// Forgets that the doorbell was rung: for who watches it level-triggered, with `poll`. Who watches it edge-triggered hears
-    /// each ring without. Only between [`Server::awake`] and the next [`Server::prepare_sleep`]: a
-    /// client rings once for a sleep, so a ring that is drained within that sleep is lost.
+    /// Forgets that the doorbell was rung: for who watches it level-triggered, with `poll`. Who
+    /// watches it edge-triggered hears each ring without. Only between [`Server::awake`] and the
+    /// next [`Server::prepare_sleep`]: a client rings once for a sleep, so a ring that is drained
+    /// within that sleep is lost.
     pub fn drain_doorbell(&self) {
         self.doorbell.drain();
     }
 
-    /// Whether polling before a sleep can pay: not if every client can run only on the worker's own CPU.
+    /// Whether polling before a sleep can pay: not if every client can run only on the worker's own
+    /// CPU.
     #[must_use]
     pub fn polling_pays(&self) -> bool {
         let elsewhere = |channel: &Channel| channel.client.at(0).word::<0>() != self.cpu;

@@ -1,4 +1,5 @@
-//! Step 4, ring: from geometry and descriptors to a session. The client snapshots, the worker accepts, the client finishes.
+//! Step 4, ring: from geometry and descriptors to a session. The client snapshots, the worker
+//! accepts, the client finishes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -74,8 +75,8 @@ impl ClientSetup {
 
     /// The worker has answered with its device memory and its doorbell: a client for each channel.
     ///
-    /// No wait of a client takes longer than `deadline`; `watch` tells when the worker is gone. Use them once the worker
-    /// has all doorbells. The first call in a process measures [`wake_cost`].
+    /// No wait of a client takes longer than `deadline`; `watch` tells when the worker is gone. Use
+    /// them once the worker has all doorbells. The first call in a process measures [`wake_cost`].
     ///
     /// # Errors
     /// Any [`SetupError`]: what came is not what the protocol asks for.
@@ -159,11 +160,12 @@ pub struct ServerSetup {
 }
 
 impl ServerSetup {
-    /// Checks and maps the client's memories, and makes the device memory with a mirror of `registers` registers (at most
-    /// [`MAX_MIRRORED`]) and the worker's doorbell.
+    /// Checks and maps the client's memories, and makes the device memory with a mirror of
+    /// `registers` registers (at most [`MAX_MIRRORED`]) and the worker's doorbell.
     ///
     /// # Errors
-    /// Any [`SetupError`]: what came is not what the protocol asks for. Nothing stays mapped or open.
+    /// Any [`SetupError`]: what came is not what the protocol asks for. Nothing stays mapped or
+    /// open.
     pub fn new(
         geometry: Geometry,
         requests: OwnedFd,
@@ -206,7 +208,8 @@ impl ServerSetup {
     /// The doorbells of the channels from `first` on. Every channel's comes once, in order.
     ///
     /// # Errors
-    /// [`SetupError::DoorbellRange`] out of order or too many; [`SetupError::Doorbell`] for what is no non-blocking eventfd.
+    /// [`SetupError::DoorbellRange`] out of order or too many; [`SetupError::Doorbell`] for what is
+    /// no non-blocking eventfd.
     pub fn add_doorbells(&mut self, first: u32, doorbells: Vec<OwnedFd>) -> Result<(), SetupError> {
         let count = doorbells.len();
         let room = (first..self.geometry.channels()).len();

@@ -29,8 +29,8 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// A new memory of zeroes behind its header, mapped to write, then sealed. What only this side may write is sealed
-    /// against other writers.
+    /// A new memory of zeroes behind its header, mapped to write, then sealed. What only this side
+    /// may write is sealed against other writers.
     pub(crate) fn create(shape: Shape) -> Result<Self, SetupError> {
         let memfd = MemfdOptions::new()
             .allow_sealing(true)
@@ -69,7 +69,8 @@ impl std::ops::Deref for Made {
 }
 
 impl Shared {
-    /// A memory that the peer made. Everything about it is checked before it is mapped, and cannot change afterwards.
+    /// A memory that the peer made. Everything about it is checked before it is mapped, and cannot
+    /// change afterwards.
     pub(crate) fn adopt(fd: OwnedFd, shape: Shape) -> Result<Self, SetupError> {
         const TMPFS: i64 = 0x0102_1994;
         let name = shape.name;

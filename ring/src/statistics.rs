@@ -105,7 +105,8 @@ pub(crate) enum Count {
     Blocks,
 }
 
-/// A client's own hold on its counts: it shows each to the VMM, and in a line of shared memory to the worker.
+/// A client's own hold on its counts: it shows each to the VMM, and in a line of shared memory to
+/// the worker.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counters: Arc<Counters>,

@@ -1,4 +1,5 @@
-//! Step 4, ring: waiting for a peer: spin for a learnt while, then sleep, never beyond the deadline.
+//! Step 4, ring: waiting for a peer: spin for a learnt while, then sleep, never beyond the
+//! deadline.
 
 use std::time::Duration;
 #[cfg(not(loom))]
@@ -26,7 +27,8 @@ pub(crate) struct Waited {
 /// A client's way to wait for its worker.
 #[derive(Debug)]
 pub(crate) struct Sleeper {
-    /// "The client sleeps": the number of the sleep, 0 while awake. Word 0 of the body: the CPU that the thread is bound to.
+    /// "The client sleeps": the number of the sleep, 0 while awake. Word 0 of the body: the CPU
+    /// that the thread is bound to.
     pub(crate) flag: OwnLines,
     pub(crate) alarm: Alarm,
     pub(crate) deadline: Duration,
@@ -37,8 +39,8 @@ pub(crate) struct Sleeper {
 }
 
 impl Sleeper {
-    /// Looks for what a worker that is awake has ready within a few line transfers. Not at all when the peer can only run
-    /// where this thread runs.
+    /// Looks for what a worker that is awake has ready within a few line transfers. Not at all when
+    /// the peer can only run where this thread runs.
     #[cfg(not(loom))]
     pub(crate) fn glimpse<T>(
         &mut self,
@@ -61,7 +63,8 @@ impl Sleeper {
         Ok(None)
     }
 
-    /// Waits until `ready` gives something. `peer_cpu` is the CPU that the worker says it is bound to (plus 1, 0 for none).
+    /// Waits until `ready` gives something. `peer_cpu` is the CPU that the worker says it is bound
+    /// to (plus 1, 0 for none).
     pub(crate) fn wait<T>(
         &mut self,
         peer_cpu: u64,
@@ -134,11 +137,12 @@ mod pace {
     /// Looks between two looks at the clock.
     pub(crate) const LOOKS: u32 = 16;
 
-    /// Looks before the worker is looked after: together about 0.2 microseconds, a few line transfers.
+    /// Looks before the worker is looked after: together about 0.2 microseconds, a few line
+    /// transfers.
     pub(crate) const GLIMPSES: u32 = 32;
 
-    /// Between two looks at a line: lets no second load of it begin before the first has ended. A line that is polled without a
-    /// break takes twice the time to travel.
+    /// Between two looks at a line: lets no second load of it begin before the first has ended. A
+    /// line that is polled without a break takes twice the time to travel.
     #[inline]
     pub(crate) fn breathe() {
         fence(Ordering::SeqCst);
@@ -180,8 +184,9 @@ mod pace {
             }
         }
 
-        /// As long as two wakes cost, if replies come within that: then the reply of a worker that had to be woken first is
-        /// still met awake, and the two do not go on to wake each other. Else little, so that a change shows.
+        /// As long as two wakes cost, if replies come within that: then the reply of a worker that
+        /// had to be woken first is still met awake, and the two do not go on to wake each other.
+        /// Else little, so that a change shows.
         pub(crate) fn budget(&self) -> Duration {
             let full = self.wake_cost * 2;
             if u128::from(self.average) <= full.as_nanos() {
@@ -203,7 +208,8 @@ mod pace {
             }
             let budget = self.budget();
             loop {
-                // The clock was read before the looks that succeed: a reply is not held up to be timed.
+                // The clock was read before the looks that succeed: a reply is not held up to be
+                // timed.
                 let elapsed = start.elapsed();
                 if elapsed >= budget {
                     return Ok(None);
@@ -215,8 +221,9 @@ mod pace {
             }
         }
 
-        /// A reply took this long, with a sleep: this side's wake-up and perhaps the worker's are in it. They must not count,
-        /// or two sides that once slept would go on to sleep for each other's wake-ups alone.
+        /// A reply took this long, with a sleep: this side's wake-up and perhaps the worker's are
+        /// in it. They must not count, or two sides that once slept would go on to sleep for each
+        /// other's wake-ups alone.
         pub(crate) fn learn_blocked(&mut self, elapsed: Duration) {
             self.learn(elapsed.saturating_sub(self.wake_cost * 2));
         }
@@ -236,7 +243,8 @@ mod pace {
             *self.cpu.get_or_insert_with(pinned_cpu)
         }
 
-        /// Looks again at where the thread may run: where it has just slept, a system call more does not matter.
+        /// Looks again at where the thread may run: where it has just slept, a system call more
+        /// does not matter.
         pub(crate) fn refresh_cpu(&mut self) -> u64 {
             self.cpu = None;
             self.cpu()
@@ -259,10 +267,11 @@ mod pace {
 
     /// What it costs to wake a sleeping thread: about as long it pays to spin before sleeping.
     ///
-    /// Measured at the first call, in a few milliseconds and with a thread of its own: a process that later forbids itself to
-    /// start threads or to open files calls it before. The thread has ended when it returns. Between 10 and 200 microseconds; zero where the machine has one CPU
-    /// only. A process bound to one CPU of several cannot measure it, and takes the usual cost: its peer may be
-    /// bound to another.
+    /// Measured at the first call, in a few milliseconds and with a thread of its own: a process
+    /// that later forbids itself to start threads or to open files calls it before. The thread has
+    /// ended when it returns. Between 10 and 200 microseconds; zero where the machine has one CPU
+    /// only. A process bound to one CPU of several cannot measure it, and takes the usual cost: its
+    /// peer may be bound to another.
     pub fn wake_cost() -> Duration {
         static COST: OnceLock<Duration> = OnceLock::new();
         *COST.get_or_init(|| {
@@ -282,8 +291,8 @@ mod pace {
             .is_ok_and(|online| online.trim_end().bytes().all(|byte| byte.is_ascii_digit()))
     }
 
-    /// Binds the calling thread to another CPU than `here`, if it may run on one. Otherwise the scheduler puts two threads
-    /// that wake each other onto one CPU, where a wake costs a tenth.
+    /// Binds the calling thread to another CPU than `here`, if it may run on one. Otherwise the
+    /// scheduler puts two threads that wake each other onto one CPU, where a wake costs a tenth.
     fn move_away(here: usize) {
         let Ok(allowed) = sched_getaffinity(None) else {
             return;

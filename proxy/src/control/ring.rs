@@ -16,7 +16,8 @@ use crate::link::socket::{Connection, RequestError};
 /// Descriptors of RING_SETUP, either way: two memories out, a memory and a doorbell back.
 const SETUP_FDS: usize = 2;
 
-/// Makes the rings, exchanges memories and doorbells with the emulator, and returns one port per channel.
+/// Makes the rings, exchanges memories and doorbells with the emulator, and returns one port per
+/// channel.
 pub(crate) fn attach(
     connection: &Connection,
     agreement: Agreement,
@@ -59,7 +60,8 @@ pub(crate) fn attach(
     )?)
 }
 
-/// Asks what the proxy may do with accesses itself. Nothing, says an emulator that does not know the question.
+/// Asks what the proxy may do with accesses itself. Nothing, says an emulator that does not know
+/// the question.
 pub(crate) fn access_map(
     connection: &Connection,
     regions: &[Region; REGIONS],

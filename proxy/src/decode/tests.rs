@@ -109,8 +109,8 @@ proptest! {
     }
 }
 
-/// One vCPU moves a BAR to and fro and switches it off; the other looks. It must see one of the places or none,
-/// never a mixture, and a place that has been published before it looks.
+/// One vCPU moves a BAR to and fro and switches it off; the other looks. It must see one of the
+/// places or none, never a mixture, and a place that has been published before it looks.
 #[test]
 fn a_moving_bar_is_seen_whole() {
     const PLACES: [u64; 2] = [0xfeb0_0000, 0xd000_0400];

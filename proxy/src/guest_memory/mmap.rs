@@ -7,7 +7,8 @@ use vm_memory::{FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, G
 
 use super::{MemoryError, Region, memfd};
 
-/// Guest RAM with these regions (guest-physical address and bytes, ascending), all in one memfd whose size is sealed.
+/// Guest RAM with these regions (guest-physical address and bytes, ascending), all in one memfd
+/// whose size is sealed.
 ///
 /// # Errors
 /// A region is not made of whole pages, regions overlap, or the kernel refuses.
@@ -43,7 +44,8 @@ pub fn allocate(regions: &[(u64, u64)]) -> Result<GuestMemoryMmap, MemoryError> 
         .map_err(|error| MemoryError::Map(error.to_string()))
 }
 
-/// The regions of a VMM's guest memory with their files. Every region is checked before the first is used.
+/// The regions of a VMM's guest memory with their files. Every region is checked before the first
+/// is used.
 pub(crate) fn shared_regions<M: GuestMemoryBackend>(
     memory: &M,
 ) -> Result<Vec<(Region, &File)>, MemoryError> {

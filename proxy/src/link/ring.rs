@@ -1,7 +1,7 @@
 //! Step 3, port: a vCPU's accesses through shared memory.
 //!
-//! [`RingSetup`] is the proxy's half of the attachment that RING_SETUP and RING_DOORBELLS carry; what they carry
-//! is specified in `docs/ring-protocol.md`.
+//! [`RingSetup`] is the proxy's half of the attachment that RING_SETUP and RING_DOORBELLS carry;
+//! what they carry is specified in `docs/ring-protocol.md`.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub(crate) struct RingSetup {
 }
 
 impl RingSetup {
-    /// Makes what an attachment of `channels` vCPUs (1 to 64) with `slots` slots each (a power of two, 16 to 4096) needs.
+    /// Makes what an attachment of `channels` vCPUs (1 to 64) with `slots` slots each (a power of
+    /// two, 16 to 4096) needs.
     pub(crate) fn create(channels: u32, slots: u32) -> Result<Self, SetupError> {
         let setup = ClientSetup::new(Geometry::new(channels, slots)?)?;
         Ok(Self { setup })
@@ -34,7 +35,8 @@ impl RingSetup {
         [self.setup.requests(), self.setup.mailboxes()]
     }
 
-    /// What the RING_DOORBELLS messages carry: the first channel's number and the doorbells from there on.
+    /// What the RING_DOORBELLS messages carry: the first channel's number and the doorbells from
+    /// there on.
     pub(crate) fn doorbells(&self) -> Vec<(u32, Vec<BorrowedFd<'_>>)> {
         let doorbells = self.setup.doorbells();
         let mut first = 0;
@@ -46,8 +48,9 @@ impl RingSetup {
         messages
     }
 
-    /// The emulator has answered RING_SETUP with these: a port for each channel. They work once the emulator has all
-    /// doorbells. `connection` tells by its hang-up that the emulator is gone; no access waits longer than `deadline`.
+    /// The emulator has answered RING_SETUP with these: a port for each channel. They work once the
+    /// emulator has all doorbells. `connection` tells by its hang-up that the emulator is gone; no
+    /// access waits longer than `deadline`.
     pub(crate) fn finish(
         self,
         device: OwnedFd,
@@ -67,7 +70,8 @@ impl RingSetup {
     }
 }
 
-/// A port over a channel of its own: posted writes go into the channel's ring, the rest through its mailbox.
+/// A port over a channel of its own: posted writes go into the channel's ring, the rest through its
+/// mailbox.
 #[derive(Debug)]
 pub(crate) struct RingPort {
     client: Client,
@@ -80,7 +84,8 @@ impl RingPort {
     }
 }
 
-/// What a failed access means; an access that cannot travel (no BAR reaches so far) is answered as a bus does.
+/// What a failed access means; an access that cannot travel (no BAR reaches so far) is answered as
+/// a bus does.
 fn port_error(error: Error) -> Result<u64, PortError> {
     match error {
         Error::TimedOut => Err(PortError::TimedOut),

@@ -1,9 +1,9 @@
 //! Step 3, port: the vfio-user client.
 //!
-//! One UNIX stream socket, one request outstanding. Every exchange has an absolute deadline, however the bytes
-//! trickle. A reply is believed when its size, id, command and descriptors are what the request asks for; the
-//! caller checks the values. The first failure is final: the connection is shut down, and later requests fail at
-//! once.
+//! One UNIX stream socket, one request outstanding. Every exchange has an absolute deadline,
+//! however the bytes trickle. A reply is believed when its size, id, command and descriptors are
+//! what the request asks for; the caller checks the values. The first failure is final: the
+//! connection is shut down, and later requests fail at once.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,8 @@ mod port;
 
 pub(crate) use port::SocketPort;
 
-/// The longest reply that is accepted: a header page of config space or a region's capabilities, with room.
+/// The longest reply that is accepted: a header page of config space or a region's capabilities,
+/// with room.
 const MAX_REPLY: usize = 4096;
 
 /// Why a request has no result.
@@ -106,7 +107,8 @@ impl Connection {
         PortError::Corrupt(reason).into()
     }
 
-    /// Sends a request with descriptors and waits for its reply, which may carry up to `max_fds` descriptors.
+    /// Sends a request with descriptors and waits for its reply, which may carry up to `max_fds`
+    /// descriptors.
     pub(crate) fn request(
         &self,
         request: &Request<'_>,

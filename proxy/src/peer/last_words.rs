@@ -1,4 +1,5 @@
-//! What an emulator says on standard error: passed on to the VMM's, and its end kept for the error that explains its death.
+//! What an emulator says on standard error: passed on to the VMM's, and its end kept for the error
+//! that explains its death.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -53,8 +54,9 @@ impl LastWords {
         Ok(Self { heard })
     }
 
-    /// The last lines so far, each at most once, in one line. If the emulator has ended, this waits until all that it said has
-    /// come, for at most `timeout`: a process that it may have started can hold the pipe open.
+    /// The last lines so far, each at most once, in one line. If the emulator has ended, this waits
+    /// until all that it said has come, for at most `timeout`: a process that it may have started
+    /// can hold the pipe open.
     pub(super) fn quote(&self, timeout: Duration) -> String {
         let (heard, end) = &*self.heard;
         let waited = end.wait_timeout_while(lock(heard), timeout, |heard| !heard.ended);
@@ -74,7 +76,8 @@ impl Heard {
         self.tail.drain(..surplus);
     }
 
-    /// Without what a terminal would obey: an emulator that a guest has taken over may write anything.
+    /// Without what a terminal would obey: an emulator that a guest has taken over may write
+    /// anything.
     fn quote(&self) -> String {
         let text = String::from_utf8_lossy(&self.tail);
         let lines: Vec<&str> = text

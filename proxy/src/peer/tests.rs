@@ -9,7 +9,8 @@ use crate::proxy::Proxy;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A shell that runs `script`; `$0` is `--export`, `$1` the export, which ends in the inherited descriptor's number.
+/// A shell that runs `script`; `$0` is `--export`, `$1` the export, which ends in the inherited
+/// descriptor's number.
 fn shell(script: &str) -> EmulatorCommand {
     EmulatorCommand::new("/bin/sh", "lsi0").args(["-c", script])
 }

@@ -352,7 +352,8 @@ fn accesses_after_death_do_not_wait() {
     assert_eq!(ports[0].counters().dead_accesses, 200_000);
 }
 
-/// RAM that others could cut short is handed over or refused, as the VMM chooses; nothing is handed over of what is refused.
+/// RAM that others could cut short is handed over or refused, as the VMM chooses; nothing is handed
+/// over of what is refused.
 #[test]
 fn memory_that_is_not_sealed_is_the_vmms_choice() {
     let sealed = guest_memory::allocate(&[(0, 0x1000)]).unwrap();

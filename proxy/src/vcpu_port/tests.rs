@@ -69,7 +69,8 @@ impl Port for StorePort {
     }
 }
 
-/// BAR0 port 0xc000 (0x100), BAR1 at 0x1000_0000 (0x10), BAR2 right behind it (0x10), ROM at 0x2000_0000.
+/// BAR0 port 0xc000 (0x100), BAR1 at 0x1000_0000 (0x10), BAR2 right behind it (0x10), ROM at
+/// 0x2000_0000.
 fn port() -> (VcpuPort, StorePort, Arc<Health>) {
     let mut header = [0; HEADER];
     header[0x10] = 1;
@@ -257,7 +258,8 @@ fn the_dead_read_all_ones_and_are_reported_once() {
 }
 
 proptest! {
-    /// Bytes come back from where they were put, however an access is cut; what lies outside reads all ones.
+    /// Bytes come back from where they were put, however an access is cut; what lies outside reads
+    /// all ones.
     #[test]
     fn any_access_is_the_sum_of_its_bytes(offset in 0_u64..0x28, data in proptest::collection::vec(any::<u8>(), 1..=8)) {
         let (mut port, _, _) = port();

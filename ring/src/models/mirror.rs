@@ -1,4 +1,5 @@
-//! Loom: what is read from the mirror is what the device would have answered, whatever else happens meanwhile.
+//! Loom: what is read from the mirror is what the device would have answered, whatever else happens
+//! meanwhile.
 
 use loom::sync::Arc as LoomArc;
 use loom::thread;
@@ -124,8 +125,9 @@ fn a_read_shows_its_own_clients_posted_writes() {
     });
 }
 
-/// The device stores a completion and then sets the sticky bit. The driver clears the bit, reads it as clear and looks for
-/// completions. Either it sees the completion, or the bit is set afterwards: no completion is lost.
+/// The device stores a completion and then sets the sticky bit. The driver clears the bit, reads it
+/// as clear and looks for completions. Either it sees the completion, or the bit is set afterwards:
+/// no completion is lost.
 #[test]
 fn a_clear_takes_no_event_that_came_after_it() {
     model(3, || {
@@ -219,8 +221,8 @@ fn a_read_shows_what_another_vcpu_posted_before() {
     }
 }
 
-/// Two vCPUs write the register without agreeing on an order, and one reads it. There is an order of the three that
-/// explains what was read and what is left.
+/// Two vCPUs write the register without agreeing on an order, and one reads it. There is an order
+/// of the three that explains what was read and what is left.
 #[test]
 fn writes_of_two_vcpus_and_a_read_have_one_order() {
     model(2, || {
@@ -250,7 +252,8 @@ fn writes_of_two_vcpus_and_a_read_have_one_order() {
     });
 }
 
-/// A write that changes nothing is one of those that the word counts: a client that reads meanwhile must not take it for its own.
+/// A write that changes nothing is one of those that the word counts: a client that reads meanwhile
+/// must not take it for its own.
 #[test]
 fn a_write_that_changes_nothing_is_counted() {
     model(2, || {
@@ -272,7 +275,8 @@ fn a_write_that_changes_nothing_is_counted() {
     });
 }
 
-/// The read of a client whose writes are being consumed while it looks, by way of a crossing where it must.
+/// The read of a client whose writes are being consumed while it looks, by way of a crossing where
+/// it must.
 #[test]
 fn a_read_and_a_crossing_agree() {
     model(2, || {

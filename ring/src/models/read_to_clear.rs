@@ -1,4 +1,5 @@
-//! Loom: what a client claims from a read-to-clear group's word is what a read of the device would have claimed, once and in order.
+//! Loom: what a client claims from a read-to-clear group's word is what a read of the device would
+//! have claimed, once and in order.
 
 use loom::sync::Arc as LoomArc;
 use loom::thread;
@@ -11,7 +12,8 @@ use crate::read_to_clear::{Snapshot, Snapshots, Summary};
 use crate::server::Server;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The mirrored register: group 0 has something, group 1 has something, a bit that reads back as written.
+/// The mirrored register: group 0 has something, group 1 has something, a bit that reads back as
+/// written.
 const FIRST: u8 = 0x02;
 const SECOND: u8 = 0x01;
 const THROUGH: u8 = 0x10;
@@ -40,7 +42,8 @@ fn at(offset: u64) -> Access {
     }
 }
 
-/// Offset 0 is the register; 1 and 2 are the groups; a write to 3 replaces group 0's causes and what was written through.
+/// Offset 0 is the register; 1 and 2 are the groups; a write to 3 replaces group 0's causes and
+/// what was written through.
 #[derive(Debug, Default)]
 struct Chip {
     causes: [u16; 2],
@@ -154,7 +157,8 @@ fn work(server: &mut Server, chip: &mut Chip, requests: usize) {
     server.settle_claims(chip);
 }
 
-/// Collects what was claimed, without the look that comes first elsewhere: with it loom leaves out the interleavings in between.
+/// Collects what was claimed, without the look that comes first elsewhere: with it loom leaves out
+/// the interleavings in between.
 fn collect(server: &mut Server, chip: &mut Chip) {
     server.apply_posted_with(chip).unwrap();
 }
@@ -179,7 +183,8 @@ fn plain(client: &mut Client) {
     client.post_effect(0, 0, THROUGH, effect).unwrap();
 }
 
-/// Two vCPUs read: by way of the snapshot if they can, else by a crossing. One of them gets what was there.
+/// Two vCPUs read: by way of the snapshot if they can, else by a crossing. One of them gets what
+/// was there.
 #[test]
 fn one_of_two_readers_takes_it() {
     model(2, || {
@@ -271,8 +276,8 @@ fn a_take_comes_before_the_write_after_it() {
     });
 }
 
-/// One vCPU claims and reads the register; then it tells another one, which reads it too. The device goes on meanwhile, and raises another
-/// condition.
+/// One vCPU claims and reads the register; then it tells another one, which reads it too. The
+/// device goes on meanwhile, and raises another condition.
 #[test]
 fn the_summary_is_clear_for_who_took_and_for_who_was_told() {
     model(2, || {
@@ -327,7 +332,8 @@ fn what_was_taken_stays_taken_while_it_is_collected() {
     });
 }
 
-/// The device that finds something claimed sees what its reader did before; the reader sees what the device did before it published.
+/// The device that finds something claimed sees what its reader did before; the reader sees what
+/// the device did before it published.
 #[test]
 fn a_take_tells_either_side() {
     model(3, || {
@@ -352,7 +358,8 @@ fn a_take_tells_either_side() {
     });
 }
 
-/// Whoever reads that there is something, and then claims, gets it: the register is not older or newer than the word.
+/// Whoever reads that there is something, and then claims, gets it: the register is not older or
+/// newer than the word.
 #[test]
 fn a_summary_that_is_set_has_something_behind_it() {
     model(3, || {
@@ -377,7 +384,8 @@ fn a_summary_that_is_set_has_something_behind_it() {
     });
 }
 
-/// Two vCPUs take different groups, and each looks whether the other one's is still there: not both can be the first.
+/// Two vCPUs take different groups, and each looks whether the other one's is still there: not both
+/// can be the first.
 #[test]
 fn two_that_take_agree_on_an_order() {
     model(3, || {
@@ -397,7 +405,8 @@ fn two_that_take_agree_on_an_order() {
     });
 }
 
-/// A plain write that the worker has not seen yet does not keep its client from taking; what another one posts does not come between.
+/// A plain write that the worker has not seen yet does not keep its client from taking; what
+/// another one posts does not come between.
 #[test]
 fn a_plain_write_stays_before_the_take() {
     model(2, || {

@@ -248,7 +248,8 @@ fn a_word_that_the_worker_did_not_write_is_a_violation() {
     }
 }
 
-/// A worker that writes anything at any time: what a client reads is a value, or it makes a crossing.
+/// A worker that writes anything at any time: what a client reads is a value, or it makes a
+/// crossing.
 #[test]
 fn a_word_that_changes_under_a_read_gives_a_value() {
     let (mut clients, mut server, _peer) = session(1);
@@ -325,7 +326,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Two clients and the worker by turns: what is answered here is what a device answers that has claimed in everything at once.
+    /// Two clients and the worker by turns: what is answered here is what a device answers that has
+    /// claimed in everything at once.
     #[test]
     fn answers_are_the_devices(acts in prop::collection::vec(act(), 1..60)) {
         let (mut clients, mut server, _peer) = session(2);

@@ -1,4 +1,5 @@
-//! Step 4, ring: how the worker publishes snapshots of registers that a read clears, and how the device learns of claims.
+//! Step 4, ring: how the worker publishes snapshots of registers that a read clears, and how the
+//! device learns of claims.
 
 use super::Server;
 use crate::error::Violation;
@@ -6,15 +7,17 @@ use crate::mirror::Serve;
 use crate::read_to_clear::Claimed;
 
 impl Server {
-    /// Publishes what reads of the read-to-clear groups would give now, if the device may have changed since it was asked last.
+    /// Publishes what reads of the read-to-clear groups would give now, if the device may have
+    /// changed since it was asked last.
     pub fn publish_snapshots(&mut self, device: &impl Serve) {
         if self.snapshots.is_due() {
             self.snapshots.publish(device.snapshots());
         }
     }
 
-    /// Revokes all snapshots, for a device that is about to run. The device clears the groups that are returned, shows its
-    /// mirrored registers, and calls [`Server::claims_done`] before it goes on.
+    /// Revokes all snapshots, for a device that is about to run. The device clears the groups that
+    /// are returned, shows its mirrored registers, and calls [`Server::claims_done`] before it goes
+    /// on.
     pub fn revoke(&mut self) -> Claimed {
         if !self.snapshots.is_standing() {
             return Claimed::default();
@@ -28,8 +31,8 @@ impl Server {
         self.snapshots.claims_done();
     }
 
-    /// Has the device clear what clients have claimed, if there is anything. The worker calls this before it looks at what follows
-    /// from a claim, such as the interrupt line.
+    /// Has the device clear what clients have claimed, if there is anything. The worker calls this
+    /// before it looks at what follows from a claim, such as the interrupt line.
     pub fn settle_claims(&mut self, device: &mut impl Serve) {
         if self.snapshots.anything_claimed() {
             // The next turn repeats the error.
@@ -37,7 +40,8 @@ impl Server {
         }
     }
 
-    /// Revokes all snapshots and has the device clear what was claimed: then the device may do anything.
+    /// Revokes all snapshots and has the device clear what was claimed: then the device may do
+    /// anything.
     #[inline]
     pub(super) fn revoke_snapshots(&mut self, device: &mut impl Serve) -> Result<(), Violation> {
         if !self.snapshots.is_standing() {

@@ -1,8 +1,9 @@
 //! Step 4, ring: how much a worker does before it looks after its other work.
 //!
-//! A turn is so many requests, which may take several calls: one call ends early when the device says that its time is up
-//! ([`Serve::is_time_up`]). A hostile client fills 64 rings of 4096 slots with the dearest accesses that the device has, so neither a read that
-//! comes behind all of them nor a command that came another way may wait for them within one call: what it waits for is
+//! A turn is so many requests, which may take several calls: one call ends early when the device
+//! says that its time is up ([`Serve::is_time_up`]). A hostile client fills 64 rings of 4096 slots
+//! with the dearest accesses that the device has, so neither a read that comes behind all of them
+//! nor a command that came another way may wait for them within one call: what it waits for is
 //! remembered, and the next call goes on with that.
 
 use super::Server;
@@ -10,8 +11,8 @@ use crate::error::{Error, Violation};
 use crate::message::Message;
 use crate::mirror::Serve;
 
-/// Requests served in one turn at most. Enough for all writes that clients lay over mirrored registers: they
-/// are taken in before the device goes on.
+/// Requests served in one turn at most. Enough for all writes that clients lay over mirrored
+/// registers: they are taken in before the device goes on.
 const TURN: u64 = 1024;
 const _: () = assert!(TURN >= 64 * crate::mirror::MAX_PENDING as u64);
 
@@ -100,8 +101,9 @@ pub(crate) enum Waiting {
 }
 
 impl Server {
-    /// As [`Server::apply_posted_with`], a bounded portion, as of [`Server::turn`]. `false`: not all is applied; call again, and serve
-    /// nothing else meanwhile. Writes that come after the first call need not be applied.
+    /// As [`Server::apply_posted_with`], a bounded portion, as of [`Server::turn`]. `false`: not
+    /// all is applied; call again, and serve nothing else meanwhile. Writes that come after the
+    /// first call need not be applied.
     ///
     /// # Errors
     /// As [`Server::turn`].
@@ -109,8 +111,9 @@ impl Server {
         self.unless_failed(|server| server.command(device))
     }
 
-    /// The last call has ended because the time was up, before the turn did. The device must not run before a call has ended
-    /// the turn: it is to see all writes that were made before it goes on.
+    /// The last call has ended because the time was up, before the turn did. The device must not
+    /// run before a call has ended the turn: it is to see all writes that were made before it goes
+    /// on.
     #[must_use]
     pub fn is_in_turn(&self) -> bool {
         self.turn.cut

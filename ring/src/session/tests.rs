@@ -25,7 +25,8 @@ fn own(fd: BorrowedFd<'_>) -> OwnedFd {
     fd.try_clone_to_owned().unwrap()
 }
 
-/// A session whose memories stay reachable to misuse, and the socket that keeps the clients' peer alive.
+/// A session whose memories stay reachable to misuse, and the socket that keeps the clients' peer
+/// alive.
 struct Session {
     clients: Vec<Client>,
     server: Server,

@@ -224,7 +224,8 @@ fn any_entry() -> impl Strategy<Value = AccessEntry> {
 }
 
 proptest! {
-    /// Whatever is believed is disjoint, lies in a memory BAR, and has a memory of its own and of its size.
+    /// Whatever is believed is disjoint, lies in a memory BAR, and has a memory of its own and of
+    /// its size.
     #[test]
     fn what_is_believed_holds(
         entries in proptest::collection::vec(any_entry(), 0..6),

@@ -8,8 +8,8 @@ use outrigger_vfio_user::{RegionData, RegionRange, Reply, Request};
 use super::{Connection, RequestError};
 use crate::port::{Port, PortError};
 
-/// A port over the control connection. All vCPUs share it and wait for each other; the stream keeps all their
-/// accesses in one order, so that a read sees every write posted before it.
+/// A port over the control connection. All vCPUs share it and wait for each other; the stream keeps
+/// all their accesses in one order, so that a read sees every write posted before it.
 #[derive(Debug)]
 pub(crate) struct SocketPort {
     connection: Arc<Connection>,

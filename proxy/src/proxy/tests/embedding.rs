@@ -1,4 +1,5 @@
-//! What VMMs of several kinds do: RAM piece by piece, lines of their own, memory that they map themselves.
+//! What VMMs of several kinds do: RAM piece by piece, lines of their own, memory that they map
+//! themselves.
 
 use super::*;
 
@@ -64,7 +65,8 @@ fn ram_is_added_and_removed_while_the_guest_runs() {
     }
 }
 
-/// The VMM's own eventfds, or a closure, instead of an [`Intx`]; the fake signals nothing, so the test does.
+/// The VMM's own eventfds, or a closure, instead of an [`Intx`]; the fake signals nothing, so the
+/// test does.
 #[test]
 fn the_line_goes_where_the_vmm_wants_it() {
     let (fake, attached) = attach(Script::default(), PATIENT);
@@ -93,7 +95,8 @@ fn the_line_goes_where_the_vmm_wants_it() {
     );
 }
 
-/// A VMM that maps memory by itself installs no mapper, and its writes that come to the proxy all the same wait.
+/// A VMM that maps memory by itself installs no mapper, and its writes that come to the proxy all
+/// the same wait.
 #[test]
 fn a_vmm_that_maps_by_itself_has_its_writes_in_order() {
     let [_, (options, script)] = transports();

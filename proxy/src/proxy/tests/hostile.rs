@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Requests of [`use_it_all`] against a well-behaved emulator: an upper bound for where to put a fault.
+/// Requests of [`use_it_all`] against a well-behaved emulator: an upper bound for where to put a
+/// fault.
 fn requests(options: ProxyOptions, script: &Script) -> usize {
     let (fake, socket) = FakeEmulator::start(script.clone());
     use_it_all(socket, options).unwrap();

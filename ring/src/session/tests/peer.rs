@@ -251,7 +251,8 @@ proptest! {
     }
 }
 
-/// What was there when the worker looked and is not when it comes to it: a client that takes a stamp back must not keep it waiting.
+/// What was there when the worker looked and is not when it comes to it: a client that takes a
+/// stamp back must not keep it waiting.
 #[test]
 fn a_write_that_is_taken_back_is_no_reason_to_wait() {
     let mut s = session();
