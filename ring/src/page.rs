@@ -64,8 +64,8 @@ impl CounterPage {
         self.shared.descriptor()
     }
 
-    /// Writes all counters as `collect` finds them: 65 stores and a fence, nothing else. Who comes
-    /// while it collects waits for the next writing.
+    /// Writes all counters as `collect` finds them: 65 stores and a fence, nothing else. A reader
+    /// that comes while it collects waits for the next writing.
     pub fn publish(&mut self, collect: impl FnOnce() -> PageCounters) {
         self.updates += 1;
         self.lines.at(0).release(self.updates);

@@ -39,11 +39,14 @@ pub struct MirroredRegister {
     pub clears: u8,
 }
 
-/// A register that a read clears, of one byte or of two that one read takes together: a *read-to-clear group*.
+/// A register that a read clears, of one byte or of two that one read clears together: a
+/// *read-to-clear group*.
 ///
-/// [`Device::snapshots`](super::Device::snapshots) tells what a read would give; who reads may take it without the device, which is told by
-/// [`Device::claim`](super::Device::claim) later, before it does anything else. A plain write to a mirrored register changes nothing of
-/// what is published, and it makes no difference to the device which of the two it is told first.
+/// [`Device::snapshots`](super::Device::snapshots) says what a read would give. A client may claim
+/// that without the device; the device learns of it later, by
+/// [`Device::claim`](super::Device::claim), before it does anything else. A plain write to a
+/// mirrored register does not change a published snapshot, and the order in which the device
+/// learns of the two makes no difference to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadToClearGroup {
     /// The BAR that it is reached through. A group that is reached in several places has an entry for each.
@@ -65,8 +68,9 @@ pub trait Mirror {
     /// Register `register` is this now. No cost if it is no news.
     fn show(&mut self, register: u32, now: Mirrored);
 
-    /// The device is about to change a snapshot or a mirrored register: before that it clears what is returned, shows its mirrored
-    /// registers, and calls [`Mirror::claims_done`]. No cost while no snapshot stands.
+    /// Revokes all snapshots. A device calls this before it changes a snapshot or a mirrored
+    /// register. It then clears the groups that are returned, shows its mirrored registers, and
+    /// calls [`Mirror::claims_done`]. Costs nothing while no snapshot stands.
     fn revoke(&mut self) -> Claimed {
         Claimed::default()
     }
